@@ -1,0 +1,45 @@
+"""DAG `pgvector_backup`: back up the pgvector tables, empty them if asked, report."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG, Asset
+
+from pgvector_backup.operators import configuration
+from pgvector_backup.operators.backup import PgVectorBackupOperator
+from pgvector_backup.operators.params import backup_params
+from pgvector_backup.operators.report import PgVectorReportOperator
+from pgvector_backup.operators.truncate import PgVectorTruncateOperator
+
+DOC = """
+Writes the pgvector tables, as of one moment, to a new set of CSV files with a manifest, below the backup root:
+`[{task_id}/]vector_bak/{table}_{timestamp}.csv`.
+
+| task | does |
+|---|---|
+| `backup` | streams the tables from one snapshot; files appear under their names only when whole and on disk |
+| `truncate` | unless asked for, skipped; proves the files, locks, proves that no row is missing, empties |
+| `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if a step failed |
+
+Trigger it with any of the params below; `{}` backs up everything into the backup root. An unknown key is refused.
+"""
+
+with DAG(
+    dag_id="pgvector_backup",
+    description="Back up the pgvector tables; empty them afterwards if asked",
+    doc_md=DOC,
+    schedule=configuration.schedule(),
+    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    params=backup_params(),
+    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    tags=["pgvector", "backup"],
+) as dag:
+    backup = PgVectorBackupOperator(task_id="backup", conf_from_run=True, outlets=[Asset("pgvector_backup")])
+    truncate = PgVectorTruncateOperator(task_id="truncate", conf_from_run=True, backup=backup.output)
+    report = PgVectorReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
+    backup >> truncate >> report
+    dag.add_result(report.output)

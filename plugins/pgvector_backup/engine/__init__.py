@@ -1,0 +1,1 @@
+"""What is done: psycopg and the standard library, never Airflow."""

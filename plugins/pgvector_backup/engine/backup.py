@@ -1,0 +1,183 @@
+"""The story of a backup: location, snapshot, stream, manifest, result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg import Connection
+
+from pgvector_backup.engine import snapshot as snapshots
+from pgvector_backup.engine import transactions
+from pgvector_backup.engine.blocks import BlockFile
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
+from pgvector_backup.engine.errors import BackupError, translated
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.naming import manifest_name
+from pgvector_backup.engine.progress import Progress
+from pgvector_backup.engine.request import BackupRequest
+from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
+from pgvector_backup.engine.session import Connect
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.snapshot import Snapshot
+from pgvector_backup.engine.staging import Claim
+from pgvector_backup.engine.tables import Table, TableName
+
+_log: Final = logging.getLogger(__name__)
+
+_MARGIN: Final = 1.05
+"""Space asked for over the estimate, which is drawn from a few pages."""
+
+
+def backup(
+    request: BackupRequest,
+    settings: Settings,
+    connect: Connect,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    cancel: Cancel | None = None,
+) -> BackupResult:
+    """Write the tables, as of one moment, to a new set of files.
+
+    A table that fails is told of in the result and does not stop the others. Where every table fails, or
+    anything else does, no file is left.
+
+    :param connect: opens a connection to the database; called ``jobs`` + 2 times, ``jobs`` + 1 at once
+    :param now: with a time zone; the set is named after it
+    :raises BackupError: when there is nothing to tell of any table
+    """
+    started = time.monotonic()
+    cancel = cancel or Cancel()
+    location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+    for name in location.sweep():
+        _log.warning("removed %s, left over by a run that was killed", name)
+    claim = location.claim(now, settings.timestamp_format)
+    try:
+        with snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot:
+            _log.info("backing up database %s as of snapshot %s", snapshot.source.database, snapshot.exported)
+            plans = _plan(snapshot)
+            location.require_space(round(_MARGIN * sum(plan.expected.bytes or 0 for plan in plans)))
+            streams = [_stream(plan, claim, settings.progress_rows) for plan in plans]
+            copy_out(snapshot, streams, jobs=settings.jobs, cancel=cancel)
+        entries = [
+            TableEntry.of(plan.table, stream.facts, plan.late_transactions)
+            for plan, stream in zip(plans, streams, strict=True)
+            if stream.facts is not None
+        ]
+        tables = _outcomes(settings.tables, snapshot, streams)
+        if entries:
+            manifest = Manifest(
+                backup_id=claim.backup_id,
+                created_at=now.isoformat(timespec="seconds"),
+                task_id=request.task_id,
+                run_id=run_id,
+                source=snapshot.source,
+                snapshot=snapshot.transactions,
+                tables=tuple(entries),
+                failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
+            )
+            claim.commit(manifest.to_bytes())
+        else:
+            claim.discard()
+    except BaseException:
+        claim.discard()
+        raise
+    return BackupResult(
+        directory=str(location.path),
+        backup_id=claim.backup_id if entries else None,
+        manifest_file=manifest_name(claim.backup_id) if entries else None,
+        tables=tables,
+        duration=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What has to be known of a table before its first row is read."""
+
+    table: Table
+    expected: Estimate
+    header: bytes
+    ranges: tuple[PageRange, ...]
+    late_transactions: tuple[int, ...] | None
+
+
+def _plan(snapshot: Snapshot) -> list[_Plan]:
+    plans = []
+    with snapshot.joined() as conn:
+        for name, table in snapshot.described.items():
+            try:
+                with translated(table=name.label):
+                    plans.append(_plan_of(conn, snapshot, table))
+            except BackupError as fault:
+                if conn.broken:
+                    raise
+                snapshot.failures[name] = fault
+                snapshot.rejoin(conn)
+    return plans
+
+
+def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table) -> _Plan:
+    expected = estimate(conn, table)
+    return _Plan(
+        table=table,
+        expected=expected,
+        header=header(conn, table),
+        ranges=tuple(cut(conn, table, expected)),
+        late_transactions=transactions.late(conn, table, snapshot.transactions),
+    )
+
+
+def _stream(plan: _Plan, claim: Claim, progress_rows: int) -> Stream:
+    label = plan.table.name.label
+    staged = claim.stage(label, "csv")
+
+    def ended(stream: Stream) -> None:
+        if stream.facts is None:
+            claim.drop(staged)
+            _log.error("%s: failed: %s", label, stream.failure)
+        else:
+            _log.info(
+                "%s: %s rows, %s in %.3f s (%.1f MB/s), %s",
+                label,
+                f"{stream.facts.rows:,}",
+                human_size(stream.facts.bytes),
+                stream.seconds,
+                stream.progress.rate,
+                stream.facts.name,
+            )
+
+    with translated():
+        file = BlockFile(staged, plan.header)
+    return Stream(
+        table=plan.table,
+        file=file,
+        unread=deque(plan.ranges),
+        progress=Progress(_log, label, plan.expected.rows, progress_rows),
+        on_end=ended,
+    )
+
+
+def _outcomes(names: tuple[TableName, ...], snapshot: Snapshot, streams: list[Stream]) -> dict[str, TableBackup]:
+    """Each table's outcome, in the order in which they were asked for."""
+    outcomes = {name: TableBackup(duration=0.0, failure=failure) for name, failure in snapshot.failures.items()}
+    for stream in streams:
+        facts = stream.facts
+        if facts is None:
+            outcomes[stream.table.name] = TableBackup(duration=stream.seconds, failure=stream.failure)
+        else:
+            outcomes[stream.table.name] = TableBackup(
+                duration=stream.seconds,
+                rows=facts.rows,
+                bytes=facts.bytes,
+                file=facts.name,
+                sha256=facts.sha256,
+            )
+    return {name.label: outcomes[name] for name in names}

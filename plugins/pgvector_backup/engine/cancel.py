@@ -1,0 +1,64 @@
+"""A request to stop, heard by every connection that is at work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+
+from pgvector_backup.engine.errors import Cancelled
+
+_CANCEL_SECONDS: Final = 3.0
+
+
+class Cancel:
+    """Asked for once, from any thread or a signal handler; heard at every block and by the server's queries."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._lock = threading.Lock()
+        self._watched: set[psycopg.Connection[Any]] = set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the work is to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Stop the work: cancel what runs on the server, and let nothing new begin.
+
+        The cancelling has a thread of its own: a signal handler must not wait for a lock that the very
+        thread it interrupted may hold.
+        """
+        self._asked.set()
+        threading.Thread(target=self._cancel_queries, name="cancel", daemon=True).start()
+
+    def check(self) -> None:
+        """Go on only if nobody has asked.
+
+        :raises Cancelled: otherwise
+        """
+        if self.asked:
+            raise Cancelled("cancelled on request; nothing of this run is left on disk")
+
+    @contextmanager
+    def watching(self, conn: psycopg.Connection[Any]) -> Iterator[None]:
+        """Cancel this connection's query too, should it be asked for inside the block."""
+        with self._lock:
+            self._watched.add(conn)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._watched.discard(conn)
+
+    def _cancel_queries(self) -> None:
+        with self._lock:
+            watched = list(self._watched)
+        for conn in watched:
+            with suppress(psycopg.Error):
+                conn.cancel_safe(timeout=_CANCEL_SECONDS)

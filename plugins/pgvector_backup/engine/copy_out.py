@@ -1,0 +1,231 @@
+"""Rows to blocks to file: several connections read one snapshot and append to the same files.
+
+A table's heap is cut into ranges of pages; whichever connection is free takes the next range. What has no heap
+to cut is one range.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection, sql
+
+from pgvector_backup.engine.blocks import BlockFile, FileFacts, gather
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import BackupError, DatabaseFault, translated
+from pgvector_backup.engine.progress import Progress
+from pgvector_backup.engine.snapshot import Snapshot
+from pgvector_backup.engine.tables import Heap, Table
+
+_RANGE_BYTES: Final = 8 << 20
+"""Output of one range: small enough that the last one holds nobody up, large enough to hide its round trip."""
+
+_TID_RANGE_SCANS: Final = 140000
+"""The first server version that reads a range of pages without reading the whole table."""
+
+_SAMPLED_HEAPS: Final = 4
+_SAMPLED_PAGES: Final = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a table will come to as CSV; None where nothing can be said."""
+
+    rows: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class PageRange:
+    """Pages ``first`` up to but not including ``end`` of a heap; ``end`` None: all that follow.
+
+    ``heap`` None: the whole of the table, which has nothing to cut.
+    """
+
+    heap: Heap | None
+    first: int = 0
+    end: int | None = None
+
+
+def estimate(conn: Connection[Any], table: Table) -> Estimate:
+    """Guess a table's rows and its bytes as CSV from a few of its pages."""
+    if not table.heaps or not _can_cut(conn):
+        rows = table.planned_rows
+        read, size = _measure(conn, _query(table, None, limit=100))
+        return Estimate(rows, None if rows is None else round(rows * size / max(read, 1)))
+    filled = sorted((heap for heap in table.heaps if heap.pages), key=lambda heap: -heap.pages)
+    pages = read = size = 0
+    for heap in filled[:_SAMPLED_HEAPS]:
+        for page in sorted({heap.pages * part // _SAMPLED_PAGES for part in range(_SAMPLED_PAGES)}):
+            sampled, sampled_size = _measure(conn, _query(table, PageRange(heap, page, page + 1)))
+            pages, read, size = pages + 1, read + sampled, size + sampled_size
+    share = sum(heap.pages for heap in filled) / max(pages, 1)
+    return Estimate(round(read * share), round(size * share))
+
+
+def header(conn: Connection[Any], table: Table) -> bytes:
+    """The line of column names, quoted by the server itself."""
+    with conn.cursor().copy(_query(table, None, limit=0, with_header=True)) as copy:
+        return b"".join(bytes(part) for part in copy)
+
+
+def cut(conn: Connection[Any], table: Table, expected: Estimate) -> Iterator[PageRange]:
+    """Divide a table into ranges that cover every page once, in the order of the heap."""
+    if not table.heaps or not _can_cut(conn):
+        yield PageRange(None)
+        return
+    pages = max(1, sum(heap.pages for heap in table.heaps))
+    step = max(1, round(pages * _RANGE_BYTES / max(expected.bytes or 1, 1)))
+    for heap in table.heaps:
+        firsts = range(0, max(heap.pages, 1), step)
+        for first in firsts:
+            # The last range has no end: a heap may have grown since its pages were counted.
+            yield PageRange(heap, first, None if first == firsts[-1] else first + step)
+
+
+@dataclass
+class Stream:
+    """One table on its way to its file.
+
+    ``unread`` are ranges nobody has taken; ``reading`` is how many connections are at one now.
+    """
+
+    table: Table
+    file: BlockFile
+    unread: collections.deque[PageRange]
+    progress: Progress
+    on_end: Callable[[Stream], None]
+    reading: int = 0
+    failure: BackupError | None = None
+    facts: FileFacts | None = None
+    seconds: float = 0.0
+
+
+def copy_out(snapshot: Snapshot, streams: Sequence[Stream], *, jobs: int, cancel: Cancel) -> None:
+    """Read every stream's ranges over ``jobs`` connections; each stream ends with ``facts`` or a ``failure``.
+
+    A stream that fails is given up at once; the others go on.
+
+    :raises Cancelled: when that was asked for
+    """
+    work = _Work(streams)
+    ranges = sum(len(stream.unread) for stream in streams)
+    with ThreadPoolExecutor(max(1, min(jobs, ranges)), thread_name_prefix="copy") as pool:
+        readers = [pool.submit(_read_all, snapshot, work, cancel) for _ in range(max(1, min(jobs, ranges)))]
+    for reader in readers:
+        reader.result()
+    cancel.check()
+
+
+class _Work:
+    """Hands out ranges, the streams in turn, and ends a stream when the last connection leaves it."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = streams
+        self._lock = threading.Lock()
+
+    def take(self) -> tuple[Stream, PageRange] | None:
+        """The next range, of the first stream that has one; None when all are taken."""
+        with self._lock:
+            for stream in self._streams:
+                if stream.unread and stream.failure is None:
+                    stream.reading += 1
+                    return stream, stream.unread.popleft()
+        return None
+
+    def done(self, stream: Stream, failure: BackupError | None = None) -> None:
+        """A connection has left a range; the last one to leave the stream ends it."""
+        with self._lock:
+            stream.reading -= 1
+            stream.failure = stream.failure or failure
+            last = stream.reading == 0 and (stream.failure is not None or not stream.unread)
+        if last:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        if stream.failure is None:
+            try:
+                with translated():
+                    stream.facts = stream.file.finish()
+            except BackupError as fault:
+                stream.failure = fault
+        stream.seconds = stream.progress.seconds
+        stream.on_end(stream)
+
+
+def _read_all(snapshot: Snapshot, work: _Work, cancel: Cancel) -> None:
+    """One connection's part: take ranges until there are none; open another connection if this one breaks."""
+    with ExitStack() as held:
+        conn: Connection[Any] | None = None
+        while (taken := work.take()) is not None:
+            stream, pages = taken
+            failure: BackupError | None = None
+            try:
+                cancel.check()
+                stream.progress.start()
+                if conn is None:
+                    conn = held.enter_context(snapshot.joined())
+                with translated(table=stream.table.name.label):
+                    _read(conn, stream, pages, cancel)
+            except (_GivenUp, BackupError) as fault:
+                # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
+                if conn is not None:
+                    conn.close()
+                    conn = None
+                failure = fault if isinstance(fault, BackupError) else None
+            except BaseException as fault:
+                failure = DatabaseFault(f"{stream.table.name.label}: {fault!r}", can_retry=False)
+                raise
+            finally:
+                work.done(stream, failure)
+
+
+class _GivenUp(Exception):
+    """Another connection has failed in this stream: what is left of it is of no use."""
+
+
+def _read(conn: Connection[Any], stream: Stream, pages: PageRange, cancel: Cancel) -> None:
+    with conn.cursor() as cursor, cursor.copy(_query(stream.table, pages)) as copy:
+        for block in gather(copy):
+            cancel.check()
+            if stream.failure is not None:
+                raise _GivenUp
+            stream.file.append(block)
+            stream.progress.advance(block.rows, len(block.data))
+
+
+def _can_cut(conn: Connection[Any]) -> bool:
+    return conn.info.server_version >= _TID_RANGE_SCANS
+
+
+def _measure(conn: Connection[Any], query: sql.Composed) -> tuple[int, int]:
+    rows = size = 0
+    with conn.cursor() as cursor, cursor.copy(query) as copy:
+        for row in copy:
+            rows += 1
+            size += len(row)
+    return rows, size
+
+
+def _query(
+    table: Table, pages: PageRange | None, *, limit: int | None = None, with_header: bool = False
+) -> sql.Composed:
+    """``COPY (SELECT …) TO STDOUT`` for some pages, or for the first rows."""
+    source = table.source
+    condition = sql.Composed([])
+    if pages is not None and pages.heap is not None:
+        source = sql.SQL("ONLY {}").format(pages.heap.identifier)
+        condition = sql.SQL(" WHERE ctid >= '({},0)'").format(sql.SQL(str(int(pages.first))))
+        if pages.end is not None:
+            condition += sql.SQL(" AND ctid < '({},0)'").format(sql.SQL(str(int(pages.end))))
+    if limit is not None:
+        condition += sql.SQL(" LIMIT {}").format(limit)
+    return sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv, HEADER {})").format(
+        table.column_list, source, condition, sql.SQL("true" if with_header else "false")
+    )

@@ -1,0 +1,144 @@
+"""The one family of errors that the engine raises, whatever it was that went wrong.
+
+Each floor above translates the family once: operators into task failures, HTTP into status codes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import ClassVar, TypedDict
+
+import psycopg
+
+
+class ErrorReport(TypedDict):
+    """An error as other programs read it; ``timestamp`` is ISO 8601 with an offset."""
+
+    response: str
+    error_type: str
+    can_retry: bool
+    timestamp: str
+
+
+class BackupError(Exception):
+    """Something that stopped a backup, a truncate or a restore.
+
+    :param message: one sentence that names the value at fault and the remedy; never a secret
+    :param can_retry: whether the same call may succeed later, where it differs from the class's habit
+    """
+
+    error_type: ClassVar[str] = "INTERNAL_ERROR"
+    code: ClassVar[int] = 500
+    can_retry: bool = False
+
+    def __init__(self, message: str, *, can_retry: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if can_retry is not None:
+            self.can_retry = can_retry
+
+    def report(self) -> ErrorReport:
+        """The error as it is pushed to XCom and sent over HTTP."""
+        return ErrorReport(
+            response=self.message,
+            error_type=self.error_type,
+            can_retry=self.can_retry,
+            timestamp=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
+        )
+
+
+class InvalidParams(BackupError):
+    """What was asked for is malformed or not allowed."""
+
+    error_type = "INVALID_PARAMS"
+    code = 400
+
+
+class NotFound(BackupError):
+    """A task directory, table, backup set or connection that is not there."""
+
+    error_type = "RESOURCE_NOT_FOUND"
+    code = 404
+
+
+class Conflict(BackupError):
+    """What was asked for would lose data, or meets something in use."""
+
+    error_type = "CONFLICT"
+    code = 409
+
+
+class IntegrityFault(BackupError):
+    """A file that does not match its manifest."""
+
+    error_type = "INTEGRITY_ERROR"
+
+
+class StorageFault(BackupError):
+    """The place where files are kept failed: full, forbidden, broken."""
+
+    error_type = "STORAGE_ERROR"
+    can_retry = True
+
+
+class DatabaseFault(BackupError):
+    """The server could not be reached, or refused or failed a statement."""
+
+    error_type = "DATABASE_ERROR"
+    can_retry = True
+
+
+class Cancelled(BackupError):
+    """The work was stopped on request; nothing of it is left."""
+
+    error_type = "CANCELLED"
+    can_retry = True
+
+
+_STORAGE_HINTS = {
+    errno.ENOSPC: "no space left on the device; free some, or move backup_root",
+    errno.EDQUOT: "the disk quota is used up; free some, or move backup_root",
+    errno.EFBIG: "the file would exceed the size that the system allows",
+    errno.EACCES: "permission denied; the worker's user must be able to write there",
+    errno.EPERM: "operation not permitted; the worker's user must be able to write there",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def storage_fault(fault: OSError) -> StorageFault:
+    """What an operating system's error means for whoever keeps the files."""
+    where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, (str, bytes)) else ""
+    hint = _STORAGE_HINTS.get(fault.errno or 0) or fault.strerror or type(fault).__name__
+    return StorageFault(f"{where}{hint}")
+
+
+def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupError:
+    """What a server's error means for whoever asked, by its SQLSTATE.
+
+    Only the primary message is kept: DETAIL and CONTEXT may quote rows, which are the user's data.
+    """
+    about = f"{table}: " if table else ""
+    said = (fault.diag.message_primary or str(fault)).strip()
+    match fault:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
+            return NotFound(f"{about}{said}; check `tables` and the schema")
+        case psycopg.errors.InsufficientPrivilege():
+            return DatabaseFault(f"{about}{said}; grant the connection's role the right it lacks", can_retry=False)
+        case psycopg.errors.LockNotAvailable():
+            return DatabaseFault(f"{about}{said}: another session holds a lock on the table; try again later")
+    return DatabaseFault(f"{about}{said}")
+
+
+@contextmanager
+def translated(*, table: str | None = None) -> Iterator[None]:
+    """Let psycopg's errors and the operating system's leave the block as this family."""
+    try:
+        yield
+    except psycopg.Error as fault:
+        raise database_fault(fault, table=table) from fault
+    except OSError as fault:
+        raise storage_fault(fault) from fault

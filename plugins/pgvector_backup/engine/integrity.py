@@ -1,0 +1,53 @@
+"""Files held against their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import IntegrityFault, NotFound, translated
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.manifest import Manifest, TableEntry
+
+_READ_BYTES: Final = 1 << 20
+
+
+def read_manifest(location: Location, name: str) -> Manifest:
+    """Read a set's manifest.
+
+    :raises NotFound: when there is no such set
+    :raises IntegrityFault: when the manifest is damaged
+    """
+    with location.open(name) as file, translated():
+        content = file.read()
+    try:
+        return Manifest.from_bytes(content)
+    except IntegrityFault as fault:
+        raise IntegrityFault(f"{name}: {fault.message}") from None
+
+
+def check_files(location: Location, manifest: Manifest, cancel: Cancel) -> None:
+    """Read every file of a set and compare its size and SHA-256.
+
+    :raises IntegrityFault: naming the first file that is missing or differs, and in what
+    """
+    for entry in manifest.tables:
+        _check_file(location, entry, cancel)
+
+
+def _check_file(location: Location, entry: TableEntry, cancel: Cancel) -> None:
+    sha256, size = hashlib.sha256(), 0
+    try:
+        file = location.open(entry.file)
+    except NotFound:
+        raise IntegrityFault(f"{entry.file}: the manifest lists it, and it is missing") from None
+    with file, translated():
+        while block := file.read(_READ_BYTES):
+            cancel.check()
+            sha256.update(block)
+            size += len(block)
+    if size != entry.bytes:
+        raise IntegrityFault(f"{entry.file}: {size:,} bytes on disk, {entry.bytes:,} in the manifest")
+    if sha256.hexdigest() != entry.sha256:
+        raise IntegrityFault(f"{entry.file}: its SHA-256 is not the manifest's; the file was altered")

@@ -1,0 +1,126 @@
+"""Where a task's backup sets live: the directory that a request's names lead to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pgvector_backup.engine import messages, staging
+from pgvector_backup.engine.errors import Conflict, InvalidParams, NotFound, StorageFault, translated
+from pgvector_backup.engine.naming import LOG_FILE, SAFE, check_bare
+from pgvector_backup.engine.request import check_task_id
+from pgvector_backup.engine.staging import Claim
+
+_LATEST_CLAIM: Final = 3600
+"""Seconds that an id may lie after the clock before the search for a free one gives up."""
+
+
+class Location:
+    """The directory that holds one task's sets.
+
+    :param root: the backup root
+    :param task_id: whose directory below the root, which must exist; None for the root itself
+    :param directory_name: the directory made in there
+    :raises NotFound: when the task's directory is not there, or leads out of the root
+    :raises StorageFault: when the directory cannot be made
+    """
+
+    def __init__(self, root: str | os.PathLike[str], task_id: str | None, directory_name: str) -> None:
+        if not SAFE.fullmatch(directory_name):
+            raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")
+        self.task_id = task_id
+        base = Path(os.path.abspath(root))
+        with translated():
+            if task_id is None:
+                base.mkdir(parents=True, exist_ok=True)
+                parent = base
+            else:
+                check_task_id(task_id)
+                parent = base / task_id
+                if not parent.is_dir() or not _inside(parent, base):
+                    raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
+            self.path = parent / directory_name
+            try:
+                self.path.mkdir()
+            except FileExistsError:
+                if not self.path.is_dir():
+                    raise StorageFault(f"{self.path} is not a directory; move it away") from None
+            else:
+                staging.fsync_directory(parent)
+            if not _inside(self.path, base):
+                raise NotFound(f"{self.path} leads outside the backup root {base}; replace the link")
+
+    def require_space(self, needed: int) -> None:
+        """Refuse to begin what cannot end.
+
+        :param needed: bytes
+        :raises StorageFault: naming both figures
+        """
+        with translated():
+            free = shutil.disk_usage(self.path).free
+        if needed > free:
+            raise StorageFault(
+                f"{self.path}: the backup needs about {needed:,} bytes and {free:,} are free; "
+                "free some, or move backup_root"
+            )
+
+    def claim(self, now: datetime, timestamp_format: str) -> Claim:
+        """Reserve the id of a new set: the time, or the next second that nobody has taken.
+
+        :param now: with a time zone, the one that names are to be in
+        :raises InvalidParams: when the format gives unsafe names, or the same one for two seconds
+        """
+        _check_format(now, timestamp_format)
+        with translated():
+            for later in range(_LATEST_CLAIM):
+                backup_id = (now + timedelta(seconds=later)).strftime(timestamp_format)
+                if claim := Claim.attempt(self.path, backup_id):
+                    return claim
+        raise Conflict(f"{self.path}: no free backup id within an hour of {now:{timestamp_format}}")
+
+    def sweep(self) -> list[str]:
+        """Remove what killed runs have left here.
+
+        :return: the names removed
+        """
+        with translated():
+            return staging.sweep(self.path)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a set's file for reading.
+
+        :raises NotFound: when it is not there
+        """
+        check_bare(name)
+        with translated():
+            try:
+                descriptor = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                raise NotFound(f"{self.path / name} does not exist") from None
+            return os.fdopen(descriptor, "rb")
+
+    def append_log(self, section: str) -> None:
+        """Add a run's section to the log file, whole, whoever else is adding theirs."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with translated(), os.fdopen(os.open(self.path / LOG_FILE, flags, 0o666), "ab") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            log.write(section.encode())
+            log.flush()
+            os.fsync(log.fileno())
+
+
+def _inside(path: Path, base: Path) -> bool:
+    return path.resolve().is_relative_to(base.resolve())
+
+
+def _check_format(now: datetime, timestamp_format: str) -> None:
+    this, following = now.strftime(timestamp_format), (now + timedelta(seconds=1)).strftime(timestamp_format)
+    if not SAFE.fullmatch(this) or this == following:
+        raise InvalidParams(
+            f"timestamp_format {timestamp_format!r} gives {this!r}: it must tell seconds apart, in letters, "
+            "digits, - and _"
+        )

@@ -1,0 +1,147 @@
+"""The manifest: what a set holds, written last, and the only thing that makes it a set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.blocks import FileFacts
+from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.naming import check_bare
+from pgvector_backup.engine.snapshot import Source
+from pgvector_backup.engine.tables import Column, Constraint, Index, Table
+from pgvector_backup.engine.transactions import TransactionIds
+
+FORMAT_VERSION: Final = 1
+_CHECKSUM: Final = "manifest_sha256"
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """One table of a set and the file that holds its rows.
+
+    :param name: how the configuration called it
+    :param file: bare name of the file beside the manifest
+    :param fingerprint: see `fingerprint.ALGORITHM`
+    :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
+        None when they were too many to list
+    """
+
+    name: str
+    schema: str
+    table: str
+    kind: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    indexes: tuple[Index, ...]
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    fingerprint: str
+    late_transactions: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, table: Table, facts: FileFacts, late_transactions: Sequence[int] | None) -> TableEntry:
+        """The entry of a table whose file is finished."""
+        return cls(
+            name=table.name.label,
+            schema=table.schema,
+            table=table.table,
+            kind=table.kind,
+            columns=table.columns,
+            primary_key=table.primary_key,
+            constraints=table.constraints,
+            indexes=table.indexes,
+            file=facts.name,
+            rows=facts.rows,
+            bytes=facts.bytes,
+            sha256=facts.sha256,
+            fingerprint=facts.fingerprint,
+            late_transactions=None if late_transactions is None else tuple(late_transactions),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A set: where it is from, the moment it is of, its files.
+
+    :param created_at: ISO 8601 with an offset
+    :param failed_tables: tables that were asked for and are not in the set, and why
+    """
+
+    backup_id: str
+    created_at: str
+    task_id: str | None
+    run_id: str | None
+    source: Source
+    snapshot: TransactionIds
+    tables: tuple[TableEntry, ...]
+    failed_tables: dict[str, str]
+
+    def to_bytes(self) -> bytes:
+        """The manifest as the JSON file's content, its own checksum last."""
+        body = {
+            "format_version": FORMAT_VERSION,
+            **asdict(self),
+            "file_format": {"format": "csv", "encoding": "UTF8", "header": True, "null": "unquoted empty"},
+            "fingerprint_algorithm": fingerprint.ALGORITHM,
+        }
+        return _pretty(body | {_CHECKSUM: _checksum(body)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Manifest:
+        """Read a manifest and trust nothing in it before its checksum has been compared.
+
+        :raises IntegrityFault: when it is not whole, was altered, or is of a later version
+        """
+        try:
+            body = json.loads(content)
+            stated = body.pop(_CHECKSUM)
+            version = body["format_version"]
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise IntegrityFault(f"the manifest is damaged: {type(fault).__name__}") from None
+        if version != FORMAT_VERSION:
+            raise IntegrityFault(f"the manifest is of format version {version!r}; this release reads {FORMAT_VERSION}")
+        if stated != _checksum(body):
+            raise IntegrityFault("the manifest was altered: its own checksum does not match")
+        return cls(
+            backup_id=body["backup_id"],
+            created_at=body["created_at"],
+            task_id=body["task_id"],
+            run_id=body["run_id"],
+            source=Source(**body["source"]),
+            snapshot=TransactionIds(**body["snapshot"]),
+            tables=tuple(_entry(entry) for entry in body["tables"]),
+            failed_tables=body["failed_tables"],
+        )
+
+
+def _entry(body: dict[str, Any]) -> TableEntry:
+    check_bare(body["file"])
+    late = body["late_transactions"]
+    return TableEntry(
+        **body
+        | {
+            "columns": tuple(Column(**column) for column in body["columns"]),
+            "primary_key": tuple(body["primary_key"]),
+            "constraints": tuple(Constraint(**constraint) for constraint in body["constraints"]),
+            "indexes": tuple(Index(**index) for index in body["indexes"]),
+            "late_transactions": None if late is None else tuple(late),
+        }
+    )
+
+
+def _pretty(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    """Over the content, not its spacing: a manifest may be reformatted, never altered."""
+    canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,11 @@
+"""The sentences that clients of the older API match on, word for word."""
+
+from typing import Final
+
+BACKUP_DONE: Final = "Vector表备份完成"
+NOTHING_DONE: Final = "未执行任何操作"
+BACKUP_FAILED: Final = "Vector表备份失败"
+TRUNCATE_FAILED: Final = "Vector表清空失败"
+BAD_TASK_ID: Final = "无效的task_id格式,只能包含字母、数字和下划线"
+TASK_DIRECTORY_MISSING: Final = "指定的任务目录不存在: {task_id}"
+CONNECTION_FAILED: Final = "数据库连接失败,请检查连接配置"

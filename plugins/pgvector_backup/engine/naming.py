@@ -1,0 +1,64 @@
+"""How the files of a set are called, and which names are safe to follow."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pgvector_backup.engine.errors import IntegrityFault
+
+LOG_FILE: Final = "vector_backup_log.txt"
+STAGED: Final = ".tmp"
+"""What a file's name ends in until its set is committed."""
+
+SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""What a backup id and a directory may consist of."""
+
+_CLAIM: Final = re.compile(r"manifest_(?P<id>.+)\.json\.tmp")
+_STAGED_BY_US: Final = re.compile(r".+_[^_.][^.]*\.(?:csv|pgcopy|json)(?:\.[a-z]+)?\.tmp")
+
+
+def data_file_name(label: str, backup_id: str, suffix: str) -> str:
+    """The final name of a table's file, e.g. ``langchain_pg_embedding_20250721_234914.csv``.
+
+    What a path could not hold, or would read as something else, is written ``%XX``.
+    """
+    parts = [_escaped(part) for part in label.split(".", 1)]
+    return f"{'.'.join(parts)}_{backup_id}.{suffix}"
+
+
+def _escaped(part: str) -> str:
+    return "".join(
+        char if char.isalnum() or char in "_-" else "".join(f"%{byte:02X}" for byte in char.encode()) for char in part
+    )
+
+
+def manifest_name(backup_id: str) -> str:
+    """The name of a set's manifest."""
+    return f"manifest_{backup_id}.json"
+
+
+def check_bare(name: str) -> str:
+    """Refuse a file name that would lead out of its directory, as one in a tampered manifest could.
+
+    :raises IntegrityFault: naming it
+    """
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise IntegrityFault(f"not a bare file name: {name!r}")
+    return name
+
+
+def claimed_id(name: str) -> str | None:
+    """The id that a file claims, if it is a claim: a manifest that is not committed yet."""
+    match = _CLAIM.fullmatch(name)
+    return None if match is None else match["id"]
+
+
+def is_staged(name: str) -> bool:
+    """Whether a file is one of ours that was not committed, of whatever set."""
+    return _STAGED_BY_US.fullmatch(name) is not None
+
+
+def of_set(names: list[str], backup_id: str) -> list[str]:
+    """Those of the names that belong to one set."""
+    return [name for name in names if f"_{backup_id}." in name]

@@ -1,0 +1,182 @@
+"""The public result of a run, and its section in the log file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from pgvector_backup.engine import messages
+from pgvector_backup.engine.errors import BackupError
+
+_UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def human_size(size: int) -> str:
+    """A size in 1024-based units with one decimal, e.g. ``209.0 B``, ``764.0 KB``, ``1.2 GB``."""
+    amount, unit = float(size), _UNITS[0]
+    for unit in _UNITS:
+        # 1023.95 would be written 1024.0
+        if amount < 1023.95:
+            break
+        if unit != _UNITS[-1]:
+            amount /= 1024
+    return f"{amount:.1f} {unit}"
+
+
+@dataclass(frozen=True)
+class TableBackup:
+    """What became of one table; ``failure`` None means its file is whole and on disk. Seconds, bytes."""
+
+    duration: float
+    rows: int = 0
+    bytes: int = 0
+    file: str = ""
+    sha256: str = ""
+    failure: BackupError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The table's entry in ``tables_backed_up``."""
+        if self.failure is not None:
+            return {"success": False, "error": self.failure.message, "duration": round(self.duration, 3)}
+        return {
+            "success": True,
+            "row_count": self.rows,
+            "file_size": human_size(self.bytes),
+            "backup_file": self.file,
+            "duration": round(self.duration, 3),
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """What a backup did.
+
+    :param backup_id: None when no set came to be
+    """
+
+    directory: str
+    backup_id: str | None
+    manifest_file: str | None
+    tables: Mapping[str, TableBackup]
+    duration: float
+
+    @property
+    def failure(self) -> BackupError | None:
+        """The first table's failure; worth a retry only if every failure is."""
+        failures = [table.failure for table in self.tables.values() if table.failure is not None]
+        return next((failure for failure in failures if not failure.can_retry), None) or next(iter(failures), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The backup's part of the run's result."""
+        return {
+            "backup_performed": self.failure is None,
+            "backup_directory": self.directory,
+            "backup_id": self.backup_id,
+            "manifest_file": self.manifest_file,
+            "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
+            "errors": [table.failure.message for table in self.tables.values() if table.failure is not None],
+            "duration": round(self.duration, 3),
+        }
+
+
+@dataclass(frozen=True)
+class TruncateResult:
+    """What a truncate did: rows of each table as counted under its lock. Seconds."""
+
+    rows_before: Mapping[str, int]
+    duration: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The truncate's part of the run's result."""
+        each = {
+            label: {
+                "success": True,
+                "rows_before": before,
+                "rows_after": 0,
+                "duration": round(self.duration, 3),
+            }
+            for label, before in self.rows_before.items()
+        }
+        return {"truncate_performed": True, "truncate_results": each, "duration": round(self.duration, 3)}
+
+
+@dataclass
+class RunReport:
+    """One run from end to end, put together from what its steps have left.
+
+    :param backup: `BackupResult.to_json`, None when the backup left nothing
+    :param truncate: `TruncateResult.to_json`, None when there was none or it failed
+    :param faults: the errors of the steps, in order
+    """
+
+    backup: Mapping[str, Any] | None
+    truncate: Mapping[str, Any] | None
+    truncate_asked: bool
+    timestamp: datetime
+    faults: list[str] = field(default_factory=list)
+    truncate_fault: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as the contract with users has it."""
+        backup, truncate = self.backup or {}, self.truncate or {}
+        errors = list(dict.fromkeys([*backup.get("errors", ()), *self.faults]))
+        performed = bool(backup.get("backup_performed", False))
+        if self.truncate_fault is not None:
+            response = messages.TRUNCATE_FAILED
+        elif errors:
+            response = messages.BACKUP_FAILED
+        else:
+            response = messages.BACKUP_DONE if performed else messages.NOTHING_DONE
+        return {
+            "response": response,
+            "backup_performed": performed,
+            "truncate_performed": bool(truncate.get("truncate_performed", False)),
+            "backup_directory": backup.get("backup_directory"),
+            "backup_id": backup.get("backup_id"),
+            "manifest_file": backup.get("manifest_file"),
+            "tables_backed_up": backup.get("tables_backed_up", {}),
+            "truncate_results": truncate.get("truncate_results", {}),
+            "errors": errors,
+            "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    def log_section(self, *, task_id: str | None, run_id: str) -> str:
+        """The run's section of ``vector_backup_log.txt``: readable at three in the morning."""
+        result = self.to_json()
+        state = "FAILED" if result["errors"] else "OK"
+        lines = [
+            f"==== {result['timestamp']}  {state}  {result['backup_id'] or '(no set)'}",
+            f"task_id:   {task_id or '(none)'}",
+            f"run_id:    {run_id}",
+            f"duration:  {result['duration']:.3f} s",
+        ]
+        if not result["backup_performed"] and not result["errors"]:
+            lines.append("backup:    not asked for; nothing was done")
+        for label, table in result["tables_backed_up"].items():
+            lines.append(f"table:     {label}: {_table_line(table)}")
+        lines.append(f"truncate:  {self._truncate_line(result['truncate_results'])}")
+        lines += [f"error:     {error}" for error in result["errors"]]
+        return "\n".join(lines) + "\n\n"
+
+    def _truncate_line(self, tables: Mapping[str, Any]) -> str:
+        if self.truncate_fault is not None:
+            return f"REFUSED, the tables are as they were: {self.truncate_fault}"
+        if not tables:
+            return "not carried out" if self.truncate_asked else "not asked for"
+        return "; ".join(
+            f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}" for label, table in tables.items()
+        )
+
+
+def _table_line(table: Mapping[str, Any]) -> str:
+    if not table["success"]:
+        return f"FAILED: {table['error']}"
+    return (
+        f"{table['row_count']:,} rows, {table['file_size']}, {table['duration']:.3f} s, "
+        f"{table['backup_file']}, sha256 {table['sha256']}"
+    )

@@ -1,0 +1,81 @@
+"""A connection made ready: exact text, no surprises from the role's or the database's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from pgvector_backup.engine import messages
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import BackupError, DatabaseFault
+
+Connect = Callable[[], Connection[Any]]
+"""Opens a new psycopg 3 connection; each call another one."""
+
+CONNECT_SECONDS: Final = 10
+"""How long a server may take to answer before it counts as unreachable."""
+
+# As pg_dump does (`setup_connection` in pg_dump.c): whatever the role or the database has set, the same
+# rows give the same bytes. row_security is off so that a policy cannot thin a backup out in silence: the
+# query fails instead. The time limits would end a long transaction that has to last.
+_SETTINGS: Final = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "row_security": "off",
+    # A truncate counts rows after its lock was granted: an older snapshot would miss the latest of them.
+    "default_transaction_isolation": "read committed",
+    "synchronize_seqscans": "off",
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+
+
+@contextmanager
+def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterator[Connection[Any]]:
+    """Open a connection, make it ready, close it in the end; an open transaction is rolled back.
+
+    :param lock_timeout: seconds to wait for another session's lock
+    :raises DatabaseFault: when the server cannot be reached
+    """
+    cancel.check()
+    try:
+        conn = connect()
+    except psycopg.Error as fault:
+        # Not chained: the text of a malformed URI or option may hold its password.
+        raise DatabaseFault(f"{messages.CONNECTION_FAILED}: {_first_line(fault)}") from None
+    try:
+        conn.autocommit = True
+        conn.row_factory = tuple_row
+        with cancel.watching(conn):
+            conn.execute(
+                "SELECT set_config(s.name, v.value, false)"
+                " FROM unnest(%s::text[], %s::text[]) AS v(name, value)"
+                " JOIN pg_settings s ON lower(s.name) = lower(v.name)",
+                [
+                    [*_SETTINGS, "lock_timeout"],
+                    [*_SETTINGS.values(), f"{round(lock_timeout * 1000)}ms"],
+                ],
+            )
+            yield conn
+    except psycopg.errors.QueryCanceled:
+        cancel.check()
+        raise
+    finally:
+        conn.close()
+
+
+def _first_line(fault: psycopg.Error) -> str:
+    if isinstance(fault, BackupError) or not str(fault).strip():
+        return type(fault).__name__
+    return str(fault).strip().splitlines()[0]

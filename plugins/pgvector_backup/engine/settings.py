@@ -1,0 +1,42 @@
+"""How this installation backs up: what does not change from request to request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.tables import TableName, parse_names
+
+DEFAULT_ROOT: Final = "data_pipeline/training_data"
+"""Below AIRFLOW_HOME."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The section ``[pgvector_backup]`` of airflow.cfg, read and checked; README tells what each one means.
+
+    :param backup_root: where task directories live
+    :param lock_timeout: seconds to wait for another session's lock
+    """
+
+    backup_root: Path
+    backup_directory: str = "vector_bak"
+    tables: tuple[TableName, ...] = parse_names("langchain_pg_collection,langchain_pg_embedding")
+    truncate_tables: tuple[TableName, ...] = parse_names("langchain_pg_embedding")
+    timestamp_format: str = "%Y%m%d_%H%M%S"
+    jobs: int = 2
+    progress_rows: int = 50_000
+    lock_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "progress_rows", "lock_timeout"):
+            if getattr(self, name) <= 0:
+                raise InvalidParams(f"{name}: must be more than 0, is {getattr(self, name)}")
+        for table in self.truncate_tables:
+            if table not in self.tables:
+                raise InvalidParams(
+                    f"truncate_tables names {table.label}, which `tables` does not: "
+                    "only what is backed up may be emptied"
+                )

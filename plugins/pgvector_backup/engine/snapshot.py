@@ -1,0 +1,153 @@
+"""One read-only transaction that several connections share, so that all tables are of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from pgvector_backup.engine import tables
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import BackupError, NotFound, database_fault, translated
+from pgvector_backup.engine.session import Connect, session
+from pgvector_backup.engine.tables import Table, TableName
+from pgvector_backup.engine.transactions import TransactionIds
+
+_BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which database a snapshot is of, without a word about how it is reached.
+
+    :param system_identifier: given to a server's data directory by initdb, the same on its standbys
+    """
+
+    server_version: str
+    server_version_num: int
+    pgvector_version: str | None
+    database: str
+    database_oid: int
+    system_identifier: str | None
+
+
+class Snapshot:
+    """A moment of the database, with a description of each table asked for.
+
+    :param exported: what other connections join it by
+    :param described: the tables that can be read
+    :param failures: those that cannot, and why
+    """
+
+    def __init__(
+        self,
+        *,
+        exported: str,
+        source: Source,
+        transactions: TransactionIds,
+        described: dict[TableName, Table],
+        failures: dict[TableName, BackupError],
+        connect: Connect,
+        cancel: Cancel,
+        lock_timeout: float,
+    ) -> None:
+        self.exported = exported
+        self.source = source
+        self.transactions = transactions
+        self.described = described
+        self.failures = failures
+        self._connect = connect
+        self._cancel = cancel
+        self._lock_timeout = lock_timeout
+
+    @contextmanager
+    def joined(self) -> Iterator[Connection[Any]]:
+        """Another connection that sees exactly the same rows."""
+        with translated(), session(self._connect, self._cancel, lock_timeout=self._lock_timeout) as conn:
+            self.rejoin(conn)
+            yield conn
+
+    def rejoin(self, conn: Connection[Any]) -> None:
+        """Bring a connection back into the snapshot after a statement of it has failed."""
+        conn.execute("ROLLBACK")
+        conn.execute(_BEGIN)
+        conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.exported))
+
+
+@contextmanager
+def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_timeout: float) -> Iterator[Snapshot]:
+    """Lock the tables against TRUNCATE and DROP, then fix the moment, then describe the tables as of it.
+
+    The lock comes first: an older snapshot reads a table that was truncated meanwhile as empty. A table that
+    cannot be locked or described is listed in ``failures``; it does not stop the others.
+    """
+    with translated(), session(connect, cancel, lock_timeout=lock_timeout) as leader:
+        leader.execute(_BEGIN)
+        described: dict[TableName, Table] = {}
+        failures: dict[TableName, BackupError] = {}
+        absent: list[TableName] = []
+        for name in names:
+            with _collected(leader, cancel, name, failures):
+                try:
+                    # LOCK TABLE is one of the few statements that take no snapshot.
+                    leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name.identifier))
+                except psycopg.errors.UndefinedTable:
+                    absent.append(name)
+                    raise
+                except psycopg.errors.WrongObjectType:
+                    # A foreign table or a materialized view: reading it, below, is all the lock there is.
+                    leader.execute("ROLLBACK TO SAVEPOINT a_table")
+        exported = leader.execute("SELECT pg_export_snapshot()").fetchone()
+        assert exported is not None
+        for name in absent:
+            failures[name] = NotFound(tables.missing(leader, name))
+        for name in names:
+            if name not in failures:
+                with _collected(leader, cancel, name, failures):
+                    table = tables.describe(leader, name)
+                    leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
+                    described[name] = table
+        yield Snapshot(
+            exported=exported[0],
+            source=source_of(leader),
+            transactions=TransactionIds.current(leader),
+            described=described,
+            failures=failures,
+            connect=connect,
+            cancel=cancel,
+            lock_timeout=lock_timeout,
+        )
+
+
+@contextmanager
+def _collected(
+    conn: Connection[Any], cancel: Cancel, name: TableName, failures: dict[TableName, BackupError]
+) -> Iterator[None]:
+    """Keep one table's failure from ending the transaction."""
+    conn.execute("SAVEPOINT a_table")
+    try:
+        yield
+    except (BackupError, psycopg.Error) as fault:
+        cancel.check()
+        if conn.broken:
+            raise
+        failures[name] = fault if isinstance(fault, BackupError) else database_fault(fault, table=name.label)
+        conn.execute("ROLLBACK TO SAVEPOINT a_table")
+    conn.execute("RELEASE SAVEPOINT a_table")
+
+
+def source_of(conn: Connection[Any]) -> Source:
+    """Which database a connection is to."""
+    row = conn.execute(
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
+        " (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+        " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
+        " CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
+        "      THEN (SELECT system_identifier::text FROM pg_control_system()) END"
+    ).fetchone()
+    assert row is not None
+    return Source(*row)

@@ -1,0 +1,217 @@
+"""A set in the making: claimed by an id, staged as ``.tmp`` files, committed by renames, or swept.
+
+The manifest's rename is the commit point. The claim is the manifest's own ``.tmp``, held by a lock that dies with its
+process, so that whoever comes later can tell a running backup from a killed one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pgvector_backup.engine.errors import translated
+from pgvector_backup.engine.naming import (
+    STAGED,
+    check_bare,
+    claimed_id,
+    data_file_name,
+    is_staged,
+    manifest_name,
+    of_set,
+)
+
+
+class Claim:
+    """A reserved id and the files staged under it. Use `Location.claim`."""
+
+    def __init__(self, directory: Path, backup_id: str, descriptor: int) -> None:
+        self.backup_id = backup_id
+        self._directory = directory
+        self._descriptor = descriptor
+        self._staged: list[StagedFile] = []
+
+    @classmethod
+    def attempt(cls, directory: Path, backup_id: str) -> Claim | None:
+        """Reserve one id; None when it is taken by a running backup or by any finished file."""
+        path = directory / (manifest_name(backup_id) + STAGED)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            return None
+        claim = cls(directory, backup_id, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _same_file(descriptor, path):
+            # Swept between the open and the lock, by a run that took it for a dead one's.
+            os.close(descriptor)
+            return cls.attempt(directory, backup_id)
+        if any(name != path.name for name in of_set(os.listdir(directory), backup_id)):
+            claim.discard()
+            return None
+        return claim
+
+    def stage(self, label: str, suffix: str) -> StagedFile:
+        """Begin a table's file."""
+        with translated():
+            staged = StagedFile(self._directory, data_file_name(label, self.backup_id, suffix))
+        self._staged.append(staged)
+        return staged
+
+    def commit(self, manifest: bytes) -> None:
+        """Make the set exist: its files take their final names, then the manifest does.
+
+        The manifest is on disk before the first rename, so that a sweep after a kill knows what it would
+        have committed.
+        """
+        path = self._directory / manifest_name(self.backup_id)
+        try:
+            with translated():
+                _write_all(self._descriptor, manifest)
+                os.fsync(self._descriptor)
+                for staged in self._staged:
+                    staged.publish()
+                fsync_directory(self._directory)
+                os.rename(f"{path}{STAGED}", path)
+                fsync_directory(self._directory)
+                os.close(self._descriptor)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave nothing of the set; the claim goes last, for it tells others to keep away."""
+        for staged in self._staged:
+            staged.discard()
+        with suppress(FileNotFoundError):
+            os.unlink(self._directory / (manifest_name(self.backup_id) + STAGED))
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+    def drop(self, staged: StagedFile) -> None:
+        """Take one file out of the set and off the disk, e.g. that of a table that failed."""
+        staged.discard()
+        self._staged.remove(staged)
+
+
+class StagedFile:
+    """A file that is being written, under ``name`` plus ``.tmp`` until the set is committed."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.name = name
+        self._final = directory / name
+        self._tmp = directory / (name + STAGED)
+        self._descriptor = os.open(self._tmp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._closing = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        """Append; the caller sees to it that one thread does so at a time."""
+        _write_all(self._descriptor, data)
+
+    def sync(self) -> None:
+        """Wait until every byte is on disk, and close."""
+        os.fsync(self._descriptor)
+        self._close()
+
+    def publish(self) -> None:
+        """Take the final name. The directory's fsync, which makes it last, is the claim's to call."""
+        os.rename(self._tmp, self._final)
+
+    def discard(self) -> None:
+        """Remove the file under whichever name it has."""
+        self._close()
+        for path in (self._tmp, self._final):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _close(self) -> None:
+        with self._closing:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+
+def sweep(directory: Path) -> list[str]:
+    """Remove what killed runs have left: staged files, and finished ones that no manifest tells of.
+
+    :return: the names removed
+    """
+    # Staged files are listed before the claims: a file's claim is always the older one, so a file of a running
+    # backup cannot be listed and its claim be missed.
+    staged = [name for name in sorted(os.listdir(directory)) if is_staged(name)]
+    claims = {name: backup_id for name in os.listdir(directory) if (backup_id := claimed_id(name))}
+    removed: list[str] = []
+    living: list[str] = []
+    for name, backup_id in claims.items():
+        with _held(directory / name) as claim:
+            if claim is None:
+                living.append(backup_id)
+            else:
+                orphans = [*_committing(claim, backup_id), *of_set(staged, backup_id)]
+                # The claim goes last, for it tells others to keep away from the id.
+                removed += _unlinked(directory, [*(o for o in orphans if o != name), name])
+    unclaimed = [name for name in staged if name not in claims and not any(of_set([name], b) for b in living)]
+    return removed + _unlinked(directory, unclaimed)
+
+
+def _unlinked(directory: Path, names: list[str]) -> list[str]:
+    removed = []
+    for name in names:
+        with suppress(FileNotFoundError):
+            os.unlink(directory / name)
+            removed.append(name)
+    return removed
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory last."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO | None]:
+    """A claim whose owner is dead, locked against everybody else; None when the owner lives or has ended it."""
+    with ExitStack() as held:
+        try:
+            claim = held.enter_context(open(path, "rb"))
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield claim if _same_file(claim.fileno(), path) else None
+
+
+def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
+    """The files that a dead claim was committing: none unless its manifest had been written whole."""
+    try:
+        files = [table["file"] for table in json.loads(claim.read())["tables"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [check_bare(name) for name in of_set(files, backup_id)]

@@ -1,0 +1,318 @@
+"""A table as the server's catalog describes it.
+
+Source of every query here: the `pg_catalog` chapter of the PostgreSQL manual. All of them run in the
+caller's transaction, so that the description is of the same moment as the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from pgvector_backup.engine.errors import DatabaseFault, InvalidParams, NotFound
+
+_QUOTED: Final = r'"(?:[^"]|"")+"'
+_PART: Final = rf"(?:{_QUOTED}|[^\s\".,][^\".,]*)"
+_NAME: Final = re.compile(rf"\s*(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})\s*")
+
+VECTOR_TYPES: Final = ("vector", "halfvec", "sparsevec")
+"""pgvector's types, whose type modifier is the number of dimensions."""
+
+_KINDS: Final = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A name as the configuration gives it: taken letter for letter, never folded to lower case."""
+
+    schema: str | None
+    table: str
+
+    @classmethod
+    def parse(cls, text: str) -> TableName:
+        """Read ``[schema.]name``; parts that hold a dot, comma or quote stand in double quotes.
+
+        :raises InvalidParams: naming what cannot be read
+        """
+        match = _NAME.fullmatch(text)
+        if match is None:
+            raise InvalidParams(f"not a table name: {text!r}; write [schema.]name, odd names in double quotes")
+        schema, table = match["schema"], match["table"]
+        return cls(None if schema is None else _bare(schema), _bare(table))
+
+    @property
+    def label(self) -> str:
+        """The name that results, logs and file names go by; no two tables of a set share one."""
+        return self.table if self.schema is None else f"{self.schema}.{self.table}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name, quoted for SQL."""
+        return sql.Identifier(self.table) if self.schema is None else sql.Identifier(self.schema, self.table)
+
+
+def _bare(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part.strip()
+
+
+def parse_names(text: str) -> tuple[TableName, ...]:
+    """Read a comma-separated list of table names; a name given twice counts once.
+
+    :raises InvalidParams: for a malformed name, or an empty list
+    """
+    parts = re.findall(rf"(?:{_QUOTED}|[^\",])+", text)
+    if "".join(parts).replace(",", "") != text.replace(",", ""):
+        raise InvalidParams(f"unbalanced double quotes in the table list {text!r}")
+    names = tuple(dict.fromkeys(TableName.parse(part) for part in parts if part.strip()))
+    if not names:
+        raise InvalidParams("the list of tables is empty; set `tables` in [pgvector_backup]")
+    return names
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; ``dimensions`` is set for pgvector's types that declare it."""
+
+    name: str
+    type: str
+    dimensions: int | None
+    not_null: bool
+    default: str | None
+    generated: bool
+    identity: str | None
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A constraint and the SQL that makes it anew."""
+
+    name: str
+    type: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index and the SQL that makes it anew; ``constraint`` names the constraint that owns it, if one does."""
+
+    name: str
+    method: str
+    definition: str
+    constraint: str | None
+
+
+@dataclass(frozen=True)
+class Heap:
+    """A relation that keeps rows in pages: an ordinary table, or a partition of one. Sizes in pages."""
+
+    schema: str
+    table: str
+    pages: int
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name, quoted for SQL."""
+        return sql.Identifier(self.schema, self.table)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a table at the moment of the snapshot.
+
+    :param name: how the configuration calls it
+    :param kind: ``table``, ``partitioned table``, ``view``, ``materialized view`` or ``foreign table``
+    :param heaps: the parts that can be read by page; empty where there is nothing to cut
+    :param planned_rows: the server's own estimate, for want of a better one
+    """
+
+    name: TableName
+    oid: int
+    schema: str
+    table: str
+    kind: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    indexes: tuple[Index, ...]
+    heaps: tuple[Heap, ...]
+    planned_rows: int | None
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name, quoted for SQL."""
+        return sql.Identifier(self.schema, self.table)
+
+    @property
+    def source(self) -> sql.Composable:
+        """What stands after FROM. ONLY, because inheriting tables are tables of their own."""
+        only = sql.SQL("ONLY ") if self.kind == "table" else sql.SQL("")
+        return sql.SQL("{}{}").format(only, self.identifier)
+
+    @property
+    def column_list(self) -> sql.Composable:
+        """The columns that COPY would write: all but the generated ones."""
+        return sql.SQL(", ").join(sql.Identifier(c.name) for c in self.columns if not c.generated)
+
+    @property
+    def has_rows_of_its_own(self) -> bool:
+        """Whether its rows carry the transaction that wrote them (a view's do not)."""
+        return self.kind in ("table", "partitioned table")
+
+
+def resolve(conn: Connection[Any], name: TableName) -> tuple[int, str, str]:
+    """Find a table by name, through the search path where no schema is given.
+
+    :return: oid, schema, table
+    :raises NotFound: naming the table, and a near miss where there is one
+    """
+    row = conn.execute(
+        "SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = to_regclass(%s)",
+        [name.identifier.as_string(conn)],
+    ).fetchone()
+    if row is None:
+        raise NotFound(missing(conn, name))
+    return row[0], row[1], row[2]
+
+
+def missing(conn: Connection[Any], name: TableName) -> str:
+    """Say that a table is missing, and where one of that name lives, if anywhere."""
+    near = conn.execute(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE lower(c.relname) = lower(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+        " ORDER BY 1 LIMIT 3",
+        [name.table],
+    ).fetchall()
+    remedy = f"did you mean {', '.join(row[0] for row in near)}?" if near else "check `tables`"
+    return f"table {name.label} does not exist in database {conn.info.dbname}: {remedy}"
+
+
+def describe(conn: Connection[Any], name: TableName) -> Table:
+    """Read a table's description from the catalog.
+
+    :raises NotFound: when there is no such table
+    :raises DatabaseFault: when it is something that holds no rows, such as an index
+    """
+    oid, schema, table = resolve(conn, name)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        relation = cursor.execute(
+            "SELECT relkind::text AS kind, reltuples::bigint AS planned_rows FROM pg_class WHERE oid = %s",
+            [oid],
+        ).fetchone()
+        assert relation is not None
+        if relation["kind"] not in _KINDS:
+            raise DatabaseFault(f"{name.label} is not a table; take it out of `tables`", can_retry=False)
+        columns = cursor.execute(_COLUMNS, [list(VECTOR_TYPES), oid]).fetchall()
+        constraints = cursor.execute(_CONSTRAINTS, [oid]).fetchall()
+        primary_key = cursor.execute(_PRIMARY_KEY, [oid]).fetchall()
+        indexes = cursor.execute(_INDEXES, [oid]).fetchall()
+        heaps = cursor.execute(_HEAPS, [oid]).fetchall()
+    readable = all(heap.pop("readable") for heap in heaps)
+    return Table(
+        name=name,
+        oid=oid,
+        schema=schema,
+        table=table,
+        kind=_KINDS[relation["kind"]],
+        columns=tuple(Column(**row) for row in columns),
+        primary_key=tuple(row["name"] for row in primary_key),
+        constraints=tuple(Constraint(**row) for row in constraints),
+        indexes=tuple(Index(**row) for row in indexes),
+        heaps=tuple(Heap(**row) for row in heaps) if readable else (),
+        planned_rows=relation["planned_rows"] if relation["planned_rows"] >= 0 else None,
+    )
+
+
+def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[str, str]]:
+    """The foreign keys that point at these tables from outside them.
+
+    :return: pairs of constraint and the table it belongs to
+    """
+    rows = conn.execute(
+        "SELECT conname, conrelid::regclass::text FROM pg_constraint"
+        " WHERE contype = 'f' AND confrelid = ANY(%s) AND NOT conrelid = ANY(%s) ORDER BY 2, 1",
+        [list(oids), list(oids)],
+    ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+# atttypmod of pgvector's types is the number of dimensions, -1 where none is declared;
+# of `bit` it is the number of bits, which pgvector's binary vectors are.
+_COLUMNS: Final = """
+SELECT a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS type,
+       CASE WHEN a.atttypmod > 0 AND (t.typname = ANY(%s) OR t.typname = 'bit') THEN a.atttypmod
+       END AS dimensions,
+       a.attnotnull AS not_null,
+       pg_get_expr(d.adbin, d.adrelid) AS default,
+       a.attgenerated <> '' AS generated,
+       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+_CONSTRAINTS: Final = """
+SELECT conname AS name,
+       CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'
+                    WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclusion' WHEN 'n' THEN 'not null'
+                    ELSE contype::text END AS type,
+       pg_get_constraintdef(oid) AS definition
+FROM pg_constraint
+WHERE conrelid = %s AND contype <> 't'
+ORDER BY contype, conname
+"""
+
+_PRIMARY_KEY: Final = """
+SELECT a.attname AS name
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND i.indisprimary
+ORDER BY k.position
+"""
+
+_INDEXES: Final = """
+SELECT c.relname AS name, am.amname AS method, pg_get_indexdef(i.indexrelid) AS definition, con.conname AS constraint
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_am am ON am.oid = c.relam
+LEFT JOIN pg_constraint con
+    ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x')
+WHERE i.indrelid = %s
+ORDER BY c.relname
+"""
+
+# A partitioned table keeps no rows itself, its leaves do. A leaf that is a foreign table, or that the role
+# may not read directly, cannot be cut into pages: `readable` is false and the table is read as a whole.
+_HEAPS: Final = """
+WITH RECURSIVE part(oid) AS (
+    SELECT %s::oid
+    UNION ALL
+    SELECT i.inhrelid FROM part p
+    JOIN pg_class c ON c.oid = p.oid AND c.relkind = 'p'
+    JOIN pg_inherits i ON i.inhparent = p.oid
+)
+SELECT n.nspname AS schema, c.relname AS table,
+       CASE WHEN c.relkind IN ('r', 'm')
+            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+       c.relkind IN ('r', 'm') AND has_table_privilege(c.oid, 'SELECT')
+           AND has_schema_privilege(n.oid, 'USAGE') AS readable
+FROM part JOIN pg_class c ON c.oid = part.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'p'
+ORDER BY n.nspname, c.relname
+"""

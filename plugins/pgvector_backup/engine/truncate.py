@@ -1,0 +1,120 @@
+"""The story of a truncate: prove the files, keep writers out, prove the rows, empty the tables."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection, sql
+
+from pgvector_backup.engine import transactions
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import Conflict, database_fault, translated
+from pgvector_backup.engine.integrity import check_files, read_manifest
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.request import BackupRequest
+from pgvector_backup.engine.result import TruncateResult
+from pgvector_backup.engine.session import Connect, session
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.snapshot import source_of
+from pgvector_backup.engine.tables import Table, TableName, describe, referencing_keys
+
+_log: Final = logging.getLogger(__name__)
+
+
+def truncate(
+    request: BackupRequest,
+    settings: Settings,
+    connect: Connect,
+    *,
+    manifest_file: str,
+    cancel: Cancel | None = None,
+) -> TruncateResult:
+    """Empty ``truncate_tables``, all of them or none, if a set on disk holds every row that they hold now.
+
+    :param manifest_file: bare name of the set's manifest, in the request's location
+    :raises IntegrityFault: when a file of the set does not match its manifest
+    :raises Conflict: when a table holds a row that the set does not, or another database answers
+    """
+    started = time.monotonic()
+    cancel = cancel or Cancel()
+    location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+    manifest = read_manifest(location, manifest_file)
+    entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
+    check_files(location, manifest, cancel)
+    with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
+        _require_same_database(conn, manifest)
+        with conn.transaction():
+            tables = {name: _locked(conn, name) for name in settings.truncate_tables}
+            rows_before = {
+                name.label: _require_backed_up(conn, table, entries[name], manifest) for name, table in tables.items()
+            }
+            _require_unreferenced(conn, list(tables.values()))
+            cancel.check()
+            conn.execute(sql.SQL("TRUNCATE TABLE {}").format(sql.SQL(", ").join(t.source for t in tables.values())))
+    for label, rows in rows_before.items():
+        _log.info("%s: emptied of %s rows, all of them in %s", label, f"{rows:,}", manifest_file)
+    return TruncateResult(rows_before=rows_before, duration=time.monotonic() - started)
+
+
+def _entry(manifest: Manifest, name: TableName) -> TableEntry:
+    if manifest.failed_tables:
+        failed = ", ".join(manifest.failed_tables)
+        raise Conflict(f"set {manifest.backup_id} is not whole, {failed} failed; nothing is emptied on its word")
+    for entry in manifest.tables:
+        if entry.name == name.label:
+            return entry
+    raise Conflict(f"{name.label}: not in set {manifest.backup_id}; back it up before emptying it")
+
+
+def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
+    """Refuse another server or database, whatever the connection is called today."""
+    here, there = source_of(conn), manifest.source
+    if here.system_identifier is None or there.system_identifier is None:
+        raise Conflict(
+            "the server does not tell its system identifier, so it cannot be shown to be the one backed up; "
+            "grant EXECUTE on function pg_control_system() to the connection's role"
+        )
+    if (here.system_identifier, here.database_oid) != (there.system_identifier, there.database_oid):
+        raise Conflict(
+            f"database {here.database} on server {here.system_identifier} is not the one backed up: "
+            f"{there.database} on server {there.system_identifier}"
+        )
+
+
+def _locked(conn: Connection[Any], name: TableName) -> Table:
+    """Keep everybody out of a table until the transaction ends; waits at most the session's lock timeout."""
+    table = describe(conn, name)
+    if not table.has_rows_of_its_own:
+        raise Conflict(f"{name.label} is a {table.kind}, which cannot be emptied; take it out of truncate_tables")
+    try:
+        conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.source))
+    except psycopg.Error as fault:
+        raise database_fault(fault, table=name.label) from fault
+    return table
+
+
+def _require_backed_up(conn: Connection[Any], table: Table, entry: TableEntry, manifest: Manifest) -> int:
+    """Count the rows; refuse when one of them is not in the set."""
+    if (table.schema, table.table) != (entry.schema, entry.table):
+        raise Conflict(
+            f"{entry.name} is now {table.schema}.{table.table}, and was {entry.schema}.{entry.table} when it was "
+            "backed up; name the schema in `tables` and `truncate_tables`"
+        )
+    rows, unseen = transactions.count(conn, table, manifest.snapshot, entry.late_transactions)
+    if unseen or rows > entry.rows:
+        raise Conflict(
+            f"{entry.name}: {max(unseen, rows - entry.rows):,} of {rows:,} rows were written after the backup "
+            f"{manifest.backup_id} and are not in it; nothing was emptied. Stop the writers and run again"
+        )
+    return rows
+
+
+def _require_unreferenced(conn: Connection[Any], tables: list[Table]) -> None:
+    keys = referencing_keys(conn, [table.oid for table in tables])
+    if keys:
+        named = ", ".join(f"{key} of {table}" for key, table in keys)
+        raise Conflict(f"a foreign key forbids emptying the table: {named}; nothing was emptied")

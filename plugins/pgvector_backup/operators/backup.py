@@ -1,0 +1,54 @@
+"""The task that backs up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pgvector_backup.engine.backup import backup
+from pgvector_backup.operators import configuration
+from pgvector_backup.operators.base import PgVectorOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pgvector_backup.engine.result import BackupResult
+
+
+class PgVectorBackupOperator(PgVectorOperator):
+    """Write the tables, as of one moment, to a new set of files with a manifest.
+
+    Returns the backup's part of the run's result; `PgVectorTruncateOperator` takes it as ``backup``. Each outlet
+    asset's event tells the set's id and rows. Arguments as of `PgVectorOperator`, all keyword-only.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Back up; the result is pushed before a failure is raised, so that it survives it."""
+        with self.reported(context):
+            request = self.request(context)
+            if not request.backup_wanted:
+                raise AirflowSkipException("neither backup nor truncate was asked for; nothing was done")
+            result = backup(
+                request,
+                self.settings(),
+                self.connect(request),
+                now=configuration.now(),
+                run_id=context["run_id"],
+                cancel=self.cancel(),
+            )
+            if result.failure is not None:
+                context["ti"].xcom_push(key="return_value", value=result.to_json())
+                raise result.failure
+            self._announce(context, result, request.task_id)
+            return result.to_json()
+
+    def _announce(self, context: Context, result: BackupResult, task_id: str | None) -> None:
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {
+                "backup_id": result.backup_id,
+                "backup_directory": result.directory,
+                "manifest_file": result.manifest_file,
+                "task_id": task_id,
+                "rows": {label: table.rows for label, table in result.tables.items()},
+            }

@@ -1,0 +1,115 @@
+"""From what a conf says of a database to psycopg connections, through Airflow's `PostgresHook`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any, Final, cast
+
+import psycopg
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+from psycopg.conninfo import conninfo_to_dict
+
+from pgvector_backup.engine.errors import InvalidParams, NotFound
+from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
+from pgvector_backup.operators.configuration import ConnectionRules
+
+_URI_CONNECTION_ID: Final = "pgvector_backup_uri"
+
+# The connection's own extra wins. Keepalives tell a dead server from a slow one within a minute or so.
+_EXTRA: Final = {
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "pgvector_backup",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules) -> Connect:
+    """How to connect to the database that a run is about.
+
+    :param asked: ``db_connection`` of the run's conf: a connection id, or a URI
+    :param configured: the connection id that the DAG's author gave the operator
+    :raises InvalidParams: when conf may not name it, or it is not of PostgreSQL
+    :raises NotFound: when Airflow has no such connection
+    """
+    if asked is not None and "://" in asked:
+        connection = _from_uri(asked, rules)
+    else:
+        if asked is not None and not rules.admits(asked):
+            raise InvalidParams(
+                f"db_connection: {asked!r} may not be named; allowed are {', '.join(rules.allowed)} "
+                "(allowed_connections in [pgvector_backup])"
+            )
+        connection = _stored(asked or configured or rules.default)
+    extra = {**_EXTRA, **connection.extra_dejson}
+    hook = PostgresHook(
+        connection=Connection(
+            conn_id=connection.conn_id,
+            conn_type="postgres",
+            host=connection.host,
+            login=connection.login,
+            password=connection.password,
+            schema=connection.schema,
+            port=connection.port,
+            extra=json.dumps(extra),
+        )
+    )
+    return partial(_open, hook)
+
+
+def _open(hook: PostgresHook) -> psycopg.Connection[Any]:
+    conn = hook.get_conn()
+    if not isinstance(conn, psycopg.Connection):
+        raise InvalidParams("PostgresHook does not use psycopg 3: install psycopg[binary] and SQLAlchemy 2")
+    return conn
+
+
+def _stored(connection_id: str) -> Connection:
+    try:
+        connection = PostgresHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        raise NotFound(
+            f"Airflow has no connection {connection_id!r}; add it, or set AIRFLOW_CONN_{connection_id.upper()}"
+        ) from None
+    except Exception as fault:
+        # Not chained, not quoted: what cannot be read as a connection may hold its password.
+        raise InvalidParams(
+            f"connection {connection_id!r} cannot be read ({type(fault).__name__}); store it anew"
+        ) from None
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise InvalidParams(f"connection {connection_id!r} is of type {connection.conn_type!r}; postgres is needed")
+    return cast("Connection", connection)
+
+
+def _from_uri(uri: str, rules: ConnectionRules) -> Connection:
+    mask_secret(uri)
+    if not rules.uri_allowed:
+        raise InvalidParams(
+            "db_connection: a URI is not allowed here, because conf is stored in clear; name an Airflow "
+            "connection, or set allow_connection_uri in [pgvector_backup]"
+        )
+    scheme = uri.split("://", 1)[0]
+    if scheme not in ("postgresql", "postgres"):
+        raise InvalidParams(f"db_connection: a URI begins with postgresql://, not with {scheme}://")
+    try:
+        # libpq itself reads it: what a URI means is what libpq takes it for.
+        given = {key: value for key, value in conninfo_to_dict(uri).items() if value is not None}
+    except psycopg.Error:
+        raise InvalidParams(
+            "db_connection: libpq cannot read this URI; write postgresql://user:password@host:port/database, "
+            "special characters percent-encoded"
+        ) from None
+    password = given.pop("password", None)
+    if password is not None:
+        mask_secret(password)
+    return Connection(
+        conn_id=_URI_CONNECTION_ID,
+        conn_type="postgres",
+        password=None if password is None else str(password),
+        extra=json.dumps(given),
+    )

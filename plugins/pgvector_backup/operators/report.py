@@ -1,0 +1,79 @@
+"""The task that ends a run: its result, its section in the log file, its success or failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.result import RunReport
+from pgvector_backup.operators import configuration
+from pgvector_backup.operators.base import PgVectorOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_FINE = ("success", "skipped")
+
+
+class PgVectorReportOperator(PgVectorOperator):
+    """Put the run's result together, add a section to the log file, fail if a step failed.
+
+    It has to run whatever became of the others (``trigger_rule="all_done"``), and as the last task it decides the
+    state of the run.
+
+    :param backup_step: task id of the backup
+    :param truncate_step: task id of the truncate
+
+    Further arguments as of `PgVectorOperator`, all keyword-only.
+    """
+
+    def __init__(self, *, backup_step: str = "backup", truncate_step: str = "truncate", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_step = backup_step
+        self.truncate_step = truncate_step
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Report; the result is pushed before a failure is raised, so that it survives it."""
+        ti = context["ti"]
+        backup_fault = self._fault(context, self.backup_step)
+        truncate_fault = self._fault(context, self.truncate_step)
+        faults = [fault for fault in (backup_fault, truncate_fault) if fault is not None]
+        report = RunReport(
+            backup=ti.xcom_pull(task_ids=self.backup_step),
+            truncate=ti.xcom_pull(task_ids=self.truncate_step),
+            truncate_asked=bool(context["params"].get("truncate_vector_tables")),
+            timestamp=configuration.now(),
+            faults=[fault["response"] for fault in faults],
+            truncate_fault=truncate_fault["response"] if truncate_fault else None,
+        )
+        result = report.to_json()
+        self._write_log(context, report)
+        if faults:
+            ti.xcom_push(key="return_value", value=result)
+            ti.xcom_push(key="error", value=faults[0])
+            raise AirflowFailException("; ".join(result["errors"]))
+        return result
+
+    def _fault(self, context: Context, step: str) -> dict[str, Any] | None:
+        """Why a step failed; a step that was killed has left no reason, only its state."""
+        ti, run_id = context["ti"], context["run_id"]
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[step], run_ids=[run_id])
+        state = states.get(run_id, {}).get(step)
+        if state in (*_FINE, "upstream_failed"):
+            return None
+        left = ti.xcom_pull(task_ids=step, key="error")
+        if left is not None:
+            return dict(left)
+        unexplained = BackupError(f"{step} ended as {state} and left no reason; its task log has the rest")
+        return dict(unexplained.report())
+
+    def _write_log(self, context: Context, report: RunReport) -> None:
+        try:
+            request, settings = self.request(context), self.settings()
+            location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+            location.append_log(report.log_section(task_id=request.task_id, run_id=context["run_id"]))
+        except BackupError as fault:
+            self.log.warning("no section was added to the log file: %s", fault.message)

@@ -1,0 +1,51 @@
+"""The task that empties tables once their backup is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from pgvector_backup.engine.errors import Conflict
+from pgvector_backup.engine.truncate import truncate
+from pgvector_backup.operators.base import PgVectorOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PgVectorTruncateOperator(PgVectorOperator):
+    """Empty ``truncate_tables``, all or none, if the set on disk holds every row that they hold now.
+
+    :param backup: what the backup task returned, as its ``output`` (templated)
+    :param truncate_vector_tables: whether to, where the run's conf does not say
+
+    Further arguments as of `PgVectorOperator`, all keyword-only.
+    """
+
+    template_fields: Sequence[str] = (*PgVectorOperator.template_fields, "backup")
+
+    def __init__(self, *, backup: Any, truncate_vector_tables: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup = backup
+        self.truncate_vector_tables = truncate_vector_tables
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Empty the tables; skipped unless asked for."""
+        with self.reported(context):
+            request = self.request(context)
+            wanted = request.truncate_vector_tables if self.conf_from_run else self.truncate_vector_tables
+            if not wanted:
+                raise AirflowSkipException("not asked to empty any table")
+            manifest_file = self.backup.get("manifest_file") if isinstance(self.backup, Mapping) else None
+            if not manifest_file:
+                raise Conflict("no backup of this run to rely on; nothing was emptied")
+            result = truncate(
+                request,
+                self.settings(),
+                self.connect(request),
+                manifest_file=manifest_file,
+                cancel=self.cancel(),
+            )
+            return result.to_json()
