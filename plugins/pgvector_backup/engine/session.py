@@ -34,7 +34,6 @@ _SETTINGS: Final = {
     # A truncate counts rows after its lock was granted: an older snapshot would miss the latest of them.
     "default_transaction_isolation": "read committed",
     "synchronize_seqscans": "off",
-    "statement_timeout": "0",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
@@ -58,6 +57,7 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
         conn.autocommit = True
         conn.row_factory = tuple_row
         with cancel.watching(conn):
+            conn.execute("SET statement_timeout = 0")  # first, so that no limit ends the rest
             conn.execute(
                 "SELECT set_config(s.name, v.value, false)"
                 " FROM unnest(%s::text[], %s::text[]) AS v(name, value)"
