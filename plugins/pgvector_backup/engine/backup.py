@@ -17,7 +17,7 @@ from pgvector_backup.engine.blocks import BlockFile
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.errors import BackupError, translated
-from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name
 from pgvector_backup.engine.progress import Progress
@@ -55,7 +55,7 @@ def backup(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
-    location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+    location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     for name in location.sweep():
         _log.warning("removed %s, left over by a run that was killed", name)
     claim = location.claim(now, settings.timestamp_format)
@@ -90,7 +90,7 @@ def backup(
         claim.discard()
         raise
     return BackupResult(
-        directory=str(location.path),
+        directory=location.directory,
         backup_id=claim.backup_id if entries else None,
         manifest_file=manifest_name(claim.backup_id) if entries else None,
         tables=tables,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import fcntl
 import os
 import shutil
@@ -19,31 +20,94 @@ _LATEST_CLAIM: Final = 3600
 """Seconds that an id may lie after the clock before the search for a free one gives up."""
 
 
-class Location:
-    """The directory that holds one task's sets.
+def locate(root: str | os.PathLike[str], task_id: str | None, directory_name: str) -> Location:
+    """Find the place that a request leads to, and make its directory.
 
-    :param root: the backup root
+    :param root: the backup root: a path, or an fsspec URL such as ``s3://bucket/prefix``
     :param task_id: whose directory below the root, which must exist; None for the root itself
     :param directory_name: the directory made in there
     :raises NotFound: when the task's directory is not there, or leads out of the root
     :raises StorageFault: when the directory cannot be made
     """
+    if not SAFE.fullmatch(directory_name):
+        raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")
+    if task_id is not None:
+        check_task_id(task_id)
+    text = os.fspath(root)
+    if "://" in text and not text.startswith("file://"):
+        # fsspec is needed by those who use it only.
+        from pgvector_backup.engine.object_location import ObjectLocation  # noqa: PLC0415
 
-    def __init__(self, root: str | os.PathLike[str], task_id: str | None, directory_name: str) -> None:
-        if not SAFE.fullmatch(directory_name):
-            raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")
-        self.task_id = task_id
-        base = Path(os.path.abspath(root))
+        return ObjectLocation(text, task_id, directory_name)
+    return LocalLocation(Path(os.path.abspath(text.removeprefix("file://"))), task_id, directory_name)
+
+
+class Location(abc.ABC):
+    """The one place that holds a task's sets.
+
+    :param directory: what users know it by: a path or URL
+    """
+
+    directory: str
+
+    def claim(self, now: datetime, timestamp_format: str) -> Claim:
+        """Reserve the id of a new set: the time, or the next second that nobody has taken.
+
+        :param now: with a time zone, the one that names are to be in
+        :raises InvalidParams: when the format gives unsafe names, or the same one for two seconds
+        """
+        _check_format(now, timestamp_format)
+        for later in range(_LATEST_CLAIM):
+            backup_id = (now + timedelta(seconds=later)).strftime(timestamp_format)
+            if claim := self.attempt(backup_id):
+                return claim
+        raise Conflict(f"{self.directory}: no free backup id within an hour of {now.strftime(timestamp_format)}")
+
+    @abc.abstractmethod
+    def attempt(self, backup_id: str) -> Claim | None:
+        """Reserve one id; None when it is taken."""
+
+    @abc.abstractmethod
+    def require_space(self, needed: int) -> None:
+        """Refuse to begin what cannot end.
+
+        :param needed: bytes
+        :raises StorageFault: naming both figures
+        """
+
+    @abc.abstractmethod
+    def sweep(self) -> list[str]:
+        """Remove what killed runs have left here.
+
+        :return: the names removed
+        """
+
+    @abc.abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a set's file for reading.
+
+        :raises NotFound: when it is not there
+        """
+
+    @abc.abstractmethod
+    def append_log(self, section: str) -> None:
+        """Add a run's section to the log file."""
+
+
+class LocalLocation(Location):
+    """A directory of this machine, or of a file system mounted on it."""
+
+    def __init__(self, base: Path, task_id: str | None, directory_name: str) -> None:
         with translated():
             if task_id is None:
                 base.mkdir(parents=True, exist_ok=True)
                 parent = base
             else:
-                check_task_id(task_id)
                 parent = base / task_id
                 if not parent.is_dir() or not _inside(parent, base):
                     raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
             self.path = parent / directory_name
+            self.directory = str(self.path)
             try:
                 self.path.mkdir()
             except FileExistsError:
@@ -55,11 +119,7 @@ class Location:
                 raise NotFound(f"{self.path} leads outside the backup root {base}; replace the link")
 
     def require_space(self, needed: int) -> None:
-        """Refuse to begin what cannot end.
-
-        :param needed: bytes
-        :raises StorageFault: naming both figures
-        """
+        """See `Location`; what others may write meanwhile is not foreseen."""
         with translated():
             free = shutil.disk_usage(self.path).free
         if needed > free:
@@ -68,33 +128,18 @@ class Location:
                 "free some, or move backup_root"
             )
 
-    def claim(self, now: datetime, timestamp_format: str) -> Claim:
-        """Reserve the id of a new set: the time, or the next second that nobody has taken.
-
-        :param now: with a time zone, the one that names are to be in
-        :raises InvalidParams: when the format gives unsafe names, or the same one for two seconds
-        """
-        _check_format(now, timestamp_format)
+    def attempt(self, backup_id: str) -> Claim | None:
+        """Reserve one id; None when it is taken by a running backup or by any finished file."""
         with translated():
-            for later in range(_LATEST_CLAIM):
-                backup_id = (now + timedelta(seconds=later)).strftime(timestamp_format)
-                if claim := Claim.attempt(self.path, backup_id):
-                    return claim
-        raise Conflict(f"{self.path}: no free backup id within an hour of {now:{timestamp_format}}")
+            return Claim.attempt(self.path, backup_id)
 
     def sweep(self) -> list[str]:
-        """Remove what killed runs have left here.
-
-        :return: the names removed
-        """
+        """See `Location`."""
         with translated():
             return staging.sweep(self.path)
 
     def open(self, name: str) -> BinaryIO:
-        """Open a set's file for reading.
-
-        :raises NotFound: when it is not there
-        """
+        """See `Location`; a symbolic link is not followed."""
         check_bare(name)
         with translated():
             try:
@@ -104,7 +149,7 @@ class Location:
             return os.fdopen(descriptor, "rb")
 
     def append_log(self, section: str) -> None:
-        """Add a run's section to the log file, whole, whoever else is adding theirs."""
+        """See `Location`; sections stay whole, whoever else is adding theirs."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with translated(), os.fdopen(os.open(self.path / LOG_FILE, flags, 0o666), "ab") as log:
             fcntl.flock(log, fcntl.LOCK_EX)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from pgvector_backup.engine.errors import InvalidParams
@@ -17,11 +17,11 @@ DEFAULT_ROOT: Final = "data_pipeline/training_data"
 class Settings:
     """The section ``[pgvector_backup]`` of airflow.cfg, read and checked; README tells what each one means.
 
-    :param backup_root: where task directories live
+    :param backup_root: where task directories live: a path, or an fsspec URL
     :param lock_timeout: seconds to wait for another session's lock
     """
 
-    backup_root: Path
+    backup_root: str | os.PathLike[str]
     backup_directory: str = "vector_bak"
     tables: tuple[TableName, ...] = parse_names("langchain_pg_collection,langchain_pg_embedding")
     truncate_tables: tuple[TableName, ...] = parse_names("langchain_pg_embedding")

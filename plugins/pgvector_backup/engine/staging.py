@@ -110,6 +110,11 @@ class StagedFile:
         self._descriptor = os.open(self._tmp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._closing = threading.Lock()
 
+    @property
+    def path(self) -> Path:
+        """Where the file lies while it is staged."""
+        return self._tmp
+
     def write(self, data: bytes) -> None:
         """Append; the caller sees to it that one thread does so at a time."""
         _write_all(self._descriptor, data)

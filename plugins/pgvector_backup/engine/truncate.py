@@ -13,7 +13,7 @@ from pgvector_backup.engine import transactions
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import Conflict, database_fault, translated
 from pgvector_backup.engine.integrity import check_files, read_manifest
-from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import TruncateResult
@@ -41,7 +41,7 @@ def truncate(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
-    location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+    location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     manifest = read_manifest(location, manifest_file)
     entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
     check_files(location, manifest, cancel)

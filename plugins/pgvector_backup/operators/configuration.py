@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -60,7 +59,7 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
     names = parse_names(tables or _text("tables", "langchain_pg_collection,langchain_pg_embedding"))
     emptied = parse_names(_text("truncate_tables", "langchain_pg_embedding"))
     return Settings(
-        backup_root=Path(root),
+        backup_root=root,
         backup_directory=_text("backup_directory", "vector_bak"),
         tables=names,
         truncate_tables=tuple(name for name in emptied if name in names) if tables else emptied,

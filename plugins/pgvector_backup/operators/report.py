@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pgvector_backup.engine.errors import BackupError
-from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.result import RunReport
 from pgvector_backup.operators import configuration
 from pgvector_backup.operators.base import PgVectorOperator
@@ -73,7 +73,7 @@ class PgVectorReportOperator(PgVectorOperator):
     def _write_log(self, context: Context, report: RunReport) -> None:
         try:
             request, settings = self.request(context), self.settings()
-            location = Location(settings.backup_root, request.task_id, settings.backup_directory)
+            location = locate(settings.backup_root, request.task_id, settings.backup_directory)
             location.append_log(report.log_section(task_id=request.task_id, run_id=context["run_id"]))
         except BackupError as fault:
             self.log.warning("no section was added to the log file: %s", fault.message)

@@ -1,0 +1,112 @@
+"""A backup root given as an fsspec URL: the same sets, uploaded whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import fsspec
+import pytest
+from pgvector_backup.engine.errors import IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.location import locate
+from pgvector_backup.engine.manifest import Manifest
+
+from tests.engine.conftest import House
+
+_buckets = itertools.count()
+
+
+@pytest.fixture
+def bucket(house: House) -> Iterator[str]:
+    url = f"memory://bucket{next(_buckets)}"
+    house.configure(backup_root=url)
+    yield url
+    fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def _names(url: str) -> list[str]:
+    fs, path = fsspec.core.url_to_fs(url)
+    return sorted(name.rsplit("/", 1)[-1] for name in fs.ls(path, detail=False))
+
+
+def test_a_set_is_uploaded_and_emptied_on_its_word(house: House, bucket: str) -> None:
+    house.langchain()
+    result = house.backup()
+    names = _names(result.directory)
+
+    assert result.directory == f"{bucket}/vector_bak"
+    assert names == sorted([*(table.file for table in result.tables.values()), str(result.manifest_file)])
+    fs, path = fsspec.core.url_to_fs(result.directory)
+    manifest = Manifest.from_bytes(fs.cat_file(f"{path}/{result.manifest_file}"))
+    assert [fs.size(f"{path}/{table.file}") for table in manifest.tables] == [t.bytes for t in manifest.tables]
+    assert house.truncate(result).rows_before == {"langchain_pg_embedding": 58}
+    assert house.count("langchain_pg_embedding") == 0
+
+
+def test_an_altered_object_is_found_before_the_truncate(house: House, bucket: str) -> None:
+    house.langchain()
+    result = house.backup()
+    fs, path = fsspec.core.url_to_fs(result.directory)
+    name = f"{path}/{result.tables['langchain_pg_embedding'].file}"
+    fs.pipe_file(name, fs.cat_file(name).replace(b"id-1", b"id-2", 1))
+    with pytest.raises(IntegrityFault, match="SHA-256"):
+        house.truncate(result)
+    assert house.count("langchain_pg_embedding") == 58
+
+
+def test_two_runs_in_one_second_do_not_meet(house: House, bucket: str) -> None:
+    house.langchain()
+    now = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
+    assert [house.backup(now=now).backup_id for _ in range(3)] == [
+        "20250721_234914",
+        "20250721_234915",
+        "20250721_234916",
+    ]
+
+
+def test_a_task_directory_must_exist(house: House, bucket: str) -> None:
+    with pytest.raises(NotFound, match="指定的任务目录不存在: task_1"):
+        house.backup(task_id="task_1")
+    fs, path = fsspec.core.url_to_fs(bucket)
+    fs.makedirs(f"{path}/task_1")
+    house.langchain()
+    assert house.backup(task_id="task_1").directory == f"{bucket}/task_1/vector_bak"
+
+
+def test_a_failing_upload_leaves_nothing(house: House, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.langchain()
+    store = type(fsspec.filesystem("memory"))
+    put = store.put_file
+
+    def fail_on_the_second(self: Any, source: str, target: str, **more: Any) -> None:
+        if "embedding" in target:
+            raise ConnectionResetError("the store went away")
+        put(self, source, target, **more)
+
+    monkeypatch.setattr(store, "put_file", fail_on_the_second)
+    with pytest.raises(StorageFault, match="the store went away"):
+        house.backup()
+    assert _names(f"{bucket}/vector_bak") == []
+
+
+def test_a_dead_runs_objects_are_swept_when_they_are_old(house: House, bucket: str) -> None:
+    house.langchain()
+    fs, path = fsspec.core.url_to_fs(f"{bucket}/vector_bak")
+    for name in ("manifest_20250101_000000.json.tmp", "langchain_pg_embedding_20250101_000000.csv"):
+        fs.pipe_file(f"{path}/{name}", b"")
+    house.backup()
+    assert any("20250101" in name for name in _names(f"{bucket}/vector_bak"))  # young: its run may be at work
+    for entry in fs.store.values():
+        entry.modified -= timedelta(days=3)
+    house.backup()
+    assert not any("20250101" in name for name in _names(f"{bucket}/vector_bak"))
+
+
+def test_the_log_grows_by_sections(house: House, bucket: str) -> None:
+    location = locate(bucket, None, "vector_bak")
+    location.append_log("one\n")
+    location.append_log("two\n")
+    with location.open("vector_backup_log.txt") as log:
+        assert log.read() == b"one\ntwo\n"
