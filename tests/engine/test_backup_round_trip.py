@@ -44,7 +44,7 @@ KINDS = {
     "quoted_name": (
         '"Odd ""name"", with. all/of it"',
         'CREATE TABLE "Odd ""name"", with. all/of it" ("A b" int, "c""d" text, "select" text);'
-        "INSERT INTO \"Odd \"\"name\"\", with. all/of it\" VALUES (1, 'x', NULL)",
+        'INSERT INTO "Odd ""name"", with. all/of it" VALUES (1, \'x\', NULL)',
     ),
     "non_ascii_name": ("向量表", "CREATE TABLE 向量表 (编号 int); INSERT INTO 向量表 VALUES (1), (2)"),
     "schema_qualified": (
@@ -108,9 +108,7 @@ def test_round_trip(house: House, kind: str, jobs: int) -> None:
 def assert_equal_when_loaded(house: House, name: str, file: Path, rows: int) -> None:
     """Load a file with plain ``COPY … HEADER MATCH`` into an empty table of the same shape, and compare."""
     with house.database.connect() as conn:
-        conn.execute(
-            f"CREATE TABLE loaded (LIKE {name} INCLUDING GENERATED INCLUDING IDENTITY)".encode()
-        )
+        conn.execute(f"CREATE TABLE loaded (LIKE {name} INCLUDING GENERATED INCLUDING IDENTITY)".encode())
         with conn.cursor().copy(b"COPY loaded FROM STDIN (FORMAT csv, HEADER MATCH)") as copy:
             copy.write(file.read_bytes())
         for one, other in ((name, "loaded"), ("loaded", name)):

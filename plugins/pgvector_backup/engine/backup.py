@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from psycopg import Connection
 
+from pgvector_backup.engine import block_index, transactions
 from pgvector_backup.engine import snapshot as snapshots
-from pgvector_backup.engine import transactions
+from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.blocks import BlockFile
 from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.errors import BackupError, translated
+from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name
@@ -28,6 +33,7 @@ from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.staging import Claim
 from pgvector_backup.engine.tables import Table, TableName
+from pgvector_backup.engine.throttle import Throttle
 
 _log: Final = logging.getLogger(__name__)
 
@@ -55,23 +61,30 @@ def backup(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
+    kind = FileKind(FORMATS[request.file_format], Compression(request.compression, request.compression_level))
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     for name in location.sweep():
         _log.warning("removed %s, left over by a run that was killed", name)
     claim = location.claim(now, settings.timestamp_format)
     try:
-        with snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot:
+        # Leaving the snapshot comes before waiting for the disk: it holds up the server's vacuum no longer than
+        # the last row takes.
+        with (
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish") as finisher,
+            snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot,
+        ):
             _log.info("backing up database %s as of snapshot %s", snapshot.source.database, snapshot.exported)
-            plans = _plan(snapshot)
-            location.require_space(round(_MARGIN * sum(plan.expected.bytes or 0 for plan in plans)))
-            streams = [_stream(plan, claim, settings.progress_rows) for plan in plans]
-            copy_out(snapshot, streams, jobs=settings.jobs, cancel=cancel)
-        entries = [
-            TableEntry.of(plan.table, stream.facts, plan.late_transactions)
+            plans = _plan(snapshot, kind)
+            location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
+            streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
+            throttle = Throttle(settings.max_mb_per_second, cancel)
+            copy_out(snapshot, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
+        tables = _outcomes(settings.tables, snapshot, streams)
+        entries = tuple(
+            TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions)
             for plan, stream in zip(plans, streams, strict=True)
             if stream.facts is not None
-        ]
-        tables = _outcomes(settings.tables, snapshot, streams)
+        )
         if entries:
             manifest = Manifest(
                 backup_id=claim.backup_id,
@@ -80,7 +93,7 @@ def backup(
                 run_id=run_id,
                 source=snapshot.source,
                 snapshot=snapshot.transactions,
-                tables=tuple(entries),
+                tables=entries,
                 failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
             )
             claim.commit(manifest.to_bytes())
@@ -109,13 +122,13 @@ class _Plan:
     late_transactions: tuple[int, ...] | None
 
 
-def _plan(snapshot: Snapshot) -> list[_Plan]:
+def _plan(snapshot: Snapshot, kind: FileKind) -> list[_Plan]:
     plans = []
     with snapshot.joined() as conn:
         for name, table in snapshot.described.items():
             try:
                 with translated(table=name.label):
-                    plans.append(_plan_of(conn, snapshot, table))
+                    plans.append(_plan_of(conn, snapshot, table, kind))
             except BackupError as fault:
                 if conn.broken:
                     raise
@@ -124,24 +137,25 @@ def _plan(snapshot: Snapshot) -> list[_Plan]:
     return plans
 
 
-def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table) -> _Plan:
-    expected = estimate(conn, table)
+def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind) -> _Plan:
+    expected = estimate(conn, table, kind)
     return _Plan(
         table=table,
         expected=expected,
-        header=header(conn, table),
+        header=header(conn, table, kind.format),
         ranges=tuple(cut(conn, table, expected)),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
     )
 
 
-def _stream(plan: _Plan, claim: Claim, progress_rows: int) -> Stream:
+def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
     label = plan.table.name.label
-    staged = claim.stage(label, "csv")
+    staged = claim.stage(label, kind.suffix)
+    index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
 
     def ended(stream: Stream) -> None:
         if stream.facts is None:
-            claim.drop(staged)
+            claim.drop(*stream.file.parts)
             _log.error("%s: failed: %s", label, stream.failure)
         else:
             _log.info(
@@ -155,9 +169,10 @@ def _stream(plan: _Plan, claim: Claim, progress_rows: int) -> Stream:
             )
 
     with translated():
-        file = BlockFile(staged, plan.header)
+        file = BlockFile(staged, index, kind, plan.header)
     return Stream(
         table=plan.table,
+        chosen=kind.format,
         file=file,
         unread=deque(plan.ranges),
         progress=Progress(_log, label, plan.expected.rows, progress_rows),
@@ -171,7 +186,10 @@ def _outcomes(names: tuple[TableName, ...], snapshot: Snapshot, streams: list[St
     for stream in streams:
         facts = stream.facts
         if facts is None:
-            outcomes[stream.table.name] = TableBackup(duration=stream.seconds, failure=stream.failure)
+            failure = stream.failure or BackupError(
+                f"{stream.table.name.label}: ended without a word; see the task's log"
+            )
+            outcomes[stream.table.name] = TableBackup(duration=stream.seconds, failure=failure)
         else:
             outcomes[stream.table.name] = TableBackup(
                 duration=stream.seconds,

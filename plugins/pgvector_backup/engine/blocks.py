@@ -11,6 +11,8 @@ from typing import Final
 from psycopg.abc import Buffer
 
 from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.block_index import BlockIndexWriter
+from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.staging import StagedFile
 
 BLOCK_BYTES: Final = 1 << 20
@@ -28,13 +30,20 @@ class Block:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a manifest says of a finished file; ``bytes`` and ``sha256`` are of the file as it lies on disk."""
+    """What a manifest says of a finished file; ``bytes`` and ``sha256`` are of the file as it lies on disk.
+
+    :param raw_bytes: bytes before compression
+    :param index: bare name of its block index
+    """
 
     name: str
     rows: int
     bytes: int
+    raw_bytes: int
     sha256: str
     fingerprint: str
+    index: str
+    index_sha256: str
 
 
 def gather(rows: Iterable[Buffer]) -> Iterator[Block]:
@@ -54,36 +63,56 @@ def gather(rows: Iterable[Buffer]) -> Iterator[Block]:
 
 
 class BlockFile:
-    """One table's file while several connections append their blocks to it.
+    """One table's file and its index, while several connections append their blocks.
 
-    :param header: bytes before the first block, e.g. CSV's line of column names
+    :param header: bytes before the first row
     """
 
-    def __init__(self, staged: StagedFile, header: bytes) -> None:
+    def __init__(
+        self,
+        staged: StagedFile,
+        index: BlockIndexWriter,
+        kind: FileKind,
+        header: bytes,
+    ) -> None:
         self.staged = staged
+        self._index = index
+        self._kind = kind
         self._lock = threading.Lock()
-        self._sha256 = hashlib.sha256(header)
-        self._bytes = len(header)
-        self._rows = 0
-        self._row_sum = 0
-        staged.write(header)
+        self._sha256 = hashlib.sha256()
+        self._bytes = self._raw_bytes = self._rows = self._row_sum = 0
+        self.append(Block(header, 0, 0))
+
+    @property
+    def parts(self) -> tuple[StagedFile, StagedFile]:
+        """The file and its index."""
+        return self.staged, self._index.staged
 
     def append(self, block: Block) -> None:
         """Add a block at the end, in whatever order the connections come."""
+        if not block.data:
+            return
+        stored = self._kind.pack(block.data)  # outside the lock: several threads at once
         with self._lock:
-            self.staged.write(block.data)
-            self._sha256.update(block.data)
-            self._bytes += len(block.data)
+            self.staged.write(stored)
+            self._sha256.update(stored)
+            self._index.add(stored, unpacked=len(block.data), rows=block.rows)
+            self._bytes += len(stored)
+            self._raw_bytes += len(block.data)
             self._rows += block.rows
             self._row_sum += block.row_sum
 
     def finish(self) -> FileFacts:
-        """Wait for the disk and say what the file holds."""
+        """Add the trailer, wait for the disk and say what the file holds."""
+        self.append(Block(self._kind.format.trailer, 0, 0))
         self.staged.sync()
         return FileFacts(
             name=self.staged.name,
             rows=self._rows,
             bytes=self._bytes,
+            raw_bytes=self._raw_bytes,
             sha256=self._sha256.hexdigest(),
             fingerprint=fingerprint.of_sum(self._row_sum),
+            index=self._index.staged.name,
+            index_sha256=self._index.finish(),
         )

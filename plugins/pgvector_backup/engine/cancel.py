@@ -44,6 +44,15 @@ class Cancel:
         if self.asked:
             raise Cancelled("cancelled on request; nothing of this run is left on disk")
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless the work is to stop.
+
+        :raises Cancelled: when it is
+        """
+        if seconds > 0:
+            self._asked.wait(seconds)
+        self.check()
+
     @contextmanager
     def watching(self, conn: psycopg.Connection[Any]) -> Iterator[None]:
         """Cancel this connection's query too, should it be asked for inside the block."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,9 +19,12 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.blocks import BlockFile, FileFacts, gather
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import BackupError, DatabaseFault, translated
+from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.formats import Format
 from pgvector_backup.engine.progress import Progress
 from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.tables import Heap, Table
+from pgvector_backup.engine.throttle import Throttle
 
 _RANGE_BYTES: Final = 8 << 20
 """Output of one range: small enough that the last one holds nobody up, large enough to hide its round trip."""
@@ -35,10 +38,15 @@ _SAMPLED_PAGES: Final = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a table will come to as CSV; None where nothing can be said."""
+    """What a table will come to; None where nothing can be said.
+
+    :param bytes: before compression
+    :param stored: on disk
+    """
 
     rows: int | None
     bytes: int | None
+    stored: int | None
 
 
 @dataclass(frozen=True)
@@ -53,25 +61,40 @@ class PageRange:
     end: int | None = None
 
 
-def estimate(conn: Connection[Any], table: Table) -> Estimate:
-    """Guess a table's rows and its bytes as CSV from a few of its pages."""
+def estimate(conn: Connection[Any], table: Table, kind: FileKind) -> Estimate:
+    """Guess a table's rows and bytes from a few of its pages."""
     if not table.heaps or not _can_cut(conn):
-        rows = table.planned_rows
-        read, size = _measure(conn, _query(table, None, limit=100))
-        return Estimate(rows, None if rows is None else round(rows * size / max(read, 1)))
+        sample = _measure(conn, _query(table, kind.format, None, limit=100), kind)
+        if table.planned_rows is None:
+            return Estimate(None, None, None)
+        return sample.times(table.planned_rows / max(sample.rows, 1))
     filled = sorted((heap for heap in table.heaps if heap.pages), key=lambda heap: -heap.pages)
-    pages = read = size = 0
+    pages, total = 0, _Sample(0, 0, 0)
     for heap in filled[:_SAMPLED_HEAPS]:
         for page in sorted({heap.pages * part // _SAMPLED_PAGES for part in range(_SAMPLED_PAGES)}):
-            sampled, sampled_size = _measure(conn, _query(table, PageRange(heap, page, page + 1)))
-            pages, read, size = pages + 1, read + sampled, size + sampled_size
-    share = sum(heap.pages for heap in filled) / max(pages, 1)
-    return Estimate(round(read * share), round(size * share))
+            total += _measure(conn, _query(table, kind.format, PageRange(heap, page, page + 1)), kind)
+            pages += 1
+    return total.times(sum(heap.pages for heap in filled) / max(pages, 1))
 
 
-def header(conn: Connection[Any], table: Table) -> bytes:
-    """The line of column names, quoted by the server itself."""
-    with conn.cursor().copy(_query(table, None, limit=0, with_header=True)) as copy:
+@dataclass(frozen=True)
+class _Sample:
+    rows: int
+    bytes: int
+    stored: int
+
+    def __add__(self, other: _Sample) -> _Sample:
+        return _Sample(self.rows + other.rows, self.bytes + other.bytes, self.stored + other.stored)
+
+    def times(self, factor: float) -> Estimate:
+        return Estimate(round(self.rows * factor), round(self.bytes * factor), round(self.stored * factor))
+
+
+def header(conn: Connection[Any], table: Table, chosen: Format) -> bytes:
+    """What comes before the first row; CSV's line of column names is quoted by the server itself."""
+    if chosen.header is not None:
+        return chosen.header
+    with conn.cursor().copy(_query(table, chosen, None, limit=0, with_header=True)) as copy:
         return b"".join(bytes(part) for part in copy)
 
 
@@ -93,10 +116,14 @@ def cut(conn: Connection[Any], table: Table, expected: Estimate) -> Iterator[Pag
 class Stream:
     """One table on its way to its file.
 
+    :param chosen: how its rows are written
+    :param on_end: called once, when the file is finished or given up
+
     ``unread`` are ranges nobody has taken; ``reading`` is how many connections are at one now.
     """
 
     table: Table
+    chosen: Format
     file: BlockFile
     unread: collections.deque[PageRange]
     progress: Progress
@@ -107,17 +134,20 @@ class Stream:
     seconds: float = 0.0
 
 
-def copy_out(snapshot: Snapshot, streams: Sequence[Stream], *, jobs: int, cancel: Cancel) -> None:
-    """Read every stream's ranges over ``jobs`` connections; each stream ends with ``facts`` or a ``failure``.
+def copy_out(
+    snapshot: Snapshot, streams: Sequence[Stream], *, jobs: int, throttle: Throttle, finisher: Executor, cancel: Cancel
+) -> None:
+    """Read every stream's ranges over ``jobs`` connections; returns when the last row was read.
 
-    A stream that fails is given up at once; the others go on.
+    A stream that fails is given up at once; the others go on. Each ends with ``facts`` or a ``failure``, once
+    ``finisher`` has waited for the disk: nothing of that needs the snapshot any more.
 
     :raises Cancelled: when that was asked for
     """
-    work = _Work(streams)
+    work = _Work(streams, finisher)
     ranges = sum(len(stream.unread) for stream in streams)
     with ThreadPoolExecutor(max(1, min(jobs, ranges)), thread_name_prefix="copy") as pool:
-        readers = [pool.submit(_read_all, snapshot, work, cancel) for _ in range(max(1, min(jobs, ranges)))]
+        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel) for _ in range(max(1, min(jobs, ranges)))]
     for reader in readers:
         reader.result()
     cancel.check()
@@ -126,8 +156,9 @@ def copy_out(snapshot: Snapshot, streams: Sequence[Stream], *, jobs: int, cancel
 class _Work:
     """Hands out ranges, the streams in turn, and ends a stream when the last connection leaves it."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[Stream], finisher: Executor) -> None:
         self._streams = streams
+        self._finisher = finisher
         self._lock = threading.Lock()
 
     def take(self) -> tuple[Stream, PageRange] | None:
@@ -146,20 +177,21 @@ class _Work:
             stream.failure = stream.failure or failure
             last = stream.reading == 0 and (stream.failure is not None or not stream.unread)
         if last:
-            self._end(stream)
-
-    def _end(self, stream: Stream) -> None:
-        if stream.failure is None:
-            try:
-                with translated():
-                    stream.facts = stream.file.finish()
-            except BackupError as fault:
-                stream.failure = fault
-        stream.seconds = stream.progress.seconds
-        stream.on_end(stream)
+            self._finisher.submit(_end, stream)
 
 
-def _read_all(snapshot: Snapshot, work: _Work, cancel: Cancel) -> None:
+def _end(stream: Stream) -> None:
+    if stream.failure is None:
+        try:
+            with translated():
+                stream.facts = stream.file.finish()
+        except BackupError as fault:
+            stream.failure = fault
+    stream.seconds = stream.progress.seconds
+    stream.on_end(stream)
+
+
+def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cancel) -> None:
     """One connection's part: take ranges until there are none; open another connection if this one breaks."""
     with ExitStack() as held:
         conn: Connection[Any] | None = None
@@ -172,7 +204,7 @@ def _read_all(snapshot: Snapshot, work: _Work, cancel: Cancel) -> None:
                 if conn is None:
                     conn = held.enter_context(snapshot.joined())
                 with translated(table=stream.table.name.label):
-                    _read(conn, stream, pages, cancel)
+                    _read(conn, stream, pages, throttle, cancel)
             except (_GivenUp, BackupError) as fault:
                 # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
                 if conn is not None:
@@ -190,9 +222,10 @@ class _GivenUp(Exception):
     """Another connection has failed in this stream: what is left of it is of no use."""
 
 
-def _read(conn: Connection[Any], stream: Stream, pages: PageRange, cancel: Cancel) -> None:
-    with conn.cursor() as cursor, cursor.copy(_query(stream.table, pages)) as copy:
-        for block in gather(copy):
+def _read(conn: Connection[Any], stream: Stream, pages: PageRange, throttle: Throttle, cancel: Cancel) -> None:
+    with conn.cursor() as cursor, cursor.copy(_query(stream.table, stream.chosen, pages)) as copy:
+        for block in gather(stream.chosen.rows(copy)):
+            throttle.spend(len(block.data))
             cancel.check()
             if stream.failure is not None:
                 raise _GivenUp
@@ -204,17 +237,16 @@ def _can_cut(conn: Connection[Any]) -> bool:
     return conn.info.server_version >= _TID_RANGE_SCANS
 
 
-def _measure(conn: Connection[Any], query: sql.Composed) -> tuple[int, int]:
-    rows = size = 0
+def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
+    sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for row in copy:
-            rows += 1
-            size += len(row)
-    return rows, size
+        for block in gather(kind.format.rows(copy)):
+            sample += _Sample(block.rows, len(block.data), len(kind.pack(block.data)))
+    return sample
 
 
 def _query(
-    table: Table, pages: PageRange | None, *, limit: int | None = None, with_header: bool = False
+    table: Table, chosen: Format, pages: PageRange | None, *, limit: int | None = None, with_header: bool = False
 ) -> sql.Composed:
     """``COPY (SELECT …) TO STDOUT`` for some pages, or for the first rows."""
     source = table.source
@@ -226,6 +258,6 @@ def _query(
             condition += sql.SQL(" AND ctid < '({},0)'").format(sql.SQL(str(int(pages.end))))
     if limit is not None:
         condition += sql.SQL(" LIMIT {}").format(limit)
-    return sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv, HEADER {})").format(
-        table.column_list, source, condition, sql.SQL("true" if with_header else "false")
+    return sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT ({})").format(
+        table.column_list, source, condition, sql.SQL("FORMAT csv, HEADER true" if with_header else chosen.options)
     )

@@ -8,7 +8,7 @@ from typing import Final
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import IntegrityFault, NotFound, translated
 from pgvector_backup.engine.location import Location
-from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.manifest import Manifest
 
 _READ_BYTES: Final = 1 << 20
 
@@ -33,21 +33,22 @@ def check_files(location: Location, manifest: Manifest, cancel: Cancel) -> None:
     :raises IntegrityFault: naming the first file that is missing or differs, and in what
     """
     for entry in manifest.tables:
-        _check_file(location, entry, cancel)
+        _check_file(location, entry.file, entry.sha256, entry.bytes, cancel)
+        _check_file(location, entry.index, entry.index_sha256, None, cancel)
 
 
-def _check_file(location: Location, entry: TableEntry, cancel: Cancel) -> None:
+def _check_file(location: Location, name: str, wanted_sha256: str, wanted_size: int | None, cancel: Cancel) -> None:
     sha256, size = hashlib.sha256(), 0
     try:
-        file = location.open(entry.file)
+        file = location.open(name)
     except NotFound:
-        raise IntegrityFault(f"{entry.file}: the manifest lists it, and it is missing") from None
+        raise IntegrityFault(f"{name}: the manifest lists it, and it is missing") from None
     with file, translated():
         while block := file.read(_READ_BYTES):
             cancel.check()
             sha256.update(block)
             size += len(block)
-    if size != entry.bytes:
-        raise IntegrityFault(f"{entry.file}: {size:,} bytes on disk, {entry.bytes:,} in the manifest")
-    if sha256.hexdigest() != entry.sha256:
-        raise IntegrityFault(f"{entry.file}: its SHA-256 is not the manifest's; the file was altered")
+    if wanted_size is not None and size != wanted_size:
+        raise IntegrityFault(f"{name}: {size:,} bytes on disk, {wanted_size:,} in the manifest")
+    if sha256.hexdigest() != wanted_sha256:
+        raise IntegrityFault(f"{name}: its SHA-256 is not the manifest's; the file was altered")

@@ -163,8 +163,10 @@ def _inside(path: Path, base: Path) -> bool:
 
 
 def _check_format(now: datetime, timestamp_format: str) -> None:
-    this, following = now.strftime(timestamp_format), (now + timedelta(seconds=1)).strftime(timestamp_format)
-    if not SAFE.fullmatch(this) or this == following:
+    this = now.strftime(timestamp_format)
+    # Within one minute: from :59 to :00 even minutes would tell them apart.
+    first, second = (now.replace(second=second).strftime(timestamp_format) for second in (0, 1))
+    if not SAFE.fullmatch(this) or first == second:
         raise InvalidParams(
             f"timestamp_format {timestamp_format!r} gives {this!r}: it must tell seconds apart, in letters, "
             "digits, - and _"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.blocks import FileFacts
 from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.naming import check_bare
 from pgvector_backup.engine.snapshot import Source
 from pgvector_backup.engine.tables import Column, Constraint, Index, Table
@@ -26,6 +27,10 @@ class TableEntry:
 
     :param name: how the configuration called it
     :param file: bare name of the file beside the manifest
+    :param format: ``csv`` or ``binary``, PostgreSQL's COPY formats
+    :param compression: ``none``, ``zstd`` or ``gzip``, a frame or member a block
+    :param raw_bytes: bytes before compression
+    :param index: bare name of the file's block index
     :param fingerprint: see `fingerprint.ALGORITHM`
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
@@ -40,14 +45,25 @@ class TableEntry:
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
     file: str
+    format: str
+    compression: str
     rows: int
     bytes: int
+    raw_bytes: int
     sha256: str
     fingerprint: str
+    index: str
+    index_sha256: str
     late_transactions: tuple[int, ...] | None
 
     @classmethod
-    def of(cls, table: Table, facts: FileFacts, late_transactions: Sequence[int] | None) -> TableEntry:
+    def of(
+        cls,
+        table: Table,
+        facts: FileFacts,
+        kind: FileKind,
+        late_transactions: Sequence[int] | None,
+    ) -> TableEntry:
         """The entry of a table whose file is finished."""
         return cls(
             name=table.name.label,
@@ -59,10 +75,15 @@ class TableEntry:
             constraints=table.constraints,
             indexes=table.indexes,
             file=facts.name,
+            format=kind.format.name,
+            compression=kind.compression.name,
             rows=facts.rows,
             bytes=facts.bytes,
+            raw_bytes=facts.raw_bytes,
             sha256=facts.sha256,
             fingerprint=facts.fingerprint,
+            index=facts.index,
+            index_sha256=facts.index_sha256,
             late_transactions=None if late_transactions is None else tuple(late_transactions),
         )
 
@@ -89,7 +110,7 @@ class Manifest:
         body = {
             "format_version": FORMAT_VERSION,
             **asdict(self),
-            "file_format": {"format": "csv", "encoding": "UTF8", "header": True, "null": "unquoted empty"},
+            "encoding": "UTF8",
             "fingerprint_algorithm": fingerprint.ALGORITHM,
         }
         return _pretty(body | {_CHECKSUM: _checksum(body)})
@@ -124,6 +145,7 @@ class Manifest:
 
 def _entry(body: dict[str, Any]) -> TableEntry:
     check_bare(body["file"])
+    check_bare(body["index"])
     late = body["late_transactions"]
     return TableEntry(
         **body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -11,20 +12,28 @@ LOG_FILE: Final = "vector_backup_log.txt"
 STAGED: Final = ".tmp"
 """What a file's name ends in until its set is committed."""
 
+_LONGEST: Final = 255
+"""Bytes that common file systems allow in one name."""
+
 SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 """What a backup id and a directory may consist of."""
 
 _CLAIM: Final = re.compile(r"manifest_(?P<id>.+)\.json\.tmp")
-_STAGED_BY_US: Final = re.compile(r".+_[^_.][^.]*\.(?:csv|pgcopy|json)(?:\.[a-z]+)?\.tmp")
+_STAGED_BY_US: Final = re.compile(r".+_[^_.][^.]*\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
 
 
 def data_file_name(label: str, backup_id: str, suffix: str) -> str:
     """The final name of a table's file, e.g. ``langchain_pg_embedding_20250721_234914.csv``.
 
-    What a path could not hold, or would read as something else, is written ``%XX``.
+    What a path could not hold, or would read as something else, is written ``%XX``. What would then be too long for
+    a file system is cut and ends in ``~`` and a digest.
     """
-    parts = [_escaped(part) for part in label.split(".", 1)]
-    return f"{'.'.join(parts)}_{backup_id}.{suffix}"
+    stem, rest = ".".join(_escaped(part) for part in label.split(".", 1)), f"_{backup_id}.{suffix}"
+    room = _LONGEST - len(rest) - len(STAGED)
+    if len(stem.encode()) > room:
+        digest = "~" + hashlib.sha256(label.encode()).hexdigest()[:16]
+        stem = stem.encode()[: room - len(digest)].decode(errors="ignore") + digest
+    return stem + rest
 
 
 def _escaped(part: str) -> str:

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgvector_backup.engine import messages
+from pgvector_backup.engine.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
 from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.formats import FORMATS, FormatName
 
 TASK_ID_PATTERN: Final = r"^[A-Za-z0-9_]+$"
 TASK_ID_LENGTH: Final = 255
 """Bytes that common file systems allow in one name."""
 
-_TYPES: Final[dict[str, type]] = {"string": str, "boolean": bool}
+_TYPES: Final[dict[str, type]] = {"string": str, "boolean": bool, "integer": int}
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,17 @@ class Key:
     :param types: JSON types that its value may have
     :param pattern: what a string has to match (JSON schema, ECMA 262)
     :param max_length: characters that a string may have
+    :param choices: the only values that a string may have
     """
 
     name: str
     types: tuple[str, ...]
-    default: str | bool | None
+    default: str | bool | int | None
     title: str
     description: str
     pattern: str | None = None
     max_length: int | None = None
+    choices: tuple[str, ...] | None = None
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -47,18 +51,22 @@ class Key:
             schema["pattern"] = self.pattern
         if self.max_length is not None:
             schema["maxLength"] = self.max_length
+        if self.choices is not None:
+            schema["enum"] = list(self.choices)
         return schema
 
     def check(self, value: object) -> None:
-        """Refuse a value of another JSON type.
+        """Refuse a value of another JSON type, or one that is not among the choices.
 
-        :raises InvalidParams: naming the key, the value's type and the types allowed
+        :raises InvalidParams: naming the key, what is wrong with the value and what is allowed
         """
         if value is None and "null" in self.types:
             return
         if not any(type(value) is _TYPES[name] for name in self.types if name != "null"):
             wanted = " or ".join(self.types)
             raise InvalidParams(f"{self.name}: expected {wanted}, got {type(value).__name__}")
+        if self.choices is not None and value not in self.choices:
+            raise InvalidParams(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
 
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -96,6 +104,30 @@ KEYS: Final[tuple[Key, ...]] = (
         title="Back up",
         description="Off, with truncate off as well: nothing is done.",
     ),
+    Key(
+        name="file_format",
+        types=("string",),
+        default="csv",
+        title="File format",
+        description="`csv` loads anywhere; `binary` is PostgreSQL's own binary COPY format, exact and several times "
+        "as fast both ways.",
+        choices=tuple(FORMATS),
+    ),
+    Key(
+        name="compression",
+        types=("string",),
+        default="none",
+        title="Compression",
+        description="`zstd` or `gzip`: ordinary files that `zstd -d` and `gzip -d` open.",
+        choices=NAMES,
+    ),
+    Key(
+        name="compression_level",
+        types=("integer",),
+        default=DEFAULT_LEVEL,
+        title="Compression level",
+        description="zstd: 1 to 19; gzip: 1 to 9. Random digits hardly get smaller with more effort.",
+    ),
 )
 
 
@@ -107,6 +139,9 @@ class BackupRequest:
     db_connection: str | None = None
     truncate_vector_tables: bool = False
     backup_vector_tables: bool = True
+    file_format: FormatName = "csv"
+    compression: CompressionName = "none"
+    compression_level: int = DEFAULT_LEVEL
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> BackupRequest:
@@ -123,6 +158,7 @@ class BackupRequest:
         request = cls(**conf)
         if request.task_id is not None:
             check_task_id(request.task_id)
+        Compression(request.compression, request.compression_level)  # refuses a level out of range
         return request
 
     @property
@@ -142,7 +178,7 @@ def check_task_id(task_id: str) -> None:
         raise InvalidParams(messages.BAD_TASK_ID)
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown(name: object, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(known)}"
     return f"unknown key {name!r}: {remedy}"

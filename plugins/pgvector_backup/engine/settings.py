@@ -18,6 +18,7 @@ class Settings:
     """The section ``[pgvector_backup]`` of airflow.cfg, read and checked; README tells what each one means.
 
     :param backup_root: where task directories live: a path, or an fsspec URL
+    :param max_mb_per_second: 10**6 bytes a second read from the server, all connections together; None: no limit
     :param lock_timeout: seconds to wait for another session's lock
     """
 
@@ -28,12 +29,15 @@ class Settings:
     timestamp_format: str = "%Y%m%d_%H%M%S"
     jobs: int = 2
     progress_rows: int = 50_000
+    max_mb_per_second: float | None = None
     lock_timeout: float = 10.0
 
     def __post_init__(self) -> None:
         for name in ("jobs", "progress_rows", "lock_timeout"):
             if getattr(self, name) <= 0:
                 raise InvalidParams(f"{name}: must be more than 0, is {getattr(self, name)}")
+        if self.max_mb_per_second is not None and self.max_mb_per_second <= 0:
+            raise InvalidParams(f"max_mb_per_second: must be more than 0, is {self.max_mb_per_second}")
         for table in self.truncate_tables:
             if table not in self.tables:
                 raise InvalidParams(

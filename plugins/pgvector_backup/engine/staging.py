@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
+from pgvector_backup.engine import writeback
 from pgvector_backup.engine.errors import translated
 from pgvector_backup.engine.naming import (
     STAGED,
@@ -25,6 +26,8 @@ from pgvector_backup.engine.naming import (
     manifest_name,
     of_set,
 )
+
+_WRITTEN_BACK_EVERY: Final = 8 << 20
 
 
 class Claim:
@@ -56,7 +59,7 @@ class Claim:
         return claim
 
     def stage(self, label: str, suffix: str) -> StagedFile:
-        """Begin a table's file."""
+        """Begin a table's file, or one that lies beside it."""
         with translated():
             staged = StagedFile(self._directory, data_file_name(label, self.backup_id, suffix))
         self._staged.append(staged)
@@ -94,10 +97,11 @@ class Claim:
         with suppress(OSError):
             os.close(self._descriptor)
 
-    def drop(self, staged: StagedFile) -> None:
-        """Take one file out of the set and off the disk, e.g. that of a table that failed."""
-        staged.discard()
-        self._staged.remove(staged)
+    def drop(self, *files: StagedFile) -> None:
+        """Take files out of the set and off the disk, e.g. those of a table that failed."""
+        for staged in files:
+            staged.discard()
+            self._staged.remove(staged)
 
 
 class StagedFile:
@@ -109,6 +113,8 @@ class StagedFile:
         self._tmp = directory / (name + STAGED)
         self._descriptor = os.open(self._tmp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._closing = threading.Lock()
+        self._length = 0
+        self._begun = 0
 
     @property
     def path(self) -> Path:
@@ -118,6 +124,10 @@ class StagedFile:
     def write(self, data: bytes) -> None:
         """Append; the caller sees to it that one thread does so at a time."""
         _write_all(self._descriptor, data)
+        self._length += len(data)
+        if self._length - self._begun >= _WRITTEN_BACK_EVERY:
+            writeback.begin(self._descriptor, self._begun, self._length - self._begun)
+            self._begun = self._length
 
     def sync(self) -> None:
         """Wait until every byte is on disk, and close."""
@@ -216,7 +226,7 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
 def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
     """The files that a dead claim was committing: none unless its manifest had been written whole."""
     try:
-        files = [table["file"] for table in json.loads(claim.read())["tables"]]
+        files = [table[kind] for table in json.loads(claim.read())["tables"] for kind in ("file", "index")]
     except (ValueError, KeyError, TypeError):
         return []
     return [check_bare(name) for name in of_set(files, backup_id)]

@@ -54,12 +54,21 @@ class TableName:
     @property
     def label(self) -> str:
         """The name that results, logs and file names go by; no two tables of a set share one."""
-        return self.table if self.schema is None else f"{self.schema}.{self.table}"
+        parts = (self.table,) if self.schema is None else (self.schema, self.table)
+        return ".".join(_unmistakable(part) for part in parts)
 
     @property
     def identifier(self) -> sql.Identifier:
         """The name, quoted for SQL."""
         return sql.Identifier(self.table) if self.schema is None else sql.Identifier(self.schema, self.table)
+
+
+def _unmistakable(part: str) -> str:
+    """A part in double quotes where a dot or a quote of its own could be taken for the name's punctuation."""
+    if "." not in part and '"' not in part:
+        return part
+    doubled = part.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _bare(part: str) -> str:

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.compression import DEFAULT_LEVEL
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.request import KEYS, BackupRequest
 from pgvector_backup.engine.session import Connect
@@ -27,7 +28,10 @@ class PgVectorOperator(BaseOperator):
     :param pgvector_conn_id: Airflow connection of the database; the configured one if None (templated)
     :param backup_task_id: whose directory below the backup root to use; None for the root (templated)
     :param tables: ``[schema.]name`` list in place of the configured one (templated)
-    :param backup_root: path in place of the configured one (templated)
+    :param backup_root: path or URL in place of the configured one (templated)
+    :param file_format: ``csv`` or ``binary``
+    :param compression: ``none``, ``zstd`` or ``gzip``
+    :param compression_level: as the tool of that name has it
     :param conf_from_run: whether the run's conf decides: its keys come before the arguments, an unknown one is
         refused
     """
@@ -42,6 +46,9 @@ class PgVectorOperator(BaseOperator):
         backup_task_id: str | None = None,
         tables: str | Sequence[str] | None = None,
         backup_root: str | None = None,
+        file_format: str = "csv",
+        compression: str = "none",
+        compression_level: int = DEFAULT_LEVEL,
         conf_from_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +57,9 @@ class PgVectorOperator(BaseOperator):
         self.backup_task_id = backup_task_id
         self.tables = tables
         self.backup_root = backup_root
+        self.file_format = file_format
+        self.compression = compression
+        self.compression_level = compression_level
         self.conf_from_run = conf_from_run
         self._cancel: Cancel | None = None
 
@@ -64,8 +74,14 @@ class PgVectorOperator(BaseOperator):
 
         :raises InvalidParams: for an unknown key or a bad value
         """
-        asked: dict[str, Any] = {}
-        if self.conf_from_run:
+        asked: dict[str, Any]
+        if not self.conf_from_run:
+            asked = {
+                "file_format": self.file_format,
+                "compression": self.compression,
+                "compression_level": self.compression_level,
+            }
+        else:
             # conf itself as well as params: Airflow checks params, and lets unknown keys of conf pass.
             params, conf = context["params"], context["dag_run"].conf or {}
             asked = {key.name: params[key.name] for key in KEYS if key.name in params} | dict(conf)

@@ -66,6 +66,7 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
         timestamp_format=_text("timestamp_format", "%Y%m%d_%H%M%S"),
         jobs=int(_number("jobs", 2)),
         progress_rows=int(_number("progress_rows", 50_000)),
+        max_mb_per_second=_number("max_mb_per_second", 0) or None,
         lock_timeout=_number("lock_timeout", 10),
     )
 

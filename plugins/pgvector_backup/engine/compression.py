@@ -1,0 +1,70 @@
+"""How blocks are packed: each into a frame or member of its own, so that an ordinary tool opens the file.
+
+A zstd file is a sequence of frames and a gzip file one of members (RFC 8878 and RFC 1952 both say so); blocks can be
+packed by several threads at once and unpacked one by one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pgvector_backup.engine.errors import InvalidParams
+
+CompressionName = Literal["none", "zstd", "gzip"]
+
+_SUFFIXES: Final = {"none": "", "zstd": ".zst", "gzip": ".gz"}
+_LEVELS: Final = {"none": (0, 0), "zstd": (1, 19), "gzip": (1, 9)}
+NAMES: Final = tuple(_SUFFIXES)
+
+DEFAULT_LEVEL: Final = 1
+"""Digits of random floats hardly get smaller with more effort, and vectors are most of the data."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A way to pack blocks; ``level`` as the tool of that name has it.
+
+    :raises InvalidParams: when the level is out of range, or zstd's library is missing
+    """
+
+    name: CompressionName = "none"
+    level: int = DEFAULT_LEVEL
+
+    def __post_init__(self) -> None:
+        low, high = _LEVELS[self.name]
+        if self.name != "none" and not low <= self.level <= high:
+            raise InvalidParams(f"compression_level: {self.name} takes {low} to {high}, not {self.level}")
+
+    @property
+    def suffix(self) -> str:
+        """What file names end in, e.g. ``.zst``."""
+        return _SUFFIXES[self.name]
+
+    def packer(self) -> Callable[[bytes], bytes]:
+        """A function that packs one block; any thread may call it."""
+        if self.name == "none":
+            return lambda data: data
+        if self.name == "gzip":
+            return lambda data: gzip.compress(data, self.level, mtime=0)
+        return _zstd_packer(self.level)
+
+
+def _zstd_packer(level: int) -> Callable[[bytes], bytes]:
+    try:
+        import zstandard  # noqa: PLC0415 (needed by those who use it only)
+    except ImportError:
+        raise InvalidParams("compression: zstd needs the package zstandard; install it, or use gzip") from None
+    # A compressor keeps its tables between blocks and is not to be shared by threads.
+    own = threading.local()
+
+    def pack(data: bytes) -> bytes:
+        if not hasattr(own, "compressor"):
+            own.compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+        packed: bytes = own.compressor.compress(data)
+        return packed
+
+    return pack
