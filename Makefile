@@ -30,7 +30,7 @@ install: ## create .venv with everything the project needs; the other commands c
 	echo "installing into .venv (about a minute, once) …"; \
 	rm -rf .venv; \
 	"$(PYTHON)" -m venv .venv; \
-	PIP_USER=0 $(BIN)/python -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps --require-hashes -r requirements.lock; \
+	PIP_USER=0 $(BIN)/python -m pip install -qq --disable-pip-version-check --no-cache-dir --no-deps --require-hashes -r requirements.lock; \
 	$(WANTED) > $(STAMP).tmp; \
 	mv $(STAMP).tmp $(STAMP)
 

@@ -125,21 +125,29 @@ class Manifest:
             body = json.loads(content)
             stated = body.pop(_CHECKSUM)
             version = body["format_version"]
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            checksum = _checksum(body)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             raise IntegrityFault(f"the manifest is damaged: {type(fault).__name__}") from None
-        if version != FORMAT_VERSION:
+        if type(version) is not int or version != FORMAT_VERSION:
             raise IntegrityFault(f"the manifest is of format version {version!r}; this release reads {FORMAT_VERSION}")
-        if stated != _checksum(body):
+        if stated != checksum:
             raise IntegrityFault("the manifest was altered: its own checksum does not match")
+        try:
+            return cls._of(body)
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise IntegrityFault(f"the manifest is not of the shape it should be: {fault!r}") from None
+
+    @classmethod
+    def _of(cls, body: dict[str, Any]) -> Manifest:
         return cls(
             backup_id=body["backup_id"],
             created_at=body["created_at"],
             task_id=body["task_id"],
             run_id=body["run_id"],
             source=Source(**body["source"]),
-            snapshot=TransactionIds(**body["snapshot"]),
+            snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
             tables=tuple(_entry(entry) for entry in body["tables"]),
-            failed_tables=body["failed_tables"],
+            failed_tables=dict(body["failed_tables"].items()),
         )
 
 
@@ -154,9 +162,16 @@ def _entry(body: dict[str, Any]) -> TableEntry:
             "primary_key": tuple(body["primary_key"]),
             "constraints": tuple(Constraint(**constraint) for constraint in body["constraints"]),
             "indexes": tuple(Index(**index) for index in body["indexes"]),
-            "late_transactions": None if late is None else tuple(late),
+            "late_transactions": None if late is None else tuple(_number(one) for one in late),
+            **{name: _number(body[name]) for name in ("rows", "bytes", "raw_bytes")},
         }
     )
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"not a count or an id: {value!r}")
+    return value
 
 
 def _pretty(body: dict[str, Any]) -> bytes:

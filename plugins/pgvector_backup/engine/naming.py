@@ -18,8 +18,10 @@ _LONGEST: Final = 255
 SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 """What a backup id and a directory may consist of."""
 
-_CLAIM: Final = re.compile(r"manifest_(?P<id>.+)\.json\.tmp")
-_STAGED_BY_US: Final = re.compile(r".+_[^_.][^.]*\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
+# Ids tell seconds apart, so there is a digit in each; what others leave here is named otherwise, as a rule.
+_ID: Final = r"[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*"
+_CLAIM: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json\.tmp")
+_STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
 
 
 def data_file_name(label: str, backup_id: str, suffix: str) -> str:

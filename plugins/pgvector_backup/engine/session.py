@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 
 from pgvector_backup.engine import messages
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError, DatabaseFault
+from pgvector_backup.engine.errors import DatabaseFault
 
 Connect = Callable[[], Connection[Any]]
 """Opens a new psycopg 3 connection; each call another one."""
@@ -76,6 +76,10 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
 
 
 def _first_line(fault: psycopg.Error) -> str:
-    if isinstance(fault, BackupError) or not str(fault).strip():
-        return type(fault).__name__
-    return str(fault).strip().splitlines()[0]
+    """What libpq says, without what a misspelt connection string makes it take for something else."""
+    line = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+    # What cannot be parsed is quoted, and a password that holds an unescaped @ ends up in the host's name.
+    unread = isinstance(fault, psycopg.ProgrammingError) or ": invalid " in line
+    if unread or ("@" in line and "FATAL" not in line):
+        return "its URI or an option cannot be read; percent-encode special characters in the password"
+    return line

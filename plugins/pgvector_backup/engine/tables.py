@@ -307,7 +307,8 @@ ORDER BY c.relname
 """
 
 # A partitioned table keeps no rows itself, its leaves do. A leaf that is a foreign table, or that the role
-# may not read directly, cannot be cut into pages: `readable` is false and the table is read as a whole.
+# may not read directly, cannot be cut into pages: `readable` is false and the table is read as a whole. So does one
+# with row-level security of its own, which does not apply to whoever reads the parent.
 _HEAPS: Final = """
 WITH RECURSIVE part(oid) AS (
     SELECT %s::oid
@@ -320,7 +321,7 @@ SELECT n.nspname AS schema, c.relname AS table,
        CASE WHEN c.relkind IN ('r', 'm')
             THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
        c.relkind IN ('r', 'm') AND has_table_privilege(c.oid, 'SELECT')
-           AND has_schema_privilege(n.oid, 'USAGE') AS readable
+           AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid) AS readable
 FROM part JOIN pg_class c ON c.oid = part.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'p'
 ORDER BY n.nspname, c.relname

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -57,15 +58,19 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
     """
     root = backup_root or _text("backup_root", "") or os.path.join(AIRFLOW_HOME, DEFAULT_ROOT)
     names = parse_names(tables or _text("tables", "langchain_pg_collection,langchain_pg_embedding"))
-    emptied = parse_names(_text("truncate_tables", "langchain_pg_embedding"))
+    emptied = _text("truncate_tables", "langchain_pg_embedding")
+    # Empty means that none may be emptied. What nobody wrote down is no contradiction to the tables listed.
+    may_be_emptied = parse_names(emptied) if emptied.strip() else ()
+    if tables or not conf.has_option(SECTION, "truncate_tables"):
+        may_be_emptied = tuple(name for name in may_be_emptied if name in names)
     return Settings(
         backup_root=root,
         backup_directory=_text("backup_directory", "vector_bak"),
         tables=names,
-        truncate_tables=tuple(name for name in emptied if name in names) if tables else emptied,
+        truncate_tables=may_be_emptied,
         timestamp_format=_text("timestamp_format", "%Y%m%d_%H%M%S"),
-        jobs=int(_number("jobs", 2)),
-        progress_rows=int(_number("progress_rows", 50_000)),
+        jobs=_whole_number("jobs", 2),
+        progress_rows=_whole_number("progress_rows", 50_000),
         max_mb_per_second=_number("max_mb_per_second", 0) or None,
         lock_timeout=_number("lock_timeout", 10),
     )
@@ -81,14 +86,23 @@ def connection_rules() -> ConnectionRules:
 
 
 def schedule() -> str | None:
-    """When the DAG runs by itself: a cron expression or preset; None for never."""
+    """When the DAG runs by itself: a cron expression or preset; None for never.
+
+    :raises InvalidParams: for what Airflow would not take, because it would not say where that came from
+    """
     text = _text("schedule", "@daily").strip()
-    return None if text.lower() in ("", "none") else text
+    if text.lower() in ("", "none"):
+        return None
+    if text not in _PRESETS and not croniter.is_valid(text):
+        raise InvalidParams(
+            f"[{SECTION}] schedule: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
+        )
+    return text
 
 
 def retries() -> int:
     """How often a task is tried again after a failure that a retry may cure."""
-    return int(_number("retries", 1))
+    return _whole_number("retries", 1)
 
 
 def retry_delay() -> timedelta:
@@ -123,6 +137,16 @@ def _text(key: str, default: str) -> str:
 def _number(key: str, default: float) -> float:
     text = _text(key, str(default))
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise InvalidParams(f"[{SECTION}] {key}: not a number: {text!r}") from None
+    if not math.isfinite(number):
+        raise InvalidParams(f"[{SECTION}] {key}: not a finite number: {text!r}")
+    return number
+
+
+def _whole_number(key: str, default: int) -> int:
+    number = _number(key, default)
+    if not number.is_integer():
+        raise InvalidParams(f"[{SECTION}] {key}: not a whole number: {_text(key, str(default))!r}")
+    return int(number)

