@@ -1,5 +1,5 @@
-# The project's commands. Everything they create is in .venv and .demo, and in the tools' caches, all of it
-# below this directory.
+# The project's commands. Everything they create is in .venv, .demo and .bench, and in the tools' caches, all
+# of it below this directory.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,11 +11,11 @@ WANTED := { pwd -P; cat requirements.lock; }
 STAMP := .venv/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint lock clean
+.PHONY: help install demo serve test lint bench bench-full lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 install: ## create .venv with everything the project needs; the other commands call it
 	@if $(WANTED) | cmp -s - $(STAMP) && $(BIN)/python -c ''; then exit 0; fi; \
@@ -49,9 +49,15 @@ lint: install ## check style, types and import rules
 	$(BIN)/mypy
 	PYTHONPATH=plugins $(BIN)/lint-imports
 
+bench: install ## compare speed and memory with other ways, in minutes, into bench/RESULTS.md; ARGS="--help" for more
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-full: install ## the same with larger tables, more rounds and every connection, in about an hour
+	@$(BIN)/python -m bench --full $(ARGS)
+
 lock: install ## write requirements.lock anew from requirements.txt
 	$(BIN)/uv pip compile -q --no-cache --universal --generate-hashes --python-version 3.10 --no-annotate --no-header requirements.txt -o requirements.lock
 
 clean: ## remove everything the other commands created, the demo's backups too
-	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

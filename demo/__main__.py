@@ -101,7 +101,8 @@ def _running_airflow(*, serve: bool) -> Iterator[tuple[StandaloneAirflow, str | 
 
     Gives Airflow, with the embedded server's URI or None.
     """
-    environment = _users_settings() if serve else {}
+    # The demo shows one backup: the one that it triggers.
+    environment = _users_settings() if serve else {"AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "None"}
     airflow = StandaloneAirflow(DIRECTORY / "airflow", port=_port(), environment=environment)
     with contextlib.ExitStack() as stack:
         stack.callback(airflow.stop)

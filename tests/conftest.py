@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from demo.embedded import EmbeddedPostgres
 
 _numbers = itertools.count(1)

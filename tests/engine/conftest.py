@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.request import BackupRequest
@@ -17,7 +18,6 @@ from pgvector_backup.engine.result import BackupResult, TruncateResult
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.tables import parse_names
 from pgvector_backup.engine.truncate import truncate
-
 from tests.conftest import Database
 
 LANGCHAIN = """
@@ -33,7 +33,7 @@ INSERT INTO langchain_pg_collection (name, cmetadata) SELECT 'collection ' || n,
 INSERT INTO langchain_pg_embedding
     SELECT 'id-' || n, (SELECT uuid FROM langchain_pg_collection WHERE name = 'collection ' || 1 + n % 4),
            (SELECT array_agg(sin(n * d)) FROM generate_series(1, 8) AS d)::vector,
-           CASE WHEN n % 7 = 0 THEN NULL WHEN n % 7 = 1 THEN '' ELSE E'第 ' || n || E' "quoted", line\\r\\n\\\\. 😀' END,
+           CASE n % 7 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE E'第 ' || n || E' "quoted", line\\r\\n\\\\. 😀' END,
            jsonb_build_object('n', n, 'nested', jsonb_build_object('a', jsonb_build_array(n, NULL, 'x,y')))
     FROM generate_series(1, {rows}) AS n;
 """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.manifest import Manifest
-
 from tests.engine.conftest import House
 
 KINDS = {
@@ -19,7 +19,8 @@ KINDS = {
         "CREATE TABLE t (id varchar PRIMARY KEY, collection_id uuid, embedding vector(3), document varchar,"
         " cmetadata jsonb);"
         "INSERT INTO t SELECT n::text, gen_random_uuid(), ARRAY[n, -n / 3.0, 1e-30]::real[]::vector,"
-        " CASE n % 3 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE E'a\"b,\\r\\n\\\\.\\n\\t''é😀\\uFEFF' END, '{\"a\": [1, null]}'"
+        " CASE n % 3 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE"
+        " E'a\"b,\\r\\n\\\\.\\n\\t''é😀\\uFEFF' END, '{\"a\": [1, null]}'"
         " FROM generate_series(1, 500) AS n",
     ),
     "langchain_older": (

@@ -9,10 +9,10 @@ from typing import Any
 
 import fsspec
 import pytest
+
 from pgvector_backup.engine.errors import IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest
-
 from tests.engine.conftest import House
 
 _buckets = itertools.count()

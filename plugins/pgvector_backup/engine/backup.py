@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,8 +73,16 @@ def backup(
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish") as finisher,
             snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot,
         ):
-            _log.info("backing up database %s as of snapshot %s", snapshot.source.database, snapshot.exported)
-            plans = _plan(snapshot, kind)
+            _log.info(
+                "backing up database %s as of snapshot %s to %s, as set %s",
+                snapshot.source.database,
+                snapshot.exported,
+                location.directory,
+                claim.backup_id,
+            )
+            plans = _plan(snapshot, kind, cancel)
+            for failed, failure in snapshot.failures.items():
+                _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
             streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)
@@ -97,6 +105,13 @@ def backup(
                 failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
             )
             claim.commit(manifest.to_bytes())
+            _log.info(
+                "set %s is on disk with %d of %d tables: %s",
+                claim.backup_id,
+                len(entries),
+                len(tables),
+                manifest_name(claim.backup_id),
+            )
         else:
             claim.discard()
     except BaseException:
@@ -118,18 +133,20 @@ class _Plan:
     table: Table
     expected: Estimate
     header: bytes
-    ranges: tuple[PageRange, ...]
+    ranges: Iterator[PageRange]
     late_transactions: tuple[int, ...] | None
 
 
-def _plan(snapshot: Snapshot, kind: FileKind) -> list[_Plan]:
+def _plan(snapshot: Snapshot, kind: FileKind, cancel: Cancel) -> list[_Plan]:
     plans = []
     with snapshot.joined() as conn:
         for name, table in snapshot.described.items():
+            cancel.check()
             try:
                 with translated(table=name.label):
                     plans.append(_plan_of(conn, snapshot, table, kind))
             except BackupError as fault:
+                cancel.check()
                 if conn.broken:
                     raise
                 snapshot.failures[name] = fault
@@ -143,7 +160,7 @@ def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
         table=table,
         expected=expected,
         header=header(conn, table, kind.format),
-        ranges=tuple(cut(conn, table, expected)),
+        ranges=cut(conn, table, expected),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
     )
 
@@ -156,7 +173,7 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
     def ended(stream: Stream) -> None:
         if stream.facts is None:
             claim.drop(*stream.file.parts)
-            _log.error("%s: failed: %s", label, stream.failure)
+            _log_failure(label, stream.failure)
         else:
             _log.info(
                 "%s: %s rows, %s in %.3f s (%.1f MB/s), %s",
@@ -174,10 +191,14 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
         table=plan.table,
         chosen=kind.format,
         file=file,
-        unread=deque(plan.ranges),
+        ranges=plan.ranges,
         progress=Progress(_log, label, plan.expected.rows, progress_rows),
         on_end=ended,
     )
+
+
+def _log_failure(label: str, failure: BackupError | None) -> None:
+    _log.error("%s: failed: %s", label, str(failure).removeprefix(f"{label}: "))
 
 
 def _outcomes(names: tuple[TableName, ...], snapshot: Snapshot, streams: list[Stream]) -> dict[str, TableBackup]:

@@ -6,12 +6,11 @@ to cut is one range.
 
 from __future__ import annotations
 
-import collections
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -99,17 +98,22 @@ def header(conn: Connection[Any], table: Table, chosen: Format) -> bytes:
 
 
 def cut(conn: Connection[Any], table: Table, expected: Estimate) -> Iterator[PageRange]:
-    """Divide a table into ranges that cover every page once, in the order of the heap."""
+    """Divide a table into ranges that cover every page once, in the order of the heap.
+
+    The ranges come as they are asked for; the connection is not needed for that any more.
+    """
     if not table.heaps or not _can_cut(conn):
-        yield PageRange(None)
-        return
+        return iter([PageRange(None)])
     pages = max(1, sum(heap.pages for heap in table.heaps))
     step = max(1, round(pages * _RANGE_BYTES / max(expected.bytes or 1, 1)))
-    for heap in table.heaps:
-        firsts = range(0, max(heap.pages, 1), step)
-        for first in firsts:
-            # The last range has no end: a heap may have grown since its pages were counted.
-            yield PageRange(heap, first, None if first == firsts[-1] else first + step)
+    return (pages_of for heap in table.heaps for pages_of in _cut_heap(heap, step))
+
+
+def _cut_heap(heap: Heap, step: int) -> Iterator[PageRange]:
+    firsts = range(0, max(heap.pages, 1), step)
+    for first in firsts:
+        # The last range has no end: a heap may have grown since its pages were counted.
+        yield PageRange(heap, first, None if first == firsts[-1] else first + step)
 
 
 @dataclass
@@ -119,19 +123,24 @@ class Stream:
     :param chosen: how its rows are written
     :param on_end: called once, when the file is finished or given up
 
-    ``unread`` are ranges nobody has taken; ``reading`` is how many connections are at one now.
+    ``upcoming`` is the range that nobody has taken yet, None when all are; ``reading`` is how many connections are at
+    one now. Ranges are cut as they are taken: a list of a terabyte's would be larger than all else in memory.
     """
 
     table: Table
     chosen: Format
     file: BlockFile
-    unread: collections.deque[PageRange]
+    ranges: Iterator[PageRange]
     progress: Progress
     on_end: Callable[[Stream], None]
+    upcoming: PageRange | None = field(init=False)
     reading: int = 0
     failure: BackupError | None = None
     facts: FileFacts | None = None
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.upcoming = next(self.ranges, None)
 
 
 def copy_out(
@@ -145,9 +154,14 @@ def copy_out(
     :raises Cancelled: when that was asked for
     """
     work = _Work(streams, finisher)
-    ranges = sum(len(stream.unread) for stream in streams)
-    with ThreadPoolExecutor(max(1, min(jobs, ranges)), thread_name_prefix="copy") as pool:
-        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel) for _ in range(max(1, min(jobs, ranges)))]
+    with ThreadPoolExecutor(jobs, thread_name_prefix="copy") as pool:
+        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel) for _ in range(jobs)]
+        try:
+            wait(readers)
+        except BaseException:
+            # Out of a signal handler, such as a time limit's: the readers must end before their files are closed.
+            cancel.ask()
+            raise
     for reader in readers:
         reader.result()
     cancel.check()
@@ -165,9 +179,10 @@ class _Work:
         """The next range, of the first stream that has one; None when all are taken."""
         with self._lock:
             for stream in self._streams:
-                if stream.unread and stream.failure is None:
+                if stream.upcoming is not None and stream.failure is None:
                     stream.reading += 1
-                    return stream, stream.unread.popleft()
+                    taken, stream.upcoming = stream.upcoming, next(stream.ranges, None)
+                    return stream, taken
         return None
 
     def done(self, stream: Stream, failure: BackupError | None = None) -> None:
@@ -175,7 +190,7 @@ class _Work:
         with self._lock:
             stream.reading -= 1
             stream.failure = stream.failure or failure
-            last = stream.reading == 0 and (stream.failure is not None or not stream.unread)
+            last = stream.reading == 0 and (stream.failure is not None or stream.upcoming is None)
         if last:
             self._finisher.submit(_end, stream)
 

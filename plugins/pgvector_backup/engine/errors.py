@@ -127,7 +127,10 @@ def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupE
         case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
             return NotFound(f"{about}{said}; check `tables` and the schema")
         case psycopg.errors.InsufficientPrivilege():
-            return DatabaseFault(f"{about}{said}; grant the connection's role the right it lacks", can_retry=False)
+            return DatabaseFault(
+                f"{about}{said}; grant it to the connection's role: SELECT for a backup, TRUNCATE for emptying",
+                can_retry=False,
+            )
         case psycopg.errors.LockNotAvailable():
             return DatabaseFault(f"{about}{said}: another session holds a lock on the table; try again later")
     return DatabaseFault(f"{about}{said}")

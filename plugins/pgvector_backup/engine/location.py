@@ -6,12 +6,13 @@ import abc
 import fcntl
 import os
 import shutil
+import stat
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pgvector_backup.engine import messages, staging
-from pgvector_backup.engine.errors import Conflict, InvalidParams, NotFound, StorageFault, translated
+from pgvector_backup.engine.errors import Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault, translated
 from pgvector_backup.engine.naming import LOG_FILE, SAFE, check_bare
 from pgvector_backup.engine.request import check_task_id
 from pgvector_backup.engine.staging import Claim
@@ -139,11 +140,17 @@ class LocalLocation(Location):
             return staging.sweep(self.path)
 
     def open(self, name: str) -> BinaryIO:
-        """See `Location`; a symbolic link is not followed."""
+        """See `Location`; a symbolic link is not followed, a pipe not waited for.
+
+        :raises IntegrityFault: when it is no regular file
+        """
         check_bare(name)
         with translated():
             try:
-                descriptor = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                kind = os.lstat(self.path / name).st_mode
+                if not stat.S_ISREG(kind):
+                    raise IntegrityFault(f"{self.path / name} is not a regular file")
+                descriptor = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
                 raise NotFound(f"{self.path / name} does not exist") from None
             return os.fdopen(descriptor, "rb")

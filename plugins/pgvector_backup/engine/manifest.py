@@ -32,6 +32,7 @@ class TableEntry:
     :param raw_bytes: bytes before compression
     :param index: bare name of the file's block index
     :param fingerprint: see `fingerprint.ALGORITHM`
+    :param relations: oids of the relations that its rows were in: the table, or its partitions
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
     """
@@ -54,6 +55,7 @@ class TableEntry:
     fingerprint: str
     index: str
     index_sha256: str
+    relations: tuple[int, ...]
     late_transactions: tuple[int, ...] | None
 
     @classmethod
@@ -84,6 +86,7 @@ class TableEntry:
             fingerprint=facts.fingerprint,
             index=facts.index,
             index_sha256=facts.index_sha256,
+            relations=table.relations,
             late_transactions=None if late_transactions is None else tuple(late_transactions),
         )
 
@@ -162,6 +165,7 @@ def _entry(body: dict[str, Any]) -> TableEntry:
             "primary_key": tuple(body["primary_key"]),
             "constraints": tuple(Constraint(**constraint) for constraint in body["constraints"]),
             "indexes": tuple(Index(**index) for index in body["indexes"]),
+            "relations": tuple(_number(oid) for oid in body["relations"]),
             "late_transactions": None if late is None else tuple(_number(one) for one in late),
             **{name: _number(body[name]) for name in ("rows", "bytes", "raw_bytes")},
         }

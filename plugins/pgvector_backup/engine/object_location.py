@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, cast
 import fsspec
 
 from pgvector_backup.engine import messages
-from pgvector_backup.engine.errors import BackupError, NotFound, StorageFault, translated
+from pgvector_backup.engine.errors import BackupError, InvalidParams, NotFound, StorageFault, translated
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
 from pgvector_backup.engine.staging import Claim
@@ -33,7 +33,11 @@ class ObjectLocation(Location):
 
     def __init__(self, root: str, task_id: str | None, directory_name: str) -> None:
         with _translated(root):
-            self._fs, base = fsspec.core.url_to_fs(root)
+            try:
+                self._fs, base = fsspec.core.url_to_fs(root)
+            except (ValueError, ImportError) as fault:
+                # No such protocol, or the package for it is not installed: another try changes neither.
+                raise InvalidParams(f"backup_root: {root}: {fault}") from None
             parts = [part for part in (task_id, directory_name) if part is not None]
             self._path = posixpath.join(base, *parts)
             self.directory = "/".join([root.rstrip("/"), *parts])

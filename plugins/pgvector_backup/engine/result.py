@@ -158,7 +158,7 @@ class RunReport:
         if not result["backup_performed"] and not result["errors"]:
             lines.append("backup:    not asked for; nothing was done")
         for label, table in result["tables_backed_up"].items():
-            lines.append(f"table:     {label}: {_table_line(table)}")
+            lines.append(f"table:     {label}: {_table_line(label, table)}")
         lines.append(f"truncate:  {self._truncate_line(result['truncate_results'])}")
         lines += [f"error:     {error}" for error in result["errors"]]
         return "\n".join(lines) + "\n\n"
@@ -173,9 +173,9 @@ class RunReport:
         )
 
 
-def _table_line(table: Mapping[str, Any]) -> str:
+def _table_line(label: str, table: Mapping[str, Any]) -> str:
     if not table["success"]:
-        return f"FAILED: {table['error']}"
+        return f"FAILED: {str(table['error']).removeprefix(f'{label}: ')}"
     return (
         f"{table['row_count']:,} rows, {table['file_size']}, {table['duration']:.3f} s, "
         f"{table['backup_file']}, sha256 {table['sha256']}"

@@ -68,7 +68,7 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
                 ],
             )
             yield conn
-    except psycopg.errors.QueryCanceled:
+    except (psycopg.errors.QueryCanceled, DatabaseFault):
         cancel.check()
         raise
     finally:

@@ -121,6 +121,9 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
             cancel=cancel,
             lock_timeout=lock_timeout,
         )
+        # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
+        # table that somebody had truncated.
+        leader.execute("COMMIT")
 
 
 @contextmanager
@@ -146,8 +149,12 @@ def source_of(conn: Connection[Any]) -> Source:
         "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
         " (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
         " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
-        " CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
-        "      THEN (SELECT system_identifier::text FROM pg_control_system()) END"
+        " has_function_privilege('pg_control_system()', 'EXECUTE')"
     ).fetchone()
     assert row is not None
-    return Source(*row)
+    version, number, pgvector, database, oid, tells_identifier = row
+    told = None
+    if tells_identifier:
+        # A query of its own: the right is checked where the function is named, whether it is then called or not.
+        told = conn.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    return Source(version, number, pgvector, database, oid, None if told is None else told[0])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pgvector_backup.engine import writeback
-from pgvector_backup.engine.errors import translated
+from pgvector_backup.engine.errors import IntegrityFault, translated
 from pgvector_backup.engine.naming import (
     STAGED,
     check_bare,
@@ -38,6 +38,7 @@ class Claim:
         self._directory = directory
         self._descriptor = descriptor
         self._staged: list[StagedFile] = []
+        self._ended = False
 
     @classmethod
     def attempt(cls, directory: Path, backup_id: str) -> Claim | None:
@@ -48,15 +49,19 @@ class Claim:
         except FileExistsError:
             return None
         claim = cls(directory, backup_id, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not _same_file(descriptor, path):
-            # Swept between the open and the lock, by a run that took it for a dead one's.
-            os.close(descriptor)
-            return cls.attempt(directory, backup_id)
-        if any(name != path.name for name in of_set(os.listdir(directory), backup_id)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _same_file(descriptor, path):
+                if all(name == path.name for name in of_set(os.listdir(directory), backup_id)):
+                    return claim
+                claim.discard()
+                return None
+        except BaseException:
             claim.discard()
-            return None
-        return claim
+            raise
+        # Swept between the open and the lock, by a run that took it for a dead one's.
+        os.close(descriptor)
+        return cls.attempt(directory, backup_id)
 
     def stage(self, label: str, suffix: str) -> StagedFile:
         """Begin a table's file, or one that lies beside it."""
@@ -82,26 +87,37 @@ class Claim:
                 os.rename(f"{path}{STAGED}", path)
                 fsync_directory(self._directory)
                 os.close(self._descriptor)
+            self._ended = True
         except BaseException:
-            with suppress(FileNotFoundError):
+            self._ended = False
+            with suppress(OSError):
                 os.unlink(path)
             self.discard()
             raise
 
     def discard(self) -> None:
-        """Leave nothing of the set; the claim goes last, for it tells others to keep away."""
-        for staged in self._staged:
-            staged.discard()
-        with suppress(FileNotFoundError):
-            os.unlink(self._directory / (manifest_name(self.backup_id) + STAGED))
+        """Leave nothing of a set that was not committed; once only, for the id may be another run's by then.
+
+        The claim goes last, for it tells others to keep away. What cannot be removed keeps it, so that the next
+        sweep finds all of it.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        with suppress(OSError):
+            for staged in self._staged:
+                staged.discard()
+            with suppress(FileNotFoundError):
+                os.unlink(self._directory / (manifest_name(self.backup_id) + STAGED))
         with suppress(OSError):
             os.close(self._descriptor)
 
     def drop(self, *files: StagedFile) -> None:
         """Take files out of the set and off the disk, e.g. those of a table that failed."""
         for staged in files:
-            staged.discard()
             self._staged.remove(staged)
+            with suppress(OSError):  # left to the next sweep
+                staged.discard()
 
 
 class StagedFile:
@@ -147,9 +163,9 @@ class StagedFile:
 
     def _close(self) -> None:
         with self._closing:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def sweep(directory: Path) -> list[str]:
@@ -178,7 +194,7 @@ def sweep(directory: Path) -> list[str]:
 def _unlinked(directory: Path, names: list[str]) -> list[str]:
     removed = []
     for name in names:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # gone, or not ours to remove
             os.unlink(directory / name)
             removed.append(name)
     return removed
@@ -211,8 +227,10 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
     """A claim whose owner is dead, locked against everybody else; None when the owner lives or has ended it."""
     with ExitStack() as held:
         try:
-            claim = held.enter_context(open(path, "rb"))
-        except FileNotFoundError:
+            # Whatever else has that name is nobody's claim: links are not followed, pipes not waited for.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            claim = held.enter_context(os.fdopen(descriptor, "rb"))
+        except OSError:
             yield None
             return
         try:
@@ -227,6 +245,6 @@ def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
     """The files that a dead claim was committing: none unless its manifest had been written whole."""
     try:
         files = [table[kind] for table in json.loads(claim.read())["tables"] for kind in ("file", "index")]
-    except (ValueError, KeyError, TypeError):
+        return [check_bare(name) for name in of_set(files, backup_id)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityFault):
         return []
-    return [check_bare(name) for name in of_set(files, backup_id)]

@@ -142,6 +142,7 @@ class Table:
     :param name: how the configuration calls it
     :param kind: ``table``, ``partitioned table``, ``view``, ``materialized view`` or ``foreign table``
     :param heaps: the parts that can be read by page; empty where there is nothing to cut
+    :param relations: oids of what keeps its rows: its own, or those of its partitions
     :param planned_rows: the server's own estimate, for want of a better one
     """
 
@@ -155,6 +156,7 @@ class Table:
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
     heaps: tuple[Heap, ...]
+    relations: tuple[int, ...]
     planned_rows: int | None
 
     @property
@@ -228,6 +230,7 @@ def describe(conn: Connection[Any], name: TableName) -> Table:
         primary_key = cursor.execute(_PRIMARY_KEY, [oid]).fetchall()
         indexes = cursor.execute(_INDEXES, [oid]).fetchall()
         heaps = cursor.execute(_HEAPS, [oid]).fetchall()
+    relations = tuple(heap.pop("oid") for heap in heaps)
     readable = all(heap.pop("readable") for heap in heaps)
     return Table(
         name=name,
@@ -240,18 +243,22 @@ def describe(conn: Connection[Any], name: TableName) -> Table:
         constraints=tuple(Constraint(**row) for row in constraints),
         indexes=tuple(Index(**row) for row in indexes),
         heaps=tuple(Heap(**row) for row in heaps) if readable else (),
+        relations=relations,
         planned_rows=relation["planned_rows"] if relation["planned_rows"] >= 0 else None,
     )
 
 
 def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[str, str]]:
-    """The foreign keys that point at these tables from outside them.
+    """The foreign keys that point at these tables, or at partitions of them, from outside.
 
     :return: pairs of constraint and the table it belongs to
     """
     rows = conn.execute(
-        "SELECT conname, conrelid::regclass::text FROM pg_constraint"
-        " WHERE contype = 'f' AND confrelid = ANY(%s) AND NOT conrelid = ANY(%s) ORDER BY 2, 1",
+        "WITH inside AS (SELECT unnest(%s::oid[]) AS oid"
+        "  UNION SELECT p.relid FROM unnest(%s::oid[]) AS whole, pg_partition_tree(whole) AS p)"
+        " SELECT conname, conrelid::regclass::text FROM pg_constraint"
+        " WHERE contype = 'f' AND conparentid = 0 AND confrelid IN (SELECT oid FROM inside)"
+        " AND conrelid NOT IN (SELECT oid FROM inside) ORDER BY 2, 1",
         [list(oids), list(oids)],
     ).fetchall()
     return [(row[0], row[1]) for row in rows]
@@ -317,7 +324,7 @@ WITH RECURSIVE part(oid) AS (
     JOIN pg_class c ON c.oid = p.oid AND c.relkind = 'p'
     JOIN pg_inherits i ON i.inhparent = p.oid
 )
-SELECT n.nspname AS schema, c.relname AS table,
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table,
        CASE WHEN c.relkind IN ('r', 'm')
             THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
        c.relkind IN ('r', 'm') AND has_table_privilege(c.oid, 'SELECT')

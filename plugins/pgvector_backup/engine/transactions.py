@@ -6,7 +6,8 @@ counted as unseen, because a truncate that guesses loses rows.
 
 ``pg_visible_in_snapshot`` is not enough here: a snapshot's text lists top-level transactions only, and would call a
 row visible that a still open savepoint's subtransaction had written. Instead, the ids at or above the snapshot's
-``xmin`` whose rows the snapshot did show are listed with the backup; there are few of them, as a rule none.
+``xmin`` whose rows the snapshot did show are listed with the backup; there are few of them, as a rule none. A frozen
+row of four billion transactions ago may have the number of one that is open: it does not vouch for that one.
 """
 
 from __future__ import annotations
@@ -52,10 +53,13 @@ def late(conn: Connection[Any], table: Table, snapshot: TransactionIds) -> tuple
     if not table.has_rows_of_its_own or snapshot.xmin == snapshot.xmax:
         return ()
     query = sql.SQL(
-        "SELECT DISTINCT offset_ FROM"
-        " (SELECT (xmin::text::bigint - {low} + {wrap}) % {wrap} AS offset_ FROM {source}) AS written"
-        " WHERE offset_ < {span} ORDER BY offset_ LIMIT {most}"
+        "SELECT offset_ FROM (SELECT DISTINCT offset_ FROM"
+        "  (SELECT (xmin::text::bigint - {low} + {wrap}) % {wrap} AS offset_ FROM {source}) AS written"
+        "  WHERE offset_ < {span}) AS listed"
+        " WHERE pg_visible_in_snapshot(({xmin} + offset_)::text::xid8, pg_current_snapshot())"
+        " ORDER BY offset_ LIMIT {most}"
     ).format(
+        xmin=snapshot.xmin,
         low=snapshot.xmin % _WRAP,
         wrap=_WRAP,
         source=table.source,
@@ -67,12 +71,18 @@ def late(conn: Connection[Any], table: Table, snapshot: TransactionIds) -> tuple
 
 
 def count(
-    conn: Connection[Any], table: Table, snapshot: TransactionIds, late_ids: Sequence[int] | None
+    conn: Connection[Any],
+    table: Table,
+    snapshot: TransactionIds,
+    relations: Sequence[int],
+    late_ids: Sequence[int] | None,
 ) -> tuple[int, int]:
-    """Count a table's rows, and those of them that the snapshot did not see.
+    """Count a table's rows, and those of them that the snapshot did not see in it.
 
     The caller holds a lock that keeps every writer out.
 
+    :param relations: oids of the relations that were read; rows of another, such as a partition attached since or a
+        table that has taken the name, may be of any age
     :return: rows, unseen rows
     :raises Conflict: when the ids of then and now cannot be compared
     """
@@ -93,9 +103,10 @@ def count(
             "backup holds cannot be told from later ones; end it and make a new backup"
         )
     query = sql.SQL(
-        "SELECT count(*), count(*) FILTER (WHERE raw < {first} OR (offset_ < {span} AND listed IS NULL))"
-        " FROM (SELECT raw, (raw - {low} + {wrap}) % {wrap} AS offset_"
-        "       FROM (SELECT xmin::text::bigint AS raw FROM {source}) AS r) AS written"
+        "SELECT count(*), count(*) FILTER"
+        " (WHERE raw < {first} OR (offset_ < {span} AND listed IS NULL) OR NOT relation = ANY({relations}::oid[]))"
+        " FROM (SELECT relation, raw, (raw - {low} + {wrap}) % {wrap} AS offset_"
+        "       FROM (SELECT tableoid AS relation, xmin::text::bigint AS raw FROM {source}) AS r) AS written"
         " LEFT JOIN unnest({late}::bigint[]) AS listed ON listed = offset_"
     ).format(
         first=_FIRST_NORMAL,
@@ -103,6 +114,7 @@ def count(
         low=snapshot.xmin % _WRAP,
         wrap=_WRAP,
         source=table.source,
+        relations=list(relations),
         late=[late_id - snapshot.xmin for late_id in late_ids],
     )
     row = conn.execute(query).fetchone()

@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine import transactions
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import Conflict, database_fault, translated
+from pgvector_backup.engine.errors import Conflict, InvalidParams, database_fault, translated
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
@@ -36,11 +36,14 @@ def truncate(
     """Empty ``truncate_tables``, all of them or none, if a set on disk holds every row that they hold now.
 
     :param manifest_file: bare name of the set's manifest, in the request's location
+    :raises InvalidParams: when no table may be emptied
     :raises IntegrityFault: when a file of the set does not match its manifest
     :raises Conflict: when a table holds a row that the set does not, or another database answers
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
+    if not settings.truncate_tables:
+        raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     manifest = read_manifest(location, manifest_file)
     entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
@@ -104,7 +107,7 @@ def _require_backed_up(conn: Connection[Any], table: Table, entry: TableEntry, m
             f"{entry.name} is now {table.schema}.{table.table}, and was {entry.schema}.{entry.table} when it was "
             "backed up; name the schema in `tables` and `truncate_tables`"
         )
-    rows, unseen = transactions.count(conn, table, manifest.snapshot, entry.late_transactions)
+    rows, unseen = transactions.count(conn, table, manifest.snapshot, entry.relations, entry.late_transactions)
     if unseen or rows > entry.rows:
         raise Conflict(
             f"{entry.name}: {max(unseen, rows - entry.rows):,} of {rows:,} rows were written after the backup "

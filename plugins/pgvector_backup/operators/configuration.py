@@ -11,12 +11,15 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow.configuration import AIRFLOW_HOME, conf
+from croniter import croniter  # type: ignore[import-untyped]
 
 from pgvector_backup.engine.errors import InvalidParams
 from pgvector_backup.engine.settings import DEFAULT_ROOT, Settings
 from pgvector_backup.engine.tables import parse_names
 
 SECTION: Final = "pgvector_backup"
+
+_PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
 @dataclass(frozen=True)

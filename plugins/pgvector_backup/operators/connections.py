@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from typing import Any, Final, cast
 
@@ -16,6 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
 from pgvector_backup.operators.configuration import ConnectionRules
+
+_log: Final = logging.getLogger(__name__)
 
 _URI_CONNECTION_ID: Final = "pgvector_backup_uri"
 
@@ -46,6 +49,10 @@ def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules
                 "(allowed_connections in [pgvector_backup])"
             )
         connection = _stored(asked or configured or rules.default)
+    _log.info(
+        "using %s",
+        f"connection {connection.conn_id}" if connection.conn_id != _URI_CONNECTION_ID else "the URI of conf",
+    )
     extra = {**_EXTRA, **connection.extra_dejson}
     hook = PostgresHook(
         connection=Connection(
@@ -74,7 +81,8 @@ def _stored(connection_id: str) -> Connection:
         connection = PostgresHook.get_connection(connection_id)
     except AirflowNotFoundException:
         raise NotFound(
-            f"Airflow has no connection {connection_id!r}; add it, or set AIRFLOW_CONN_{connection_id.upper()}"
+            f"Airflow has no connection {connection_id!r} that it can read; "
+            f"add it, or set AIRFLOW_CONN_{connection_id.upper()}"
         ) from None
     except Exception as fault:
         # Not chained, not quoted: what cannot be read as a connection may hold its password.

@@ -11,9 +11,10 @@ from pgvector_backup.operators.configuration import connection_rules
 def backup_params() -> dict[str, Param]:
     """One Param a key; ``db_connection`` takes only what this installation's configuration allows."""
     params = {}
+    # The trigger form shows a description as it stands, without Markdown.
     for key in KEYS:
         schema = key.schema
         if key.name == "db_connection":
             schema["pattern"] = connection_rules().pattern
-        params[key.name] = Param(key.default, description=key.description, **schema)
+        params[key.name] = Param(key.default, description=key.description.replace("`", ""), **schema)
     return params

@@ -67,13 +67,21 @@ class PgVectorReportOperator(PgVectorOperator):
         left = ti.xcom_pull(task_ids=step, key="error")
         if left is not None:
             return dict(left)
-        unexplained = BackupError(f"{step} ended as {state} and left no reason; its task log has the rest")
+        unexplained = BackupError(
+            f"task {step} is {state} and gave no reason: somebody marked it so, or its process was killed; "
+            "its log tells which"
+        )
         return dict(unexplained.report())
 
     def _write_log(self, context: Context, report: RunReport) -> None:
+        task_id = None
         try:
             request, settings = self.request(context), self.settings()
-            location = locate(settings.backup_root, request.task_id, settings.backup_directory)
-            location.append_log(report.log_section(task_id=request.task_id, run_id=context["run_id"]))
+            task_id = request.task_id
+            location = locate(settings.backup_root, task_id, settings.backup_directory)
+            location.append_log(report.log_section(task_id=task_id, run_id=context["run_id"]))
         except BackupError as fault:
             self.log.warning("no section was added to the log file: %s", fault.message)
+        # In the task's log as well, for the day on which the file cannot be written.
+        section = report.log_section(task_id=task_id, run_id=context["run_id"])
+        self.log.info("the run from end to end:\n%s", section.rstrip())

@@ -1,0 +1,67 @@
+"""This engine's backup as one process: ``python -m bench.ours --dsn URI --root DIRECTORY``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import psycopg
+
+from pgvector_backup.engine import block_index, blocks, fingerprint, writeback
+from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.request import BackupRequest
+from pgvector_backup.engine.settings import Settings
+
+
+def main() -> None:
+    """Write one set; a failure of any table is an error."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ours", description=__doc__)
+    parser.add_argument("--dsn", required=True)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--file-format", default="csv")
+    parser.add_argument("--compression", default="none")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--unproven", action="store_true", help="leave out checksums, fingerprints and fsyncs")
+    asked = parser.parse_args()
+    request = BackupRequest.from_mapping({"file_format": asked.file_format, "compression": asked.compression})
+    settings = Settings(backup_root=asked.root, jobs=asked.jobs)
+    with ExitStack() as stack:
+        if asked.unproven:
+            stack.enter_context(_unproven())
+        result = backup(request, settings, partial(psycopg.connect, asked.dsn), now=datetime.now(timezone.utc))
+    if result.failure is not None:
+        raise result.failure
+
+
+@contextmanager
+def _unproven() -> Iterator[None]:
+    """In this process alone, to learn what they cost: no checksum, no fingerprint, no fsync."""
+
+    class NoHash:
+        def update(self, data: object) -> None:
+            pass
+
+        def hexdigest(self) -> str:
+            return "0" * 64
+
+    no_hashes = SimpleNamespace(sha256=NoHash)
+    # patch refuses a name that is not there: should the engine's parts move, this fails instead of measuring nothing.
+    with (
+        patch.object(fingerprint, "of_row", lambda row: 0),
+        patch.object(blocks, "hashlib", no_hashes),
+        patch.object(block_index, "hashlib", no_hashes),
+        patch.object(block_index, "zlib", SimpleNamespace(crc32=lambda data: 0)),
+        patch.object(writeback, "begin", lambda descriptor, offset, length: None),
+        patch.object(os, "fsync", lambda descriptor: None),
+    ):
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Backups onto a disk of a mebibyte or less, which no other process sees.
+
+Run as a script with one argument, JSON: ``uri``, ``root``, ``tables``, ``disk`` ("tmpfs", "read-only" or "limit"),
+``size`` in bytes, ``filled`` in bytes, ``trust`` (not to ask for the space beforehand). Prints JSON: what came of
+the backup, and of a second one of ``then``, and the files after each.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from pgvector_backup.engine import location
+from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.request import BackupRequest
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.tables import parse_names
+
+_Usage = namedtuple("_Usage", "total used free")
+
+
+def prepare(order: dict[str, Any]) -> None:
+    """Make the disk small."""
+    root, size = Path(order["root"]), order["size"]
+    if order["disk"] == "limit":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - order["filled"],) * 2)
+    else:
+        mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(root))
+        if order["filled"]:
+            (root / "filler").write_bytes(b"x" * order["filled"])
+        if order["disk"] == "read-only":
+            mount("-o", "remount,ro", str(root))
+    if order["trust"]:
+        location.shutil.disk_usage = lambda path: _Usage(1 << 40, 0, 1 << 40)  # type: ignore[attr-defined]
+
+
+def mount(*arguments: str) -> None:
+    """Mount, in the namespace that this process has for itself."""
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def run(order: dict[str, Any], tables: str) -> dict[str, Any]:
+    """Back up; what came of it."""
+    root = Path(order["root"])
+    settings = Settings(backup_root=root, tables=parse_names(tables), truncate_tables=())
+    try:
+        result = backup(
+            BackupRequest(), settings, lambda: psycopg.connect(order["uri"]), now=datetime.now(timezone.utc)
+        )
+        outcome: dict[str, Any] = {"result": result.to_json()}
+        if result.failure is not None:
+            outcome["error"] = result.failure.report()
+    except BackupError as fault:
+        outcome = {"error": fault.report()}
+    directory = root / "vector_bak"
+    files = sorted(directory.iterdir()) if directory.exists() else []
+    return outcome | {"files": {path.name: path.stat().st_size for path in files}}
+
+
+def main() -> None:
+    """Do as the argument says."""
+    order = json.loads(sys.argv[1])
+    prepare(order)
+    print(json.dumps([run(order, order["tables"]), run(order, order["then"])]))
+
+
+if __name__ == "__main__":
+    main()
