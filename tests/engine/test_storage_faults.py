@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -30,7 +31,8 @@ SMALL = "langchain_pg_collection,langchain_pg_embedding"
 def own_disk() -> list[str] | None:
     """The command that gives another one mounts of its own; None where the system allows it to nobody here."""
     for command in (["unshare", "-m"], ["unshare", "-Urm"]):
-        test = [*command, "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
+        mounting = "import subprocess; subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', '/tmp'], check=True)"
+        test = [*command, sys.executable, "-c", mounting]
         try:
             if subprocess.run(test, capture_output=True, check=False).returncode == 0:
                 return command
@@ -58,6 +60,7 @@ def on_a_small_disk(house: House, **order: Any) -> list[dict[str, Any]]:
     command = [*(prefix or []), sys.executable, small_disk.__file__, json.dumps(order)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
+    shutil.rmtree(house.directory, ignore_errors=True)  # under a limit, this disk was the one written to
     outcomes: list[dict[str, Any]] = json.loads(done.stdout)
     return outcomes
 

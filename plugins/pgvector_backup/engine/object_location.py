@@ -32,15 +32,16 @@ class ObjectLocation(Location):
     """A directory-like prefix of an object store."""
 
     def __init__(self, root: str, task_id: str | None, directory_name: str) -> None:
-        with _translated(root):
+        shown = _without_login(root)
+        with _translated(shown):
             try:
                 self._fs, base = fsspec.core.url_to_fs(root)
             except (ValueError, ImportError) as fault:
                 # No such protocol, or the package for it is not installed: another try changes neither.
-                raise InvalidParams(f"backup_root: {root}: {fault}") from None
+                raise InvalidParams(f"backup_root: {shown}: {fault}") from None
             parts = [part for part in (task_id, directory_name) if part is not None]
             self._path = posixpath.join(base, *parts)
-            self.directory = "/".join([root.rstrip("/"), *parts])
+            self.directory = "/".join([shown.rstrip("/"), *parts])
             if task_id is not None and not self._fs.isdir(posixpath.join(base, task_id)):
                 raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
             self._fs.makedirs(self._path, exist_ok=True)
@@ -152,6 +153,13 @@ class ObjectClaim(Claim):
 
 def _descriptor(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _without_login(url: str) -> str:
+    """The URL as it may be shown: a user and a password before the host are left out."""
+    scheme, rest = url.split("://", 1)
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _modified(fs: Any, path: str) -> datetime:

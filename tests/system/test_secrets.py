@@ -1,0 +1,140 @@
+"""A password is nowhere but where its owner put it, whatever becomes of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from demo.rest import RestError
+from tests.system.conftest import (
+    DAG_ID,
+    PASSWORD,
+    URI_DAG_ID,
+    WRONG_PASSWORD,
+    Installation,
+    keeper_uri,
+)
+
+# What both passwords hold in every spelling, percent-encoded, escaped or cut short.
+TRACES = ("s3cret", "wr0ng")
+
+
+def kept(installation: Installation, dag_id: str, run_id: str) -> dict[str, str]:
+    """All that Airflow and we keep of a run, except its conf, by where it was found."""
+    client = installation.client
+    run_path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+    run = client.request("GET", run_path)
+    del run["conf"]  # documented to be stored as it came
+    found = {"run": json.dumps(run, ensure_ascii=False)}
+    found["logs"] = installation.logs(run_id, dag_id=dag_id)
+    found["task instances"] = json.dumps(client.task_instances(dag_id, run_id), ensure_ascii=False)
+    entries = client.request("GET", f"{run_path}/taskInstances/~/xcomEntries?limit=100")["xcom_entries"]
+    for entry in entries:
+        value = client.xcom(dag_id, run_id, entry["task_id"], entry["key"])
+        found[f"XCom {entry['task_id']} {entry['key']}"] = json.dumps(value, ensure_ascii=False)
+    found["assets"] = json.dumps(client.request("GET", "/api/v2/assets/events?limit=100"), ensure_ascii=False)
+    for path in (installation.airflow.home / "logs").rglob("*"):
+        if path.is_file():
+            found[str(path)] = path.read_text(encoding="utf-8", errors="replace")
+    found["airflow.log"] = installation.airflow.log.read_text(encoding="utf-8", errors="replace")
+    for path in installation.root.rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".txt"):
+            found[str(path)] = path.read_text(encoding="utf-8")
+    return found
+
+
+def leaks(found: dict[str, str]) -> list[str]:
+    return [
+        f"{where}: …{text[max(0, text.index(trace) - 60) : text.index(trace) + 40]!r}…"
+        for where, text in found.items()
+        for trace in TRACES
+        if trace in text
+    ]
+
+
+def uri_with(password: str, address: str = "127.0.0.1") -> str:
+    return f"postgresql://keeper:{password}@{address}/library"
+
+
+ENCODED = quote(PASSWORD, safe="")
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "connection", "error_type"),
+    [
+        (DAG_ID, None, None),
+        (DAG_ID, "pgvector_wrong_password", "DATABASE_ERROR"),
+        (DAG_ID, "pgvector_unreachable", "DATABASE_ERROR"),
+        (DAG_ID, "pgvector_bad_option", "DATABASE_ERROR"),
+        (URI_DAG_ID, PASSWORD, None),
+        (URI_DAG_ID, WRONG_PASSWORD, "DATABASE_ERROR"),
+        (URI_DAG_ID, uri_with(ENCODED, "127.0.0.1:1"), "DATABASE_ERROR"),
+        (URI_DAG_ID, uri_with(ENCODED, "no-such-host.invalid"), "DATABASE_ERROR"),
+        (URI_DAG_ID, uri_with(f"{ENCODED}%zz"), "INVALID_PARAMS"),
+        (URI_DAG_ID, uri_with(ENCODED, "[::1"), "INVALID_PARAMS"),
+        (URI_DAG_ID, f"{uri_with(ENCODED)}?nosuchoption=1", "INVALID_PARAMS"),
+        (URI_DAG_ID, f"{uri_with(ENCODED)}?connect_timeout=s3cret", "DATABASE_ERROR"),
+        (URI_DAG_ID, f"postgresql://127.0.0.1:1/library?user=keeper&password={ENCODED}", "DATABASE_ERROR"),
+    ],
+    ids=[
+        "connection",
+        "connection with a wrong password",
+        "connection to nowhere",
+        "connection with an unknown option",
+        "URI",
+        "URI with a wrong password",
+        "URI to a closed port",
+        "URI to an unknown host",
+        "URI with a bad percent sign",
+        "URI with a bad host",
+        "URI with an unknown option",
+        "URI with the password where a number belongs",
+        "URI with the password as an option",
+    ],
+)
+def test_a_password_is_nowhere(
+    installation: Installation, dag_id: str, connection: str | None, error_type: str | None
+) -> None:
+    if connection in (PASSWORD, WRONG_PASSWORD):
+        connection = keeper_uri(installation.server, connection)
+    run_id, outcome = installation.run({"db_connection": connection}, dag_id=dag_id)
+    found = kept(installation, dag_id, run_id)
+    assert "Task failed" in found["logs"] or "is on disk" in found["logs"]
+    assert leaks(found) == []
+    assert outcome.state == ("success" if error_type is None else "failed")
+    if error_type is not None:
+        error = json.loads(found["XCom backup error"])
+        assert error["error_type"] == error_type
+        assert error["response"] in found["logs"] or "***" in found["logs"]
+        if error_type == "DATABASE_ERROR":
+            assert error["response"].startswith("数据库连接失败,请检查连接配置: ")
+
+
+def test_a_refused_uri_is_quoted_to_its_sender_alone(installation: Installation) -> None:
+    for dag_id, uri in ((DAG_ID, uri_with(ENCODED)), (URI_DAG_ID, f"mysql://keeper:{ENCODED}@127.0.0.1/library")):
+        with pytest.raises(RestError) as refused:
+            installation.client.trigger(dag_id, {"db_connection": uri})
+        assert refused.value.status == 400
+    log: Path = installation.airflow.log
+    assert leaks({"airflow.log": log.read_text(encoding="utf-8", errors="replace")}) == []
+
+
+def test_the_settings_page_of_a_connection_hides_it(installation: Installation) -> None:
+    connection: dict[str, Any] = {
+        "connection_id": "pgvector_stored",
+        "conn_type": "postgres",
+        "host": installation.server.socket_directory,
+        "login": "keeper",
+        "password": PASSWORD,
+        "schema": "library",
+    }
+    installation.client.request("POST", "/api/v2/connections", connection)
+    run_id, outcome = installation.run({"db_connection": "pgvector_stored"})
+    assert outcome.state == "success"
+    assert leaks(kept(installation, DAG_ID, run_id)) == []
+    shown = installation.client.request("GET", "/api/v2/connections/pgvector_stored")
+    assert leaks({"connection": json.dumps(shown, ensure_ascii=False)}) == []
