@@ -102,7 +102,7 @@ class EmbeddedPostgres:
 
     def uri(self, database: str = "postgres", *, user: str = "postgres", scheme: str = "postgresql") -> str:
         """A URI that libpq, SQLAlchemy and Airflow (``AIRFLOW_CONN_…``) understand alike."""
-        query = urlencode({"host": self.socket_directory, "port": self.port})
+        query = urlencode({"host": self.socket_directory, "port": self.port}, quote_via=quote)
         return f"{scheme}://{quote(user, safe='')}@/{quote(database, safe='')}?{query}"
 
     @property

@@ -472,6 +472,24 @@ def test_another_server_is_refused(simple: House, tmp_path_factory: pytest.TempP
             simple.truncate(result)
 
 
+def test_a_server_that_has_failed_over_is_refused(house: House, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its transaction ids may begin again below the backup's: a new row would pass for one that was backed up."""
+    directory = tmp_path_factory.mktemp("failing_over")
+    house.configure(tables="t", truncate_tables="t")
+    with EmbeddedPostgres(directory) as primary, psycopg.connect(primary.dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE t (id int)")
+        conn.execute("INSERT INTO t VALUES (1)")
+        house.connect = partial(psycopg.connect, primary.dsn)
+        result = house.backup()
+    (directory / "data" / "standby.signal").touch()
+    with EmbeddedPostgres(directory) as promoted:
+        house.connect = partial(psycopg.connect, promoted.dsn)
+        with psycopg.connect(promoted.dsn, autocommit=True) as conn:
+            conn.execute("SELECT pg_promote()")
+        with pytest.raises(Conflict, match="timeline 1, now 2"):
+            house.truncate(result)
+
+
 def test_a_server_that_does_not_tell_which_it_is_is_refused(simple: House, role: str) -> None:
     simple.database.run(f"GRANT SELECT, TRUNCATE ON t TO {role}")
     simple.connect = partial(simple.database.connect, role)

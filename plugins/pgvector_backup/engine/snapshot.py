@@ -25,6 +25,7 @@ class Source:
     """Which database a snapshot is of, without a word about how it is reached.
 
     :param system_identifier: given to a server's data directory by initdb, the same on its standbys
+    :param timeline: another one after each failover and each restore to an earlier moment
     """
 
     server_version: str
@@ -33,6 +34,7 @@ class Source:
     database: str
     database_oid: int
     system_identifier: str | None
+    timeline: int | None
 
 
 class Snapshot:
@@ -150,11 +152,17 @@ def source_of(conn: Connection[Any]) -> Source:
         " (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
         " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
         " has_function_privilege('pg_control_system()', 'EXECUTE')"
+        " AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
     ).fetchone()
     assert row is not None
-    version, number, pgvector, database, oid, tells_identifier = row
-    told = None
-    if tells_identifier:
-        # A query of its own: the right is checked where the function is named, whether it is then called or not.
-        told = conn.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
-    return Source(version, number, pgvector, database, oid, None if told is None else told[0])
+    *known, tells_identity = row
+    identity = None
+    if tells_identity:
+        # A query of its own: the right is checked where a function is named, whether it is then called or not.
+        identity = conn.execute(
+            "SELECT system_identifier::text, CASE WHEN pg_is_in_recovery() THEN timeline_id"
+            # Of the WAL being written: the last checkpoint may be older than a promotion.
+            " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END"
+            " FROM pg_control_system(), pg_control_checkpoint()"
+        ).fetchone()
+    return Source(*known, *(identity or (None, None)))

@@ -79,12 +79,18 @@ def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
     if here.system_identifier is None or there.system_identifier is None:
         raise Conflict(
             "the server does not tell its system identifier, so it cannot be shown to be the one backed up; "
-            "grant EXECUTE on function pg_control_system() to the connection's role"
+            "grant EXECUTE on functions pg_control_system() and pg_control_checkpoint() to the connection's role"
         )
     if (here.system_identifier, here.database_oid) != (there.system_identifier, there.database_oid):
         raise Conflict(
             f"database {here.database} on server {here.system_identifier} is not the one backed up: "
             f"{there.database} on server {there.system_identifier}"
+        )
+    if here.timeline != there.timeline:
+        # Transaction ids after the fork are given a second time: a new row may carry the id of a backed-up one.
+        raise Conflict(
+            f"the server has failed over or was restored since the backup (timeline {there.timeline}, now "
+            f"{here.timeline}), so its rows cannot be told from later ones; make a new backup"
         )
 
 
