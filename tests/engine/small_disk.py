@@ -36,11 +36,11 @@ def prepare(order: dict[str, Any]) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - order["filled"],) * 2)
     else:
-        mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(root))
+        # Read-only from the start: not every kernel lets an ordinary user's namespace remount.
+        mode = "ro" if order["disk"] == "read-only" else "rw"
+        mount("-t", "tmpfs", "-o", f"{mode},size={size}", "tmpfs", str(root))
         if order["filled"]:
             (root / "filler").write_bytes(b"x" * order["filled"])
-        if order["disk"] == "read-only":
-            mount("-o", "remount,ro", str(root))
     if order["trust"]:
         location.shutil.disk_usage = lambda path: _Usage(1 << 40, 0, 1 << 40)  # type: ignore[attr-defined]
 

@@ -57,7 +57,7 @@ def make() -> Manifest:
         created_at="2025-07-21T23:49:14+08:00",
         task_id=None,
         run_id="manual__1",
-        source=Source("18.0", 180000, "0.8.1", "db", 5, "7"),
+        source=Source("18.0", 180000, "0.8.1", "db", 5, "7", 1),
         snapshot=TransactionIds(700, 710),
         tables=(TableEntry.of(table, facts, FileKind(FORMATS["csv"], Compression("none")), [703]),),
         failed_tables={"other": "table other does not exist"},
