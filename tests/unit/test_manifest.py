@@ -229,4 +229,5 @@ def test_no_host_and_no_user_has_a_place_in_it(manifest: Manifest) -> None:
         "database",
         "database_oid",
         "system_identifier",
+        "timeline",
     }
