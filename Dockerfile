@@ -5,7 +5,7 @@
 FROM apache/airflow:3.3.2
 
 # Another index (a mirror near you, a company's own): PIP_INDEX_URL in .env.
-ARG PIP_INDEX_URL=https://pypi.org/simple
+ARG PIP_INDEX_URL=
 
 # Only the section "run" is installed. It pins Airflow too, so pip cannot move it to another version.
 COPY requirements.txt /requirements.txt
