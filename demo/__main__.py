@@ -24,6 +24,7 @@ import psycopg
 
 from demo.airflow import CHECKOUT, AirflowError, StandaloneAirflow
 from demo.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from demo.locks import DirectoryInUseError
 from demo.ports import PortTakenError
 from demo.rest import AirflowClient, RestError
 from demo.sample import load_sample
@@ -76,7 +77,7 @@ def main() -> int:
     except PortTakenError as error:
         say(f"error: {error}; another one can be given: PORT={error.port + 1} make {'serve' if serve else 'demo'}")
         return 1
-    except (DemoError, AirflowError, EmbeddedPostgresError) as error:
+    except (DemoError, AirflowError, EmbeddedPostgresError, DirectoryInUseError) as error:
         say(f"error: {error}")
         return 1
     except (RestError, OSError, psycopg.Error) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from demo.keeper import end_kept, start_kept
+from demo.locks import lock_directory
 from demo.ports import pick_free, require_free
 from demo.rest import AirflowClient, RestError
 
@@ -115,12 +115,12 @@ class StandaloneAirflow:
     def claim(self) -> Self:
         """Make sure of the home and the port, before anything is started.
 
-        :raises AirflowError: another process uses the home
+        :raises DirectoryInUseError: another process uses the home
         :raises PortTakenError: somebody listens on the port
         """
         if self._lock is None:
             self.home.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock(seconds=60)
+            self._lock = lock_directory(self.home, seconds=60)
             try:
                 self._stop_leftovers()
                 if self.port != 0:
@@ -166,21 +166,6 @@ class StandaloneAirflow:
         self.stop()
 
     # --- the steps of a start ---
-
-    def _take_lock(self, seconds: float) -> int:
-        """Lock the home; the keeper of a killed owner may need some seconds to let go of it."""
-        lock = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise AirflowError(f"{self.home} is in use by another process") from None
-                time.sleep(0.1)
-            else:
-                return lock
 
     def _stop_leftovers(self) -> None:
         """End what still runs for this home; we hold the lock, so it has no owner any more.

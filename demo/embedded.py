@@ -8,7 +8,6 @@ shared temporary directory belongs to whoever came first; and a killed owner lea
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import os
 import pwd
@@ -27,6 +26,7 @@ import psutil
 import psycopg
 
 from demo.keeper import end_kept, start_kept
+from demo.locks import lock_directory
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -113,12 +113,13 @@ class EmbeddedPostgres:
     def start(self) -> Self:
         """Start the server; what a killed owner left running on this directory is stopped first.
 
-        :raises EmbeddedPostgresError: the directory is in use, or the server does not start
+        :raises DirectoryInUseError: another process uses the directory
+        :raises EmbeddedPostgresError: the server does not start
         """
         if self._keeper is not None:
             return self
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock(seconds=30)
+        self._lock = lock_directory(self.directory, seconds=30)
         try:
             self._stop_leftover()
             if not (self.pgdata / "PG_VERSION").exists():
@@ -153,21 +154,6 @@ class EmbeddedPostgres:
         self.stop()
 
     # --- the steps of a start ---
-
-    def _take_lock(self, seconds: float) -> int:
-        """Lock the directory; the keeper of a killed owner may need some seconds to let go of it."""
-        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise EmbeddedPostgresError(f"{self.directory} is in use by another process") from None
-                time.sleep(0.1)
-            else:
-                return lock
 
     def _stop_leftover(self) -> None:
         """End a server that still runs on this data; we hold the lock, so it has no owner any more."""

@@ -16,7 +16,7 @@ from pgvector_backup.engine.result import BackupResult, RunReport, TableBackup, 
 WHEN = datetime(2025, 7, 21, 23, 49, 14, 999, tzinfo=timezone(timedelta(hours=8)))
 EMBEDDING = TableBackup(duration=0.3124, rows=58, bytes=782336, file="langchain_pg_embedding_1.csv", sha256="ab")
 DONE = BackupResult("/x/vector_bak", "1", "manifest_1.json", {"langchain_pg_embedding": EMBEDDING}, 0.498)
-EMPTIED = TruncateResult({"langchain_pg_embedding": 58}, 0.068)
+EMPTIED = TruncateResult({"langchain_pg_embedding": 58}, {"langchain_pg_embedding": 0}, 0.068)
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,10 @@ class BackupResult:
 
 @dataclass(frozen=True)
 class TruncateResult:
-    """What a truncate did: rows of each table as counted under its lock. Seconds."""
+    """What a truncate did: rows of each table as counted under its lock, before and after. Seconds."""
 
     rows_before: Mapping[str, int]
+    rows_after: Mapping[str, int]
     duration: float
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class TruncateResult:
             label: {
                 "success": True,
                 "rows_before": before,
-                "rows_after": 0,
+                "rows_after": self.rows_after[label],
                 "duration": round(self.duration, 3),
             }
             for label, before in self.rows_before.items()

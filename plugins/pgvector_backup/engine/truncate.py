@@ -58,9 +58,10 @@ def truncate(
             _require_unreferenced(conn, list(tables.values()))
             cancel.check()
             conn.execute(sql.SQL("TRUNCATE TABLE {}").format(sql.SQL(", ").join(t.source for t in tables.values())))
+            rows_after = {name.label: _count(conn, table) for name, table in tables.items()}
     for label, rows in rows_before.items():
         _log.info("%s: emptied of %s rows, all of them in %s", label, f"{rows:,}", manifest_file)
-    return TruncateResult(rows_before=rows_before, duration=time.monotonic() - started)
+    return TruncateResult(rows_before=rows_before, rows_after=rows_after, duration=time.monotonic() - started)
 
 
 def _entry(manifest: Manifest, name: TableName) -> TableEntry:
@@ -120,6 +121,12 @@ def _require_backed_up(conn: Connection[Any], table: Table, entry: TableEntry, m
             f"{manifest.backup_id} and are not in it; nothing was emptied. Stop the writers and run again"
         )
     return rows
+
+
+def _count(conn: Connection[Any], table: Table) -> int:
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(table.source)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _require_unreferenced(conn: Connection[Any], tables: list[Table]) -> None:
