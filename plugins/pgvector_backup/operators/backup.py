@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.operators import configuration
+from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.request import KEYS, BackupRequest
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.operators import configuration
-from pgvector_backup.operators.connections import connect_to
+from pgvector_backup.installation import configuration
+from pgvector_backup.installation.connections import connect_to
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
