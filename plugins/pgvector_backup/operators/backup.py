@@ -36,6 +36,7 @@ class PgVectorBackupOperator(PgVectorOperator):
                 now=configuration.now(),
                 run_id=context["run_id"],
                 cancel=self.cancel(),
+                on_progress=self.on_progress(context),
             )
             if result.failure is not None:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
