@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.errors import InvalidParams
-from pgvector_backup.engine.request import KEYS, TASK_ID_PATTERN, BackupRequest, check_task_id
+from pgvector_backup.engine.errors import InvalidParams, MissingParams
+from pgvector_backup.engine.request import (
+    BACKUP_KEYS,
+    LATEST,
+    RESTORE_KEYS,
+    TASK_ID_PATTERN,
+    VERIFY_KEYS,
+    BackupRequest,
+    RestoreRequest,
+    VerifyRequest,
+    check_task_id,
+)
 
-NAMES = [key.name for key in KEYS]
+NAMES = [key.name for key in BACKUP_KEYS]
 
 
 def test_an_empty_conf_is_a_backup_without_truncate() -> None:
@@ -102,9 +112,64 @@ def test_whatever_the_conf_it_is_taken_as_it_is_or_refused(conf: dict[str, Any])
         assert {name: getattr(request, name) for name in conf} == conf
 
 
-@pytest.mark.parametrize("key", KEYS, ids=NAMES)
+@pytest.mark.parametrize("key", [*BACKUP_KEYS, *RESTORE_KEYS, *VERIFY_KEYS], ids=lambda key: key.name)
 def test_every_key_carries_what_a_form_needs(key: Any) -> None:
     assert key.title
     assert key.description
     assert key.schema["type"] == list(key.types)
     key.check(key.default)
+
+
+def test_a_restore_has_to_say_which_set() -> None:
+    with pytest.raises(MissingParams) as caught:
+        RestoreRequest.from_mapping({"tables": ["t"]})
+    assert caught.value.report()["error_type"] == "MISSING_REQUIRED_PARAMS"
+    assert caught.value.report()["missing_params"] == ["backup_path", "timestamp"]
+    with pytest.raises(MissingParams, match="timestamp"):
+        RestoreRequest.from_mapping({"task_id": "a", "timestamp": None})
+    assert RestoreRequest.from_mapping({"task_id": "a", "timestamp": "latest"}).timestamp == LATEST
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"task_id": "b"}, "backup_path, task_id"),
+        ({"timestamp": "../x"}, "timestamp"),
+        ({"timestamp": "2025\n"}, "timestamp"),
+        ({"tables": []}, "tables"),
+        ({"tables": "t"}, "tables"),
+        ({"tables": [1]}, "tables"),
+        ({"collections": [""]}, "collections"),
+        ({"rename_collection": ["a"]}, "rename_collection"),
+        ({"rename_collection": {"a": 1}}, "rename_collection"),
+        ({"rename_collection": {"a": "x", "b": "x"}}, "rename_collection"),
+        ({"rename_collection": {"a": "x"}, "collections": ["b"]}, "rename_collection"),
+        ({"on_conflict": "replace"}, "on_conflict"),
+        ({"on_conflict": "skip", "truncate_before_restore": True}, "on_conflict"),
+        ({"create_missing": "yes"}, "create_missing"),
+        ({"table": ["t"]}, "did you mean 'tables'"),
+    ],
+)
+def test_a_restore_that_makes_no_sense_is_refused_and_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidParams, match=named):
+        RestoreRequest.from_mapping({"backup_path": "vector_bak", "timestamp": "latest", **changes})
+
+
+def test_lists_of_a_restore_count_each_name_once() -> None:
+    request = RestoreRequest.from_mapping({"backup_path": "vector_bak", "timestamp": "1", "tables": ["b", "a", "b"]})
+    assert request.tables == ("b", "a")
+
+
+def test_an_empty_verify_is_of_every_place() -> None:
+    assert VerifyRequest.from_mapping({}) == VerifyRequest()
+    with pytest.raises(InvalidParams, match="say where"):
+        VerifyRequest.from_mapping({"timestamp": "20250101_000000"})
+
+
+@given(st.dictionaries(st.sampled_from([key.name for key in RESTORE_KEYS]) | st.text(), _JSON, max_size=5))
+def test_whatever_the_conf_of_a_restore_or_verify_it_is_taken_or_refused(conf: dict[str, Any]) -> None:
+    for request in (RestoreRequest, VerifyRequest):
+        try:
+            request.from_mapping(conf)
+        except (InvalidParams, MissingParams) as fault:
+            assert fault.message

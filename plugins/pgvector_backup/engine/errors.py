@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import ClassVar, TypedDict
 
 import psycopg
 
+from pgvector_backup.engine import messages
 
-class ErrorReport(TypedDict):
-    """An error as other programs read it; ``timestamp`` is ISO 8601 with an offset."""
 
+class _Always(TypedDict):
     response: str
     error_type: str
     can_retry: bool
     timestamp: str
+
+
+class ErrorReport(_Always, total=False):
+    """An error as other programs read it; ``timestamp`` is ISO 8601 with an offset."""
+
+    missing_params: list[str]
 
 
 class BackupError(Exception):
@@ -56,6 +62,24 @@ class InvalidParams(BackupError):
 
     error_type = "INVALID_PARAMS"
     code = 400
+
+
+class MissingParams(BackupError):
+    """Something that has to be said was not.
+
+    :param names: of the keys that are missing
+    """
+
+    error_type = "MISSING_REQUIRED_PARAMS"
+    code = 400
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"{messages.PARAMS_MISSING}: {', '.join(names)}")
+        self.names = list(names)
+
+    def report(self) -> ErrorReport:
+        """See `BackupError`; the keys are listed as well."""
+        return {**super().report(), "missing_params": self.names}
 
 
 class NotFound(BackupError):

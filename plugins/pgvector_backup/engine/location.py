@@ -5,14 +5,26 @@ from __future__ import annotations
 import abc
 import fcntl
 import os
+import re
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pgvector_backup.engine import messages, staging
-from pgvector_backup.engine.errors import Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault, translated
+from pgvector_backup.engine.errors import (
+    Conflict,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+    StorageFault,
+    storage_fault,
+    translated,
+)
 from pgvector_backup.engine.naming import LOG_FILE, SAFE, check_bare
 from pgvector_backup.engine.request import check_task_id
 from pgvector_backup.engine.staging import Claim
@@ -21,35 +33,109 @@ _LATEST_CLAIM: Final = 3600
 """Seconds that an id may lie after the clock before the search for a free one gives up."""
 
 
-def locate(root: str | os.PathLike[str], task_id: str | None, directory_name: str) -> Location:
-    """Find the place that a request leads to, and make its directory.
+Root = str | os.PathLike[str]
+"""A path, or an fsspec URL such as ``s3://bucket/prefix``."""
 
-    :param root: the backup root: a path, or an fsspec URL such as ``s3://bucket/prefix``
+
+def locate(root: Root, task_id: str | None, directory_name: str, *, create: bool = True) -> Location:
+    """Find the place that a request leads to.
+
+    :param root: the backup root
     :param task_id: whose directory below the root, which must exist; None for the root itself
-    :param directory_name: the directory made in there
+    :param directory_name: the directory in there
+    :param create: make that directory where there is none
     :raises NotFound: when the task's directory is not there, or leads out of the root
     :raises StorageFault: when the directory cannot be made
     """
-    if not SAFE.fullmatch(directory_name):
-        raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")
+    _check_directory_name(directory_name)
     if task_id is not None:
         check_task_id(task_id)
     text = os.fspath(root)
-    if "://" in text and not text.startswith("file://"):
+    if _is_url(text):
         # fsspec is needed by those who use it only.
         from pgvector_backup.engine.object_location import ObjectLocation  # noqa: PLC0415
 
-        return ObjectLocation(text, task_id, directory_name)
-    return LocalLocation(Path(os.path.abspath(text.removeprefix("file://"))), task_id, directory_name)
+        return ObjectLocation(text, task_id, directory_name, create=create)
+    return LocalLocation(_local(text), task_id, directory_name, create=create)
+
+
+def locate_path(root: Root, relative_path: str, directory_name: str) -> Location:
+    """Find an existing place by the path that lists of sets give, e.g. ``task_1/vector_bak``.
+
+    :raises InvalidParams: for any other path: one that could lead elsewhere is not even tried
+    :raises NotFound: when it is not there
+    """
+    *task, last = relative_path.split("/")
+    if last != directory_name or len(task) > 1 or (task and not re.fullmatch(r"[A-Za-z0-9_]+", task[0])):
+        raise InvalidParams(
+            f"backup_path: {relative_path!r} is no place of backups; as listed, it is {directory_name} or "
+            f"TASK_ID/{directory_name}"
+        )
+    return locate(root, task[0] if task else None, directory_name, create=False)
+
+
+def locate_all(root: Root, directory_name: str) -> list[Location]:
+    """Every place below the root that may hold sets: the root's own first, then the tasks' by name."""
+    _check_directory_name(directory_name)
+    text = os.fspath(root)
+    if _is_url(text):
+        from pgvector_backup.engine import object_location  # noqa: PLC0415
+
+        tasks = object_location.subdirectories(text)
+    else:
+        tasks = _subdirectories(_local(text))
+    found = []
+    for task_id in [None, *(name for name in sorted(tasks) if re.fullmatch(r"[A-Za-z0-9_]+", name))]:
+        with suppress(NotFound):
+            found.append(locate(root, task_id, directory_name, create=False))
+    return found
+
+
+def _check_directory_name(directory_name: str) -> None:
+    if not SAFE.fullmatch(directory_name):
+        raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")
+
+
+def _is_url(root: str) -> bool:
+    return "://" in root and not root.startswith("file://")
+
+
+def _local(root: str) -> Path:
+    return Path(os.path.abspath(root.removeprefix("file://")))
+
+
+def _subdirectories(base: Path) -> list[str]:
+    try:
+        with os.scandir(base) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as fault:
+        raise storage_fault(fault) from fault
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file that lies in a location; ``modified`` in seconds since 1970."""
+
+    name: str
+    bytes: int
+    modified: float
 
 
 class Location(abc.ABC):
     """The one place that holds a task's sets.
 
     :param directory: what users know it by: a path or URL
+    :param task_id: whose it is; None for the root's own
+    :param relative_path: the same below the backup root, e.g. ``task_1/vector_bak``
     """
 
     directory: str
+
+    def __init__(self, task_id: str | None, directory_name: str) -> None:
+        self.task_id = task_id
+        self.relative_path = directory_name if task_id is None else f"{task_id}/{directory_name}"
 
     def claim(self, now: datetime, timestamp_format: str) -> Claim:
         """Reserve the id of a new set: the time, or the next second that nobody has taken.
@@ -91,6 +177,33 @@ class Location(abc.ABC):
         """
 
     @abc.abstractmethod
+    def entries(self) -> list[Entry]:
+        """The files that lie here now, in no order."""
+
+    @abc.abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file that lies beside a set, whole or not at all; an earlier one of that name is replaced."""
+
+    @abc.abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there counts as removed."""
+
+    @abc.abstractmethod
+    def kept(self, manifest: str) -> AbstractContextManager[None]:
+        """Keep a set from being removed while it is read.
+
+        :param manifest: name of its manifest
+        :raises Conflict: while it is being removed
+        """
+
+    @abc.abstractmethod
+    def seized(self, manifest: str) -> AbstractContextManager[None]:
+        """Have a set to oneself, to remove it.
+
+        :raises Conflict: while somebody reads it
+        """
+
+    @abc.abstractmethod
     def append_log(self, section: str) -> None:
         """Add a run's section to the log file."""
 
@@ -98,10 +211,12 @@ class Location(abc.ABC):
 class LocalLocation(Location):
     """A directory of this machine, or of a file system mounted on it."""
 
-    def __init__(self, base: Path, task_id: str | None, directory_name: str) -> None:
+    def __init__(self, base: Path, task_id: str | None, directory_name: str, *, create: bool = True) -> None:
+        super().__init__(task_id, directory_name)
         with translated():
             if task_id is None:
-                base.mkdir(parents=True, exist_ok=True)
+                if create:
+                    base.mkdir(parents=True, exist_ok=True)
                 parent = base
             else:
                 parent = base / task_id
@@ -109,6 +224,8 @@ class LocalLocation(Location):
                     raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
             self.path = parent / directory_name
             self.directory = str(self.path)
+            if not create and not self.path.is_dir():
+                raise NotFound(f"no backups in {self.relative_path}: {self.path} does not exist")
             try:
                 self.path.mkdir()
             except FileExistsError:
@@ -154,6 +271,53 @@ class LocalLocation(Location):
             except FileNotFoundError:
                 raise NotFound(f"{self.path / name} does not exist") from None
             return os.fdopen(descriptor, "rb")
+
+    def entries(self) -> list[Entry]:
+        """See `Location`; only regular files, links are not followed."""
+        found = []
+        with translated(), os.scandir(self.path) as listing:
+            for one in listing:
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    if one.is_file(follow_symlinks=False):
+                        about = one.stat(follow_symlinks=False)
+                        found.append(Entry(one.name, about.st_size, about.st_mtime))
+        return found
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Location`."""
+        check_bare(name)
+        with translated():
+            staging.replace(self.path, name, content)
+
+    def remove(self, name: str) -> None:
+        """See `Location`."""
+        check_bare(name)
+        with translated(), suppress(FileNotFoundError):
+            os.unlink(self.path / name)
+            staging.fsync_directory(self.path)
+
+    @contextmanager
+    def kept(self, manifest: str) -> Iterator[None]:
+        """See `Location`."""
+        with self._locked(manifest, fcntl.LOCK_SH, "it is being removed"):
+            yield
+
+    @contextmanager
+    def seized(self, manifest: str) -> Iterator[None]:
+        """See `Location`."""
+        with self._locked(
+            manifest, fcntl.LOCK_EX, "a restore, a verify or a truncate is reading it; wait for it to end"
+        ):
+            yield
+
+    @contextmanager
+    def _locked(self, manifest: str, kind: int, taken: str) -> Iterator[None]:
+        with self.open(manifest) as file:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(f"set {manifest} is in use: {taken}") from None
+            yield
 
     def append_log(self, section: str) -> None:
         """See `Location`; sections stay whole, whoever else is adding theirs."""

@@ -21,6 +21,8 @@ SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 # Ids tell seconds apart, so there is a digit in each; what others leave here is named otherwise, as a rule.
 _ID: Final = r"[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*"
 _CLAIM: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json\.tmp")
+_MANIFEST: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json")
+_BARE_CSV: Final = re.compile(r"(?P<label>[^/]+)_(?P<id>[0-9]{8}_[0-9]{6})\.csv")
 _STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
 
 
@@ -47,6 +49,23 @@ def _escaped(part: str) -> str:
 def manifest_name(backup_id: str) -> str:
     """The name of a set's manifest."""
     return f"manifest_{backup_id}.json"
+
+
+def verification_name(backup_id: str) -> str:
+    """The name of the file that tells how a set was verified."""
+    return f"verified_{backup_id}.json"
+
+
+def committed_id(name: str) -> str | None:
+    """The id of the set that a file is the manifest of, if it is one."""
+    match = _MANIFEST.fullmatch(name)
+    return None if match is None else match["id"]
+
+
+def without_manifest(name: str) -> tuple[str, str] | None:
+    """Label and timestamp of a CSV named as ours are, whoever wrote it: ``{table}_{YYYYMMDD_HHMMSS}.csv``."""
+    match = _BARE_CSV.fullmatch(name)
+    return None if match is None else (match["label"], match["id"])
 
 
 def check_bare(name: str) -> str:

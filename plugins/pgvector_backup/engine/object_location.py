@@ -10,7 +10,7 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +20,7 @@ import fsspec
 
 from pgvector_backup.engine import messages
 from pgvector_backup.engine.errors import BackupError, InvalidParams, NotFound, StorageFault, translated
-from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.location import Entry, Location
 from pgvector_backup.engine.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
 from pgvector_backup.engine.staging import Claim
 
@@ -31,20 +31,20 @@ _DEAD_AFTER: Final = timedelta(days=2)
 class ObjectLocation(Location):
     """A directory-like prefix of an object store."""
 
-    def __init__(self, root: str, task_id: str | None, directory_name: str) -> None:
+    def __init__(self, root: str, task_id: str | None, directory_name: str, *, create: bool = True) -> None:
+        super().__init__(task_id, directory_name)
         shown = _without_login(root)
         with _translated(shown):
-            try:
-                self._fs, base = fsspec.core.url_to_fs(root)
-            except (ValueError, ImportError) as fault:
-                # No such protocol, or the package for it is not installed: another try changes neither.
-                raise InvalidParams(f"backup_root: {shown}: {fault}") from None
+            self._fs, base = _file_system(root)
             parts = [part for part in (task_id, directory_name) if part is not None]
             self._path = posixpath.join(base, *parts)
             self.directory = "/".join([shown.rstrip("/"), *parts])
             if task_id is not None and not self._fs.isdir(posixpath.join(base, task_id)):
                 raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
-            self._fs.makedirs(self._path, exist_ok=True)
+            if create:
+                self._fs.makedirs(self._path, exist_ok=True)
+            elif not self._fs.isdir(self._path):
+                raise NotFound(f"no backups in {self.relative_path}: {self.directory} does not exist")
 
     def require_space(self, needed: int) -> None:
         """See `Location`; what has to suffice is the worker's temporary directory."""
@@ -90,6 +90,38 @@ class ObjectLocation(Location):
                 return cast("BinaryIO", self._fs.open(self._at(name), "rb"))
             except FileNotFoundError:
                 raise NotFound(f"{self.directory}/{name} does not exist") from None
+
+    def entries(self) -> list[Entry]:
+        """See `Location`."""
+        with _translated(self.directory):
+            self._fs.invalidate_cache()
+            return [
+                Entry(posixpath.basename(one["name"]), one["size"], _seconds(one))
+                for one in self._fs.ls(self._path, detail=True)
+                if one["type"] == "file"
+            ]
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Location`; an object appears whole by its nature."""
+        check_bare(name)
+        with _translated(self.directory):
+            self._fs.pipe_file(self._at(name), content)
+
+    def remove(self, name: str) -> None:
+        """See `Location`."""
+        check_bare(name)
+        with _translated(self.directory), suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(name))
+
+    @contextmanager
+    def kept(self, manifest: str) -> Iterator[None]:
+        """See `Location`; a store has no locks: whoever removes a set that is being read breaks that reading."""
+        yield
+
+    @contextmanager
+    def seized(self, manifest: str) -> Iterator[None]:
+        """See `Location` and `kept`."""
+        yield
 
     def append_log(self, section: str) -> None:
         """See `Location`; stores cannot append, so the file is written anew."""
@@ -149,6 +181,37 @@ class ObjectClaim(Claim):
         arrived, sent = self._fs.size(target), source.stat().st_size
         if arrived != sent:
             raise StorageFault(f"{target}: {arrived} of {sent} bytes arrived")
+
+
+def subdirectories(root: str) -> list[str]:
+    """Names of what lies directly below a root and holds more."""
+    with _translated(_without_login(root)):
+        fs, base = _file_system(root)
+        try:
+            fs.invalidate_cache()
+            return [posixpath.basename(one["name"].rstrip("/")) for one in fs.ls(base) if one["type"] == "directory"]
+        except FileNotFoundError:
+            return []
+
+
+def _file_system(root: str) -> tuple[Any, str]:
+    try:
+        fs, base = fsspec.core.url_to_fs(root)
+    except (ValueError, ImportError) as fault:
+        # No such protocol, or the package for it is not installed: another try changes neither.
+        raise InvalidParams(f"backup_root: {_without_login(root)}: {fault}") from None
+    return fs, base
+
+
+def _seconds(listed: Mapping[str, Any]) -> float:
+    """When an object was written, if its store's listing says so: the key's name is each store's own."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = listed.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return 0.0
 
 
 def _descriptor(path: Path) -> int:

@@ -1,94 +1,55 @@
 """What a caller may ask for: the accepted keys, told once for every entrance.
 
-The DAG's Params, HTTP and the command line all take their keys, schemas and words from `KEYS`,
-and all of them end in a `BackupRequest`.
+The DAGs' Params, HTTP and the command line all take their keys, schemas and words from `BACKUP_KEYS`, `RESTORE_KEYS`
+and `VERIFY_KEYS`, and all of them end in a request of this module.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 from pgvector_backup.engine import messages
 from pgvector_backup.engine.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.formats import FORMATS, FormatName
+from pgvector_backup.engine.keys import Key, check_all
 
 TASK_ID_PATTERN: Final = r"^[A-Za-z0-9_]+$"
 TASK_ID_LENGTH: Final = 255
 """Bytes that common file systems allow in one name."""
 
-_TYPES: Final[dict[str, type]] = {"string": str, "boolean": bool, "integer": int}
+LATEST: Final = "latest"
+"""In place of a timestamp: the newest set that is whole."""
 
+OnConflict = Literal["error", "skip", "update"]
+Depth = Literal["files", "rows", "drill"]
 
-@dataclass(frozen=True)
-class Key:
-    """One key that a request may carry.
+_TASK_ID: Final = Key(
+    name="task_id",
+    types=("string", "null"),
+    default=None,
+    title="Task directory",
+    description="Back up into this task's directory below the backup root. It must exist. "
+    "Letters, digits and underscores. Empty: the backup root itself.",
+    pattern=TASK_ID_PATTERN,
+    max_length=TASK_ID_LENGTH,
+)
+_DB_CONNECTION: Final = Key(
+    name="db_connection",
+    types=("string", "null"),
+    default=None,
+    title="Database connection",
+    description="Airflow connection id of the database. Empty: the configured default.",
+    pattern=r"^\S+$",
+    max_length=2048,
+)
 
-    :param types: JSON types that its value may have
-    :param pattern: what a string has to match (JSON schema, ECMA 262)
-    :param max_length: characters that a string may have
-    :param choices: the only values that a string may have
-    """
-
-    name: str
-    types: tuple[str, ...]
-    default: str | bool | int | None
-    title: str
-    description: str
-    pattern: str | None = None
-    max_length: int | None = None
-    choices: tuple[str, ...] | None = None
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """The key as JSON schema."""
-        schema: dict[str, Any] = {"type": list(self.types), "title": self.title}
-        if self.pattern is not None:
-            schema["pattern"] = self.pattern
-        if self.max_length is not None:
-            schema["maxLength"] = self.max_length
-        if self.choices is not None:
-            schema["enum"] = list(self.choices)
-        return schema
-
-    def check(self, value: object) -> None:
-        """Refuse a value of another JSON type, or one that is not among the choices.
-
-        :raises InvalidParams: naming the key, what is wrong with the value and what is allowed
-        """
-        if value is None and "null" in self.types:
-            return
-        if not any(type(value) is _TYPES[name] for name in self.types if name != "null"):
-            wanted = " or ".join(self.types)
-            raise InvalidParams(f"{self.name}: expected {wanted}, got {type(value).__name__}")
-        if self.choices is not None and value not in self.choices:
-            raise InvalidParams(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
-
-
-KEYS: Final[tuple[Key, ...]] = (
-    Key(
-        name="task_id",
-        types=("string", "null"),
-        default=None,
-        title="Task directory",
-        description="Back up into this task's directory below the backup root. It must exist. "
-        "Letters, digits and underscores. Empty: the backup root itself.",
-        pattern=TASK_ID_PATTERN,
-        max_length=TASK_ID_LENGTH,
-    ),
-    Key(
-        name="db_connection",
-        types=("string", "null"),
-        default=None,
-        title="Database connection",
-        description="Airflow connection id of the database. Empty: the configured default.",
-        pattern=r"^\S+$",
-        max_length=2048,
-    ),
+BACKUP_KEYS: Final[tuple[Key, ...]] = (
+    _TASK_ID,
+    _DB_CONNECTION,
     Key(
         name="truncate_vector_tables",
         types=("boolean",),
@@ -150,11 +111,7 @@ class BackupRequest:
         :param conf: the accepted keys, each optional
         :raises InvalidParams: for an unknown key, a wrong type, a malformed ``task_id``
         """
-        known = {key.name: key for key in KEYS}
-        for name, value in conf.items():
-            if name not in known:
-                raise InvalidParams(_unknown(name, list(known)))
-            known[name].check(value)
+        check_all(BACKUP_KEYS, conf)
         request = cls(**conf)
         if request.task_id is not None:
             check_task_id(request.task_id)
@@ -167,6 +124,213 @@ class BackupRequest:
         return self.backup_vector_tables or self.truncate_vector_tables
 
 
+_PLACE_KEYS: Final = (
+    Key(
+        name="backup_path",
+        types=("string", "null"),
+        default=None,
+        title="Backup path",
+        description="Directory of the set, relative to the backup root, as the list of sets gives it, e.g. "
+        "`task_20250721_213627/vector_bak` or `vector_bak`.",
+        max_length=2048,
+    ),
+    Key(
+        name="task_id",
+        types=("string", "null"),
+        default=None,
+        title="Task directory",
+        description="In place of the path: the task whose directory holds the set.",
+        pattern=TASK_ID_PATTERN,
+        max_length=TASK_ID_LENGTH,
+    ),
+    Key(
+        name="timestamp",
+        types=("string", "null"),
+        default=None,
+        title="Timestamp",
+        description="Which set, e.g. `20250721_234914`; `latest`: the newest that is whole.",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        max_length=TASK_ID_LENGTH,
+    ),
+)
+
+RESTORE_KEYS: Final[tuple[Key, ...]] = (
+    *_PLACE_KEYS,
+    Key(
+        name="tables",
+        types=("array", "null"),
+        default=None,
+        title="Tables",
+        description="Only these tables of the set, named as in its manifest. Empty: all of them.",
+    ),
+    _DB_CONNECTION,
+    Key(
+        name="truncate_before_restore",
+        types=("boolean",),
+        default=False,
+        title="Empty the tables first",
+        description="The rows that are there now are replaced by those of the set.",
+    ),
+    Key(
+        name="on_conflict",
+        types=("string",),
+        default="error",
+        title="Rows with a key that is there already",
+        description="`error`: nothing is restored. `skip`: the row that is there stays. `update`: it is overwritten.",
+        choices=("error", "skip", "update"),
+    ),
+    Key(
+        name="collections",
+        types=("array", "null"),
+        default=None,
+        title="Collections",
+        description="Only these collections, by name, with their embeddings. Empty: all of them.",
+    ),
+    Key(
+        name="rename_collection",
+        types=("object", "null"),
+        default=None,
+        title="Rename collections",
+        description='`{"old name": "new name"}`: restored under the new name as a copy beside the original.',
+    ),
+    Key(
+        name="schema",
+        types=("string", "null"),
+        default=None,
+        title="Schema",
+        description="Restore into this schema in place of the one that was backed up.",
+        max_length=63,
+    ),
+    Key(
+        name="create_missing",
+        types=("boolean",),
+        default=True,
+        title="Create what is missing",
+        description="The extension, schema, tables, constraints and indexes that the set tells of.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """A restore that has passed every check that needs no disk and no server.
+
+    :param timestamp: a set's id, or `LATEST`
+    :param tables: labels as in the manifest; None: all
+    :param rename_collection: from old names to new ones
+    """
+
+    backup_path: str | None = None
+    task_id: str | None = None
+    timestamp: str = LATEST
+    tables: tuple[str, ...] | None = None
+    db_connection: str | None = None
+    truncate_before_restore: bool = False
+    on_conflict: OnConflict = "error"
+    collections: tuple[str, ...] | None = None
+    rename_collection: Mapping[str, str] = field(default_factory=dict)
+    schema: str | None = None
+    create_missing: bool = True
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> RestoreRequest:
+        """Check a conf, key by key.
+
+        :raises MissingParams: when it does not say which set
+        :raises InvalidParams: for an unknown key, a wrong type, or keys that contradict each other
+        """
+        check_all(RESTORE_KEYS, conf)
+        given = {name: value for name, value in conf.items() if value is not None}
+        missing = [] if {"backup_path", "task_id"} & set(given) else ["backup_path"]
+        missing += [] if "timestamp" in given else ["timestamp"]
+        if missing:
+            raise MissingParams(missing)
+        _check_place(given)
+        for name in ("tables", "collections"):
+            if name in given:
+                given[name] = tuple(dict.fromkeys(given[name]))
+                if not given[name]:
+                    raise InvalidParams(f"{name}: the list is empty, so nothing would be restored; leave the key out")
+        request = cls(**given)
+        if request.truncate_before_restore and request.on_conflict != "error":
+            raise InvalidParams(
+                f"on_conflict: {request.on_conflict!r} has no meaning with truncate_before_restore, which leaves no "
+                "rows to meet; leave one of them out"
+            )
+        new_names = list(request.rename_collection.values())
+        if len(set(new_names)) < len(new_names):
+            raise InvalidParams("rename_collection: two collections would get the same name")
+        if request.collections is not None:
+            for old in request.rename_collection:
+                if old not in request.collections:
+                    raise InvalidParams(f"rename_collection: {old!r} is not among `collections`")
+        return request
+
+
+VERIFY_KEYS: Final[tuple[Key, ...]] = (
+    *_PLACE_KEYS,
+    Key(
+        name="depth",
+        types=("string",),
+        default="rows",
+        title="Depth",
+        description="`files`: manifest, sizes and checksums. `rows`: every row is decoded as well. `drill`: the set is "
+        "restored into a scratch database as well, compared, searched, and dropped.",
+        choices=("files", "rows", "drill"),
+    ),
+    Key(
+        name="db_connection",
+        types=("string", "null"),
+        default=None,
+        title="Database for the drill",
+        description="Airflow connection id of a server on which a scratch database may be made. Empty: an embedded "
+        "server on the worker.",
+        pattern=r"^\S+$",
+        max_length=2048,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """A verify that has passed every check that needs no disk and no server.
+
+    Neither ``backup_path`` nor ``task_id``: every location. ``timestamp`` is a set's id, or `LATEST`.
+    """
+
+    backup_path: str | None = None
+    task_id: str | None = None
+    timestamp: str = LATEST
+    depth: Depth = "rows"
+    db_connection: str | None = None
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> VerifyRequest:
+        """Check a conf, key by key; ``{}`` asks for the newest set of every location.
+
+        :raises InvalidParams: for an unknown key, a wrong type, or a timestamp without a place
+        """
+        check_all(VERIFY_KEYS, conf)
+        given = {name: value for name, value in conf.items() if value is not None}
+        _check_place(given)
+        request = cls(**given)
+        if request.timestamp != LATEST and request.backup_path is None and request.task_id is None:
+            raise InvalidParams("timestamp: say where that set is too, in backup_path or task_id")
+        return request
+
+
+def _check_place(given: Mapping[str, Any]) -> None:
+    if "task_id" in given:
+        check_task_id(given["task_id"])
+        if "backup_path" in given:
+            raise InvalidParams("backup_path, task_id: give one of them, not both")
+    # `fullmatch` here too: what comes from HTTP or a command line has passed no schema.
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", given.get("timestamp", LATEST)):
+        raise InvalidParams(
+            f"timestamp: {given['timestamp']!r} is no set's id; as listed, e.g. 20250721_234914, or latest"
+        )
+
+
 def check_task_id(task_id: str) -> None:
     """Refuse what could not safely name one directory.
 
@@ -176,9 +340,3 @@ def check_task_id(task_id: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", task_id) or len(task_id) > TASK_ID_LENGTH:
         raise InvalidParams(messages.BAD_TASK_ID)
-
-
-def _unknown(name: object, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(known)}"
-    return f"unknown key {name!r}: {remedy}"

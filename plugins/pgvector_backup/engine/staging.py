@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
+import string
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +30,7 @@ from pgvector_backup.engine.naming import (
 )
 
 _WRITTEN_BACK_EVERY: Final = 8 << 20
+_OWN_LETTERS: Final = 8
 
 
 class Claim:
@@ -166,6 +169,35 @@ class StagedFile:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def replace(directory: Path, name: str, content: bytes) -> None:
+    """Write a small file whole or not at all, in place of an earlier one of that name."""
+    for last in (False, False, True):
+        # A name that no other writer has, and that a sweep knows for what it is, should this process be killed.
+        own = "".join(secrets.choice(string.ascii_lowercase) for _ in range(_OWN_LETTERS))
+        staged = directory / f"{name}.{own}{STAGED}"
+        try:
+            _write_synced(staged, content)
+            os.rename(staged, directory / name)
+        except BaseException as fault:
+            with suppress(OSError):
+                os.unlink(staged)
+            # A backup that began here meanwhile has swept it: nobody's claim is on it.
+            if last or not isinstance(fault, FileNotFoundError):
+                raise
+        else:
+            fsync_directory(directory)
+            return
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sweep(directory: Path) -> list[str]:

@@ -45,20 +45,22 @@ def truncate(
     if not settings.truncate_tables:
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
-    manifest = read_manifest(location, manifest_file)
-    entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
-    check_files(location, manifest, cancel)
-    with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
-        _require_same_database(conn, manifest)
-        with conn.transaction():
-            tables = {name: _locked(conn, name) for name in settings.truncate_tables}
-            rows_before = {
-                name.label: _require_backed_up(conn, table, entries[name], manifest) for name, table in tables.items()
-            }
-            _require_unreferenced(conn, list(tables.values()))
-            cancel.check()
-            conn.execute(sql.SQL("TRUNCATE TABLE {}").format(sql.SQL(", ").join(t.source for t in tables.values())))
-            rows_after = {name.label: _count(conn, table) for name, table in tables.items()}
+    with location.kept(manifest_file):
+        manifest = read_manifest(location, manifest_file)
+        entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
+        check_files(location, manifest, cancel)
+        with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
+            _require_same_database(conn, manifest)
+            with conn.transaction():
+                tables = {name: _locked(conn, name) for name in settings.truncate_tables}
+                rows_before = {
+                    name.label: _require_backed_up(conn, table, entries[name], manifest)
+                    for name, table in tables.items()
+                }
+                _require_unreferenced(conn, list(tables.values()))
+                cancel.check()
+                conn.execute(sql.SQL("TRUNCATE TABLE {}").format(sql.SQL(", ").join(t.source for t in tables.values())))
+                rows_after = {name.label: _count(conn, table) for name, table in tables.items()}
     for label, rows in rows_before.items():
         _log.info("%s: emptied of %s rows, all of them in %s", label, f"{rows:,}", manifest_file)
     return TruncateResult(rows_before=rows_before, rows_after=rows_after, duration=time.monotonic() - started)

@@ -14,7 +14,7 @@ from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import DEFAULT_LEVEL
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.progress import OnProgress
-from pgvector_backup.engine.request import KEYS, BackupRequest
+from pgvector_backup.engine.request import BACKUP_KEYS, BackupRequest
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.installation import configuration
@@ -87,7 +87,7 @@ class PgVectorOperator(BaseOperator):
         else:
             # conf itself as well as params: Airflow checks params, and lets unknown keys of conf pass.
             params, conf = context["params"], context["dag_run"].conf or {}
-            asked = {key.name: params[key.name] for key in KEYS if key.name in params} | dict(conf)
+            asked = {key.name: params[key.name] for key in BACKUP_KEYS if key.name in params} | dict(conf)
         if asked.get("task_id") is None and self.backup_task_id is not None:
             asked["task_id"] = self.backup_task_id
         return BackupRequest.from_mapping(asked)

@@ -1,0 +1,277 @@
+"""The story of finding backup sets: what lies in each location, told from names, sizes and manifests alone.
+
+No data file is opened. Manifests are read once: what they say is kept for as long as their size and time stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from pgvector_backup.engine.errors import BackupError, NotFound
+from pgvector_backup.engine.integrity import read_manifest
+from pgvector_backup.engine.location import Entry, Location, locate, locate_all, locate_path
+from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.naming import (
+    LOG_FILE,
+    STAGED,
+    committed_id,
+    manifest_name,
+    verification_name,
+    without_manifest,
+)
+from pgvector_backup.engine.request import LATEST
+from pgvector_backup.engine.settings import Settings
+
+_NAMED_AT_MOST: Final = 5
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """One table of a set; what only a manifest can tell is None without one.
+
+    :param file: bare name
+    :param bytes: of the file as it lies there
+    """
+
+    name: str
+    file: str
+    bytes: int
+    rows: int | None = None
+    format: str | None = None
+    compression: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundSet:
+    """A backup set that lies in a location.
+
+    :param relative_path: its location below the backup root
+    :param backup_id: the timestamp in its files' names
+    :param created_at: ISO 8601; with an offset where a manifest tells it
+    :param manifest_file: None for the CSV files of another tool
+    :param damaged: what is wrong with it, as far as names, sizes and the manifest show; None: nothing
+    :param verification: what the last verify of it wrote; None if it never was
+    """
+
+    task_id: str | None
+    relative_path: str
+    directory: str
+    backup_id: str
+    created_at: str
+    tables: tuple[FoundTable, ...]
+    manifest_file: str | None = None
+    run_id: str | None = None
+    failed_tables: Mapping[str, str] | None = None
+    damaged: str | None = None
+    verification: Mapping[str, Any] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is what was asked of it, as far as can be told without reading its data."""
+        return self.manifest_file is not None and not self.failed_tables and self.damaged is None
+
+    @property
+    def moment(self) -> float:
+        """When it was made, in seconds since 1970; another tool's names are taken to be in UTC."""
+        when = datetime.fromisoformat(self.created_at)
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of all tables; None where no manifest tells."""
+        counts = [table.rows for table in self.tables if table.rows is not None]
+        return sum(counts) if len(counts) == len(self.tables) else None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all tables' files."""
+        return sum(table.bytes for table in self.tables)
+
+
+@dataclass(frozen=True)
+class FoundLocation:
+    """A location and its sets, the newest first."""
+
+    location: Location
+    sets: tuple[FoundSet, ...]
+    has_log: bool
+
+
+class Catalog:
+    """Finds the sets below one backup root; keep it, for it remembers what it has read. Any thread may call it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read: dict[tuple[str, Entry], FoundSet | BackupError] = {}
+        self._verified: dict[tuple[str, Entry], Mapping[str, Any] | None] = {}
+
+    def locations(self) -> list[FoundLocation]:
+        """Every location that holds sets: the root's own first, then the tasks' by name."""
+        places = locate_all(self._settings.backup_root, self._settings.backup_directory)
+        found = [self.at(place) for place in places]
+        self._forget_what_is_gone(found)
+        return [one for one in found if one.sets]
+
+    def at(self, location: Location) -> FoundLocation:
+        """What lies in one location."""
+        entries = {entry.name: entry for entry in location.entries() if not entry.name.endswith(STAGED)}
+        ids = {name: backup_id for name in entries if (backup_id := committed_id(name)) is not None}
+        sets = [self._set(location, backup_id, entries) for backup_id in ids.values()]
+        sets += _sets_of_others(location, entries, known=set(ids.values()))
+        sets.sort(key=lambda one: (one.moment, one.backup_id), reverse=True)
+        return FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
+
+    def place(self, backup_path: str | None, task_id: str | None) -> Location:
+        """The one location that a request names: by path, or by task; neither: the root's own.
+
+        :raises InvalidParams: for a path that no list has given
+        :raises NotFound: when it is not there
+        """
+        root, directory = self._settings.backup_root, self._settings.backup_directory
+        if backup_path is not None:
+            return locate_path(root, backup_path, directory)
+        return locate(root, task_id, directory, create=False)
+
+    def find(self, location: Location, timestamp: str) -> FoundSet:
+        """One set of a location.
+
+        :param timestamp: a set's id, or `LATEST`: the newest that is whole; where all are another tool's, the newest
+        :raises NotFound: saying what there is instead
+        """
+        sets = self.at(location).sets
+        if timestamp == LATEST:
+            whole = [one for one in sets if one.whole] or [one for one in sets if one.manifest_file is None]
+            if whole:
+                return whole[0]
+            why = "none of its sets is whole" if sets else "it holds no set"
+            raise NotFound(f"{location.relative_path}: {why}; make a backup, or name a set by its timestamp")
+        for one in sets:
+            if one.backup_id == timestamp:
+                return one
+        there = ", ".join(one.backup_id for one in sets[:_NAMED_AT_MOST]) or "none"
+        raise NotFound(f"no set {timestamp} in {location.relative_path}; the newest there: {there}")
+
+    def _set(self, location: Location, backup_id: str, entries: Mapping[str, Entry]) -> FoundSet:
+        entry = entries[manifest_name(backup_id)]
+        key = (location.directory, entry)
+        known = self._read.get(key) or _read(location, backup_id, entry)
+        if not (isinstance(known, BackupError) and known.can_retry):
+            self._read[key] = known
+        verification = self._verification(location, entries.get(verification_name(backup_id)))
+        if isinstance(known, BackupError):
+            return FoundSet(
+                task_id=location.task_id,
+                relative_path=location.relative_path,
+                directory=location.directory,
+                backup_id=backup_id,
+                created_at=_written(entry),
+                tables=(),
+                manifest_file=entry.name,
+                damaged=known.message,
+                verification=verification,
+            )
+        return _as_it_lies(known, entries, verification)
+
+    def _verification(self, location: Location, entry: Entry | None) -> Mapping[str, Any] | None:
+        if entry is None:
+            return None
+        key = (location.directory, entry)
+        if key not in self._verified:
+            with location.open(entry.name) as file:
+                try:
+                    body = json.loads(file.read())
+                except ValueError:
+                    body = None
+            self._verified[key] = body if isinstance(body, dict) else None
+        return self._verified[key]
+
+    def _forget_what_is_gone(self, found: Iterable[FoundLocation]) -> None:
+        there = {(one.directory, one.manifest_file) for place in found for one in place.sets}
+        for key in [key for key in self._read if (key[0], key[1].name) not in there]:
+            self._read.pop(key, None)
+        ids = {(one.directory, verification_name(one.backup_id)) for place in found for one in place.sets}
+        for key in [key for key in self._verified if (key[0], key[1].name) not in ids]:
+            self._verified.pop(key, None)
+
+
+def _read(location: Location, backup_id: str, entry: Entry) -> FoundSet | BackupError:
+    try:
+        manifest = read_manifest(location, entry.name)
+        if manifest.backup_id != backup_id:
+            return BackupError(f"{entry.name}: it says that it is of set {manifest.backup_id}")
+        return _told_by(manifest, location, entry.name)
+    except (BackupError, ValueError) as fault:
+        return fault if isinstance(fault, BackupError) else BackupError(f"{entry.name}: {fault}")
+
+
+def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
+    datetime.fromisoformat(manifest.created_at)
+    return FoundSet(
+        task_id=location.task_id,
+        relative_path=location.relative_path,
+        directory=location.directory,
+        backup_id=manifest.backup_id,
+        created_at=manifest.created_at,
+        tables=tuple(
+            FoundTable(
+                name=table.name,
+                file=table.file,
+                bytes=table.bytes,
+                rows=table.rows,
+                format=table.format,
+                compression=table.compression,
+                sha256=table.sha256,
+            )
+            for table in manifest.tables
+        ),
+        manifest_file=name,
+        run_id=manifest.run_id,
+        failed_tables=manifest.failed_tables,
+    )
+
+
+def _as_it_lies(told: FoundSet, entries: Mapping[str, Entry], verification: Mapping[str, Any] | None) -> FoundSet:
+    """What a manifest tells, held against the files that are there."""
+    damaged = None
+    for table in told.tables:
+        entry = entries.get(table.file)
+        if entry is None:
+            damaged = damaged or f"{table.file} is missing"
+        elif entry.bytes != table.bytes:
+            damaged = damaged or f"{table.file}: {entry.bytes:,} bytes on disk, {table.bytes:,} in the manifest"
+    return replace(told, damaged=damaged, verification=verification)
+
+
+def _sets_of_others(location: Location, entries: Mapping[str, Entry], known: set[str]) -> list[FoundSet]:
+    """Sets without a manifest: CSV files of the same names that another tool wrote."""
+    tables: dict[str, list[FoundTable]] = {}
+    for entry in entries.values():
+        named = without_manifest(entry.name)
+        if named is not None and named[1] not in known:
+            tables.setdefault(named[1], []).append(FoundTable(name=named[0], file=entry.name, bytes=entry.bytes))
+    found = []
+    for backup_id, files in tables.items():
+        try:
+            created_at = datetime.strptime(backup_id, "%Y%m%d_%H%M%S").isoformat()
+        except ValueError:  # digits that are no date
+            continue
+        found.append(
+            FoundSet(
+                task_id=location.task_id,
+                relative_path=location.relative_path,
+                directory=location.directory,
+                backup_id=backup_id,
+                created_at=created_at,
+                tables=tuple(sorted(files, key=lambda table: table.name)),
+            )
+        )
+    return found
+
+
+def _written(entry: Entry) -> str:
+    return datetime.fromtimestamp(entry.modified, timezone.utc).isoformat(timespec="seconds")

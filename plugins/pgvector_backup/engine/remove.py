@@ -1,0 +1,35 @@
+"""The story of a removal: a set stops being one, then its files go."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from pgvector_backup.engine.catalog import FoundSet
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.naming import of_set
+
+_log: Final = logging.getLogger(__name__)
+
+
+def remove(location: Location, found: FoundSet) -> list[str]:
+    """Remove a set and what lies beside it.
+
+    The manifest goes first: whatever interrupts the rest, no set with missing files is left. Of another tool's set
+    only the files that the catalog lists go.
+
+    :return: the names removed
+    :raises Conflict: while somebody reads the set; nothing is removed
+    """
+    if found.manifest_file is None:
+        return _removed(location, [table.file for table in found.tables])
+    names = of_set([entry.name for entry in location.entries()], found.backup_id)
+    with location.seized(found.manifest_file):
+        return _removed(location, [found.manifest_file, *(name for name in names if name != found.manifest_file)])
+
+
+def _removed(location: Location, names: list[str]) -> list[str]:
+    for name in names:
+        location.remove(name)
+        _log.info("removed %s from %s", name, location.directory)
+    return names
