@@ -53,7 +53,7 @@ def _unproven() -> Iterator[None]:
     no_hashes = SimpleNamespace(sha256=NoHash)
     # patch refuses a name that is not there: should the engine's parts move, this fails instead of measuring nothing.
     with (
-        patch.object(fingerprint, "of_row", lambda row: 0),
+        patch.object(fingerprint, "best", lambda: fingerprint.Algorithm("none", lambda row: 0)),
         patch.object(blocks, "hashlib", no_hashes),
         patch.object(block_index, "hashlib", no_hashes),
         patch.object(block_index, "zlib", SimpleNamespace(crc32=lambda data: 0)),

@@ -13,6 +13,7 @@ from psycopg.abc import Buffer
 from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.staging import StagedFile
 
 BLOCK_BYTES: Final = 1 << 20
@@ -46,14 +47,15 @@ class FileFacts:
     index_sha256: str
 
 
-def gather(rows: Iterable[Buffer]) -> Iterator[Block]:
+def gather(rows: Iterable[Buffer], algorithm: Algorithm) -> Iterator[Block]:
     """Join rows into blocks. A row larger than a block is a block of its own."""
+    of_row = algorithm.of_row
     pending: list[Buffer] = []
     size = row_sum = 0
     for row in rows:
         pending.append(row)
         size += len(row)
-        row_sum += fingerprint.of_row(row)
+        row_sum += of_row(row)
         if size >= BLOCK_BYTES:
             yield Block(b"".join(pending), len(pending), row_sum)
             pending.clear()
