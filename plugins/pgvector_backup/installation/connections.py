@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
-from pgvector_backup.operators.configuration import ConnectionRules
+from pgvector_backup.installation.configuration import ConnectionRules
 
 _log: Final = logging.getLogger(__name__)
 
