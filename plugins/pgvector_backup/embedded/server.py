@@ -25,8 +25,8 @@ from urllib.parse import quote, urlencode
 import psutil
 import psycopg
 
-from demo.keeper import end_kept, start_kept
-from demo.locks import lock_directory
+from pgvector_backup.embedded.keeper import end_kept, start_kept
+from pgvector_backup.embedded.locks import lock_directory
 
 if TYPE_CHECKING:
     from typing_extensions import Self
