@@ -33,6 +33,10 @@ class IndexedBlock:
     rows: int
     crc32: int
 
+    def is_intact(self, stored: bytes) -> bool:
+        """Whether these bytes of the file are the ones written."""
+        return len(stored) == self.length and zlib.crc32(stored) == self.crc32
+
 
 class BlockIndexWriter:
     """Writes an index as its file grows; memory does not grow with it."""
