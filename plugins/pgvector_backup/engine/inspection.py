@@ -103,7 +103,9 @@ def inspect(
     with file, translated():
         if index is not None:
             reader = _Rows(entry, algorithm_name, found, see) if rows else None
-            _read_blocks(file, index, entry, found, reader, sha256.update, cancel, progress)
+            _read_blocks(
+                file, index, entry, found, reader=reader, hashed=sha256.update, cancel=cancel, progress=progress
+            )
         elif rows:
             found.notes.append(f"{entry.file}: its rows were not decoded, for its index does not tell where they are")
         while data := file.read(_READ_BYTES):
@@ -170,6 +172,7 @@ def _read_blocks(
     index: bytes,
     entry: TableEntry,
     found: Inspection,
+    *,
     reader: _Rows | None,
     hashed: Callable[[bytes], object],
     cancel: Cancel,

@@ -20,9 +20,9 @@ from pgvector_backup.engine.formats import FormatName
 from pgvector_backup.engine.tables import Column
 
 try:
-    from orjson import loads as _loads
+    from orjson import loads
 except ImportError:  # not everybody has it; it is 5 times as fast
-    from json import loads as _loads
+    from json import loads  # type: ignore[assignment, unused-ignore]
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 
@@ -87,7 +87,7 @@ def parse(field: bytes, kind: VectorType, file_format: FormatName) -> Vector:
     """
     try:
         read = _BINARY[kind.name] if file_format == "binary" else _TEXT[kind.name]
-        vector = read(field)
+        vector: Vector = read(field)
     except (ValueError, TypeError, OverflowError, struct.error):
         raise IntegrityFault(f"it is no {kind.name}") from None
     if kind.dimensions is not None and vector.dimensions != kind.dimensions:
@@ -97,7 +97,7 @@ def parse(field: bytes, kind: VectorType, file_format: FormatName) -> Vector:
     # A sum is finite only if every number is: 16,000 of the largest do not overflow a double.
     if not math.isfinite(sum(vector.numbers)):
         raise IntegrityFault(f"it holds NaN, an infinity or a number out of the range of {kind.name}")
-    if kind.name == "halfvec" and max(max(vector.numbers), -min(vector.numbers)) > _LARGEST_HALF:
+    if kind.name == "halfvec" and not -_LARGEST_HALF <= min(vector.numbers) <= max(vector.numbers) <= _LARGEST_HALF:
         raise IntegrityFault("it holds a number out of the range of halfvec")
     return vector
 
@@ -111,7 +111,7 @@ def _dense(field: bytes) -> Vector:
         numbers = [float(part) for part in field[1:-1].split(b",")]
     else:
         try:
-            numbers = _loads(field)
+            numbers = loads(field)
         except ValueError:
             # pgvector reads more than it writes: other tools' `+1`, `.5`, `1.`
             numbers = [float(part) for part in field[1:-1].split(b",")]

@@ -1,4 +1,4 @@
-"""What a verify found: of one table, of one set, of all of them; its public result, and what is written beside a set."""
+"""What a verify found, of a table, a set, all of them: the public result, and what is written beside a set."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ class SetVerification:
 
     def log_section(self, *, now: datetime, run_id: str | None) -> str:
         """The section of the location's log file."""
+        state = "OK" if self.ok else "FAILED"
         lines = [
-            f"==== {now.isoformat(timespec='seconds')}  VERIFY {'OK' if self.ok else 'FAILED'}  "
-            f"{self.backup_id or '(no set)'}",
+            f"==== {now.isoformat(timespec='seconds')}  VERIFY {state}  {self.backup_id or '(no set)'}",
             f"run_id:    {run_id or '(none)'}",
             f"depth:     {self.depth}",
             f"duration:  {self.duration:.3f} s",
@@ -195,9 +195,7 @@ class VerifyResult:
         return f"{first.relative_path} {first.backup_id}: {first.damage[0]}{whole}{more}"
 
 
-def outcome(
-    one: SetVerification, earlier: Mapping[str, Any] | None, *, now: datetime, run_id: str | None
-) -> bytes:
+def outcome(one: SetVerification, earlier: Mapping[str, Any] | None, *, now: datetime, run_id: str | None) -> bytes:
     """The content of ``verified_{timestamp}.json``; ``last`` keeps when each depth was last passed or failed.
 
     :param earlier: what the verify before this one wrote

@@ -177,8 +177,8 @@ class _Run:
                     manifest,
                     self.settings,
                     self.connect,
-                    one.tables,
-                    samples,
+                    tables=one.tables,
+                    samples=samples,
                     now=self.now,
                     run_id=self.run_id,
                     cancel=self.cancel,
@@ -228,15 +228,9 @@ def newest_of(place: FoundLocation) -> FoundSet | None:
     One that lacks a table has failed loudly when it was made; it counts only where there is no other. So do the files
     of other tools.
     """
-    for counts in (
-        lambda one: one.manifest_file is not None and not one.failed_tables,
-        lambda one: one.manifest_file is not None,
-        lambda one: True,
-    ):
-        for one in place.sets:
-            if counts(one):
-                return one
-    return None
+    ours = [one for one in place.sets if one.manifest_file is not None]
+    complete = [one for one in ours if not one.failed_tables]
+    return next(iter([*complete, *ours, *place.sets]), None)
 
 
 def _misfits(manifest: Manifest, backup_id: str) -> list[str]:
