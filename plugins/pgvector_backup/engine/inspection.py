@@ -216,7 +216,6 @@ class _Rows:
             found,
         )
         self._rows = self._sum = 0
-        self._broken = False
 
     def block(self, block: IndexedBlock, stored: bytes, where: str, before: int, *, first: bool, last: bool) -> None:
         """Unpack and decode one block, whose first row is the file's row ``before`` + 1."""
@@ -229,7 +228,6 @@ class _Rows:
             elif not last or data != FORMATS[self._format].trailer:
                 raise IntegrityFault("it holds no rows and is no trailer")
         except IntegrityFault as fault:
-            self._broken = True
             self._found.damaged_blocks += 1
             self._found.blame(f"{self._entry.file}: {where}: {fault.message}")
 
@@ -237,11 +235,12 @@ class _Rows:
         """Compare counts and fingerprint."""
         found, entry = self._found, self._entry
         found.rows = self._rows
+        if found.damaged_blocks:
+            found.fingerprint = "not compared, for not every block could be decoded"
+            return
         if self._rows != entry.rows:
             found.blame(f"{entry.file}: {self._rows:,} rows decoded, {entry.rows:,} in the manifest")
-        if self._broken or found.damaged_blocks:
-            found.fingerprint = "not compared, for not every block could be decoded"
-        elif self._algorithm is None:
+        if self._algorithm is None:
             found.fingerprint = f"not compared: {self._algorithm_name} is not at hand; install xxhash"
             found.notes.append(f"{entry.file}: its fingerprint was {found.fingerprint}")
         elif fingerprint.of_sum(self._sum) == entry.fingerprint:

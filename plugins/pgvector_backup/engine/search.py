@@ -172,9 +172,7 @@ class Search:
             if math.isnan(distance):
                 return f"neighbour {place} is no row of the file"
             if distance > bound:
-                return (
-                    f"neighbour {place} is {distance:.6g} away, and {place} rows of the file are within {farthest:.6g}"
-                )
+                return f"neighbour {place} is {distance:.6g} away, and all the nearest are within {farthest:.6g}"
         certain = farthest * (1 - _TOLERANCE) - _SMALLEST
         missing = Counter(key for distance, _, key in self._nearest if -distance < certain) - Counter(self._found)
         if missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -255,10 +255,6 @@ def _kept(location: Location, found: FoundSet) -> Iterator[None]:
 
 
 def _tell(label: str, table: TableVerification) -> None:
-    faults: Sequence[str] = table.faults
-    if faults:
-        _log.error("%s: DAMAGED: %s", label, faults[0])
-    else:
-        rows = table.inspection.rows
-        told = "" if rows is None else f", {rows:,} rows"
-        _log.info("%s: whole%s, %.3f s", label, told, table.duration)
+    rows = table.inspection.rows
+    told = "rows not counted" if rows is None else f"{rows:,} rows"
+    _log.info("%s: %s, %s, %.3f s", label, "DAMAGED" if table.faults else "whole", told, table.duration)
