@@ -85,7 +85,7 @@ class FoundSet:
     def rows(self) -> int | None:
         """Rows of all tables; None where no manifest tells."""
         counts = [table.rows for table in self.tables if table.rows is not None]
-        return sum(counts) if len(counts) == len(self.tables) else None
+        return sum(counts) if counts and len(counts) == len(self.tables) else None
 
     @property
     def bytes(self) -> int:
@@ -200,12 +200,12 @@ class Catalog:
 
     def _forget_what_is_gone(self, found: Iterable[FoundLocation]) -> None:
         there = {(one.directory, one.manifest_file) for place in found for one in place.sets}
-        for key in [key for key in self._read if (key[0], key[1].name) not in there]:
+        for key in [key for key in list(self._read) if (key[0], key[1].name) not in there]:
             self._read.pop(key, None)
         for directory in set(self._seen) - {place.location.directory for place in found}:
             self._seen.pop(directory, None)
         ids = {(one.directory, verification_name(one.backup_id)) for place in found for one in place.sets}
-        for key in [key for key in self._verified if (key[0], key[1].name) not in ids]:
+        for key in [key for key in list(self._verified) if (key[0], key[1].name) not in ids]:
             self._verified.pop(key, None)
 
 
