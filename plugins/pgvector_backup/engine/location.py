@@ -10,10 +10,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pgvector_backup.engine import messages, staging
 from pgvector_backup.engine.errors import (
@@ -114,8 +113,7 @@ def _subdirectories(base: Path) -> list[str]:
         raise storage_fault(fault) from fault
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file that lies in a location; ``modified`` in seconds since 1970."""
 
     name: str
@@ -342,3 +340,21 @@ def _check_format(now: datetime, timestamp_format: str) -> None:
             f"timestamp_format {timestamp_format!r} gives {this!r}: it must tell seconds apart, in letters, "
             "digits, - and _"
         )
+
+
+def require_writable(root: Root) -> None:
+    """Refuse a root in which nothing could be stored, or, for an object store, which does not answer.
+
+    :raises StorageFault: naming what is in the way
+    """
+    text = os.fspath(root)
+    if _is_url(text):
+        from pgvector_backup.engine import object_location  # noqa: PLC0415
+
+        object_location.subdirectories(text)
+        return
+    there = _local(text)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StorageFault(f"{there}: not a directory that this process may write to")

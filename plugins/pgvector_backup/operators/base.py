@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pgvector_backup.engine.cancel import Cancel
@@ -20,6 +20,7 @@ from pgvector_backup.engine.settings import Settings
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import PROGRESS_KEY
+from pgvector_backup.installation.temporary import temporary_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,7 +100,13 @@ class PgVectorOperator(BaseOperator):
 
     def connect(self, request: BackupRequest) -> Connect:
         """How to connect to the database that the request is about."""
-        return connect_to(request.db_connection, self.pgvector_conn_id, configuration.connection_rules())
+        run = get_current_context()["dag_run"]
+        return connect_to(
+            request.db_connection,
+            self.pgvector_conn_id,
+            configuration.connection_rules(),
+            own=temporary_id(run.dag_id, run.run_id),
+        )
 
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
