@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from demo.embedded import EmbeddedPostgres
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 _numbers = itertools.count(1)
 

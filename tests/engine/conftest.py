@@ -13,12 +13,14 @@ import pytest
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.request import BackupRequest, RestoreRequest
+from pgvector_backup.engine.request import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.result import BackupResult, RestoreResult, TruncateResult
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.tables import parse_names
 from pgvector_backup.engine.truncate import truncate
+from pgvector_backup.engine.verification import VerifyResult
+from pgvector_backup.engine.verify import verify
 from tests.conftest import Database
 
 LANGCHAIN = """
@@ -110,6 +112,12 @@ class House:
             cancel=cancel,
             dry_run=dry_run,
         )
+
+    def verify(self, **request: Any) -> VerifyResult:
+        """Verify as asked; a drill runs on this database's server unless ``connect`` says otherwise."""
+        connect = request.pop("connect", self.connect)
+        now = datetime.now(timezone.utc)
+        return verify(VerifyRequest.from_mapping(request), self.settings, connect, now=now, run_id="test")
 
     def count(self, table: str) -> int:
         """Rows that a table holds now."""

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from demo.airflow import CHECKOUT, StandaloneAirflow
-from demo.embedded import EmbeddedPostgres
 from demo.ports import pick_free
 from demo.rest import AirflowClient, RunOutcome
 from demo.sample import load_sample
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 DAG_ID = "pgvector_backup"
 URI_DAG_ID = "pgvector_backup_uri"

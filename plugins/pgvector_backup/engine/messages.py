@@ -13,3 +13,6 @@ BAD_TASK_ID: Final = "无效的task_id格式,只能包含字母、数字和下�
 TASK_DIRECTORY_MISSING: Final = "指定的任务目录不存在: {task_id}"
 PARAMS_MISSING: Final = "缺少必需参数"
 CONNECTION_FAILED: Final = "数据库连接失败,请检查连接配置"
+VERIFY_DONE: Final = "Vector表备份校验完成"
+VERIFY_FAILED: Final = "Vector表备份校验失败"
+NOTHING_TO_VERIFY: Final = "没有可校验的备份"
