@@ -19,7 +19,7 @@ from typing import Final
 
 from psycopg.abc import Buffer
 
-from pgvector_backup.engine import writeback
+from pgvector_backup.engine import long_turns, writeback
 
 _BUFFER_BYTES: Final = 2 << 20
 """Of each of a file's two buffers. A multiple of every disk's block; larger ones gain nothing."""
@@ -49,6 +49,11 @@ class DiskFile:
 
     def write(self, data: Buffer) -> None:
         """Append."""
+        end = self._filled + len(data)
+        if end < _BUFFER_BYTES:
+            self._filling[self._filled : end] = data
+            self._filled = end
+            return
         view = memoryview(data)
         while view:
             taken = min(len(view), _BUFFER_BYTES - self._filled)
@@ -85,7 +90,7 @@ class DiskFile:
         self._wait()
         if self._writer is None:
             self._set_direct(True)
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="disk")
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=long_turns.take)
             self._spare = mmap.mmap(-1, _BUFFER_BYTES)
         assert self._spare is not None
         self._written = self._writer.submit(self._put, self._filling, self._filled)
