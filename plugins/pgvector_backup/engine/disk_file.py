@@ -38,7 +38,7 @@ class DiskFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._closing = threading.Lock()
         self._sha256 = hashlib.sha256()
-        self._direct: bool | None = None
+        self._direct = False
         self._offset = 0
         # Anonymous memory begins at a page, as O_DIRECT wants it, and takes room only where it is touched.
         self._filling = mmap.mmap(-1, _BUFFER_BYTES)
@@ -97,10 +97,10 @@ class DiskFile:
         self._filling, self._spare, self._filled = self._spare, self._filling, 0
 
     def _wait(self) -> None:
-        """Until the spare buffer is free."""
-        written, self._written = self._written, None
-        if written is not None:
-            written.result()
+        """Until the spare buffer is free; after a failure that is never again."""
+        if self._written is not None:
+            self._written.result()
+            self._written = None
 
     def _put(self, buffer: mmap.mmap, length: int) -> None:
         with memoryview(buffer) as whole, whole[:length] as part:
