@@ -58,6 +58,26 @@ def locate(root: Root, task_id: str | None, directory_name: str, *, create: bool
     return LocalLocation(_local(text), task_id, directory_name, create=create)
 
 
+def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, int | None]:
+    """Where a request's sets would lie, with nothing made; and how many bytes are free there, None if nobody can say.
+
+    :raises NotFound: when the task's directory is not there
+    """
+    _check_directory_name(directory_name)
+    if task_id is not None:
+        check_task_id(task_id)
+    text = os.fspath(root)
+    below = directory_name if task_id is None else f"{task_id}/{directory_name}"
+    if _is_url(text):
+        return f"{text.rstrip('/')}/{below}", None
+    base = _local(text)
+    if task_id is not None and not (base / task_id).is_dir():
+        raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
+    there = next(path for path in (base / below, *(base / below).parents) if path.is_dir())
+    with translated():
+        return str(base / below), shutil.disk_usage(there).free
+
+
 def locate_path(root: Root, relative_path: str, directory_name: str) -> Location:
     """Find an existing place by the path that lists of sets give, e.g. ``task_1/vector_bak``.
 
