@@ -267,13 +267,15 @@ class _Run:
         }
 
     def _lock(self, conn: Connection[Any], provided: Sequence[tuple[StoredTable, TableName, bool]]) -> list[_Target]:
-        """Keep everybody out, then describe what is there."""
+        """Keep everybody out who could change the tables, then describe what is there."""
         existing = [name for _, name, created in provided if not created]
         if existing:
             try:
+                # Without an emptying, who only reads may go on; an index that is set aside keeps them out later.
                 conn.execute(
-                    sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(
-                        sql.SQL(", ").join(name.identifier for name in existing)
+                    sql.SQL("LOCK TABLE {} IN {} MODE").format(
+                        sql.SQL(", ").join(name.identifier for name in existing),
+                        sql.SQL("ACCESS EXCLUSIVE" if self.request.truncate_before_restore else "SHARE ROW EXCLUSIVE"),
                     )
                 )
             except psycopg.errors.WrongObjectType:
@@ -443,7 +445,7 @@ class _Run:
         encoder = row_encoder(types) if stored.format == "csv" else None
         algorithm = self.stored_set.algorithm or fingerprint.SHA256
         mending = None if stored.entry is not None else foreign_csv.Mending(stored, one.table)
-        proof = algorithm if mending is None else mending.proof(algorithm)
+        proof = algorithm if mending is None or encoder is None else mending.proof(algorithm)
         keep = None if self.selection is None else self.selection.keep(stored)
         loaded = Load(
             conn=conn,

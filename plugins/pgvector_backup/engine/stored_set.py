@@ -15,7 +15,7 @@ from pgvector_backup.engine import block_index, fingerprint
 from pgvector_backup.engine.block_index import IndexedBlock
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import FoundSet
-from pgvector_backup.engine.compression import Compression, CompressionName
+from pgvector_backup.engine.compression import NAMES, Compression, CompressionName
 from pgvector_backup.engine.errors import IntegrityFault, NotFound, translated
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS, FormatName
@@ -133,6 +133,8 @@ def open_set(location: Location, found: FoundSet) -> StoredSet:
     for entry in manifest.tables:
         if entry.format not in FORMATS:
             raise IntegrityFault(f"{found.manifest_file}: {entry.name}: unknown format {entry.format!r}")
+        if entry.compression not in NAMES:
+            raise IntegrityFault(f"{found.manifest_file}: {entry.name}: unknown compression {entry.compression!r}")
     tables = {entry.name: _told_by(entry) for entry in manifest.tables}
     return StoredSet(location, found, manifest, tables, fingerprint.named(manifest.fingerprint_algorithm))
 
