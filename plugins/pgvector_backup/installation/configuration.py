@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
 from airflow.configuration import AIRFLOW_HOME, conf
 from croniter import croniter  # type: ignore[import-untyped]
 
 from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.request import Depth
 from pgvector_backup.engine.settings import SECTION, Settings, number, read_settings, time_zone, whole_number
 from pgvector_backup.installation import temporary
 
@@ -79,6 +80,17 @@ def schedule(key: str = "schedule", default: str = "@daily") -> str | None:
         raise InvalidParams(
             f"[{SECTION}] {key}: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
         )
+    return text
+
+
+def verify_depth() -> str:
+    """How deep a verify looks that does not say so itself.
+
+    :raises InvalidParams: when it is no depth
+    """
+    text = _text("verify_depth", "rows").strip()
+    if text not in get_args(Depth):
+        raise InvalidParams(f"[{SECTION}] verify_depth: not one of {', '.join(get_args(Depth))}: {text!r}")
     return text
 
 
