@@ -142,7 +142,15 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
 def download_file(
     request: Request,
     location: Location,
-    file: Annotated[str, Path(description="A bare file name", min_length=1, max_length=TASK_ID_LENGTH)],
+    file: Annotated[
+        str,
+        Path(
+            description="A bare file name",
+            min_length=1,
+            max_length=TASK_ID_LENGTH,
+            examples=["langchain_pg_embedding_20250721_234914.csv"],
+        ),
+    ],
 ) -> Response:
     """Streamed, with ranges; the log of a location too."""
     return download.send(request, download.find(_at(location), file))
