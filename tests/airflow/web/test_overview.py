@@ -181,6 +181,7 @@ def test_a_backup_that_failed(house: Path, api: Api, database: Database) -> None
     overview = api.get("/overview")
     assert overview["running"] == []
     assert overview["last"]["run_id"] == run_id
+    assert overview["last"]["result"] is None
     assert codes(overview) == ["LAST_FAILED"]
     assert "gave no reason" in warning(overview, "LAST_FAILED")["message"]
 
