@@ -49,7 +49,7 @@ def warning(overview: dict[str, Any], code: str) -> dict[str, Any]:
 
 
 def verify(root: Path, backup_id: str | None, *, ok: bool = True, place: str | None = None) -> None:
-    told = {"when": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
+    told = {"verified_at": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
     locate(root, place, "vector_bak").write(f"verified_{backup_id}.json", json.dumps(told).encode())
 
 
