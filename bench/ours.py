@@ -9,11 +9,10 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import psycopg
 
-from pgvector_backup.engine import block_index, blocks, fingerprint, writeback
+from pgvector_backup.engine import block_index, disk_file, fingerprint, writeback
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
@@ -42,6 +41,7 @@ def main() -> None:
 @contextmanager
 def _unproven() -> Iterator[None]:
     """In this process alone, to learn what they cost: no checksum, no fingerprint, no fsync."""
+    from unittest.mock import patch  # noqa: PLC0415 (it imports much, which the measured runs shall not pay for)
 
     class NoHash:
         def update(self, data: object) -> None:
@@ -53,10 +53,9 @@ def _unproven() -> Iterator[None]:
     no_hashes = SimpleNamespace(sha256=NoHash)
     # patch refuses a name that is not there: should the engine's parts move, this fails instead of measuring nothing.
     with (
-        patch.object(fingerprint, "of_row", lambda row: 0),
-        patch.object(blocks, "hashlib", no_hashes),
-        patch.object(block_index, "hashlib", no_hashes),
-        patch.object(block_index, "zlib", SimpleNamespace(crc32=lambda data: 0)),
+        patch.object(fingerprint, "best", lambda: fingerprint.Algorithm("none", lambda row: 0)),
+        patch.object(disk_file, "hashlib", no_hashes),
+        patch.object(block_index, "of_block", lambda stored: 0),
         patch.object(writeback, "begin", lambda descriptor, offset, length: None),
         patch.object(os, "fsync", lambda descriptor: None),
     ):
