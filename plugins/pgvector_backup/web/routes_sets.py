@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
-from airflow.models.log import Log
 from airflow.utils.session import create_session
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.catalog import FoundLocation
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
-from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web import download, sets
 from pgvector_backup.web.access import User, requires
+from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
@@ -25,9 +23,18 @@ from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelop
 router = APIRouter(tags=["sets"])
 
 Location = Annotated[
-    str, Path(description="As the list gives it, e.g. vector_bak or task_1/vector_bak", min_length=1, max_length=600)
+    str,
+    Path(
+        description="A set's `relative_path`, as the list gives it",
+        pattern="^[A-Za-z0-9_/-]+$",
+        max_length=600,
+        examples=["vector_bak", "task_20250721_213627/vector_bak"],
+    ),
 ]
-Timestamp = Annotated[str, Path(description="The set's id", min_length=1, max_length=TASK_ID_LENGTH)]
+Timestamp = Annotated[
+    str,
+    Path(description="A set's id", pattern="^[A-Za-z0-9_-]+$", max_length=TASK_ID_LENGTH, examples=["20250721_234914"]),
+]
 
 
 @router.get(
@@ -45,10 +52,8 @@ def list_sets(
         str | None, Query(description="Only those of this task", pattern=TASK_ID_PATTERN, max_length=TASK_ID_LENGTH)
     ] = None,
 ) -> JSONResponse:
-    """Told from names, sizes and manifests; no data file is read."""
+    """Told from names, sizes and manifests; no data file is read. Both filters together leave nothing."""
     started = time.monotonic()
-    if global_only and task_id is not None:
-        raise InvalidParams("global_only, task_id: give one of them, not both")
     found = sets.found_locations(global_only=global_only, task_id=task_id)
     durations.read(one for place in found for one in place.sets)
     locations = [sets.location_json(place, durations) for place in found]
@@ -96,17 +101,13 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
         raise InvalidParams("timestamp: which set is to be deleted has to be said, latest may be another by now")
     one = sets.catalog().find(found.location, timestamp)
     removed = remove(found.location, one)
-    told = {"relative_path": found.location.relative_path, "timestamp": one.backup_id, "removed": removed}
+    told: dict[str, Any] = {
+        "relative_path": found.location.relative_path,
+        "timestamp": one.backup_id,
+        "removed": removed,
+    }
     with create_session(scoped=False) as session:
-        session.add(
-            Log(
-                event="pgvector_delete_set",
-                owner=user.get_name(),
-                owner_display_name=user.get_name(),
-                extra=json.dumps(told),
-                dag_id=DAG_IDS["backup"],
-            )
-        )
+        note(session, "pgvector_delete_set", user=user.get_name(), kind="backup", **told)
     return answer(request, told)
 
 
@@ -135,7 +136,15 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
 def download_file(
     request: Request,
     location: Location,
-    file: Annotated[str, Path(description="A bare file name", min_length=1, max_length=TASK_ID_LENGTH)],
+    file: Annotated[
+        str,
+        Path(
+            description="A bare file name",
+            min_length=1,
+            max_length=TASK_ID_LENGTH,
+            examples=["langchain_pg_embedding_20250721_234914.csv"],
+        ),
+    ],
 ) -> Response:
     """Streamed, with ranges; the log of a location too."""
     return download.send(request, download.find(_at(location), file))
@@ -143,4 +152,7 @@ def download_file(
 
 def _at(path: str) -> FoundLocation:
     here = sets.catalog()
-    return here.at(here.place(path, None))
+    try:
+        return here.at(here.place(path, None))
+    except InvalidParams as fault:  # in a path of ours, what cannot be is what is not there
+        raise NotFound(fault.message) from None

@@ -98,6 +98,7 @@ class TestList:
         assert [place["relative_path"] for place in only_t1["backup_locations"]] == ["t1/vector_bak"]
         assert only_t1["summary"]["task_backups"] == 1
         assert api.get("/restore/list?task_id=without")["backup_locations"] == []
+        assert api.get("/restore/list?task_id=t1&global_only=true")["backup_locations"] == []
 
     def test_the_newest_comes_first(self, house: Path, api: Api, database: Database) -> None:
         made = [make_set(database).backup_id for _ in range(3)]
@@ -111,7 +112,7 @@ class TestList:
             ("task_id=..", 400),
             ("task_id=", 400),
             ("global_only=maybe", 400),
-            ("global_only=true&task_id=t1", 400),
+            ("global_only=true&task_id=not_there", 404),
         ],
     )
     def test_what_is_refused(self, house: Path, api: Api, query: str, code: int) -> None:
@@ -194,7 +195,13 @@ class TestDetail:
         assert made.backup_id is not None
         location.append_log(f"==== 2025-07-21T23:49:14+08:00  OK  {made.backup_id}\nrun_id:    manual__1\n\n")
         location.append_log("==== 2025-07-22T23:49:14+08:00  OK  20250722_234914\nrun_id:    manual__2\n\n")
-        verified = {"when": "2026-01-01T00:00:00+00:00", "depth": "rows", "ok": True, "run_id": "v1", "figures": {}}
+        verified = {
+            "verified_at": "2026-01-01T00:00:00+00:00",
+            "depth": "rows",
+            "ok": True,
+            "run_id": "v1",
+            "figures": {},
+        }
         location.write(f"verified_{made.backup_id}.json", json.dumps(verified).encode())
         data = api.get(f"/sets/vector_bak/{made.backup_id}")
         embedding = data["tables"]["langchain_pg_embedding"]
@@ -213,7 +220,12 @@ class TestDetail:
         assert data["source"]["database"] == database.name
         assert data["log_section"].splitlines()[-1] == "run_id:    manual__1"
         assert data["verification"] == verified
-        assert data["verified"] == {name: verified[name] for name in ("when", "depth", "ok", "run_id")}
+        assert data["verified"] == {
+            "when": "2026-01-01T00:00:00+00:00",
+            "depth": "rows",
+            "ok": True,
+            "run_id": "v1",
+        }
         assert api.get("/sets/vector_bak/latest") == data
 
     def test_of_a_task(self, house: Path, api: Api, database: Database) -> None:
@@ -227,12 +239,12 @@ class TestDetail:
         [
             ("/sets/vector_bak/20000101_000000", 404),
             ("/sets/t9/vector_bak/latest", 404),
-            ("/sets/elsewhere/latest", 400),
+            ("/sets/elsewhere/latest", 404),
             ("/sets/%2e%2e/vector_bak/latest", 400),
-            ("/sets//etc/latest", 400),
-            ("/sets/a/b/vector_bak/latest", 400),
+            ("/sets//etc/latest", 404),
+            ("/sets/a/b/vector_bak/latest", 404),
             ("/sets/vector_bak%00/latest", 400),
-            ("/sets/vector_bak/latest%00", 404),
+            ("/sets/vector_bak/latest%00", 400),
             ("/sets/vector_bak", 404),
         ],
     )
