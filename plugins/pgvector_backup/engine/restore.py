@@ -19,7 +19,7 @@ from psycopg import Connection, sql
 from pgvector_backup.engine import fingerprint, foreign_csv, staged_rows, suspension, target
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog
-from pgvector_backup.engine.copy_in import Into, Load, Loaded, read_back
+from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
 from pgvector_backup.engine.definitions import (
     add_constraint,
     add_index,
@@ -182,6 +182,7 @@ class _Run:
         """Everything but the commit."""
         # What the server sends in the middle of a COPY is then its failure.
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
+        allow_workers(conn, self.settings.jobs)
         targets = self._lock(conn, self._provide(conn, chosen))
         truncated = self._truncate(conn, targets)
         self._set_aside(conn, targets)
