@@ -446,6 +446,51 @@ def test_the_server_is_not_there(backed_up: House) -> None:
         backed_up.restore()
 
 
+def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgvector_backup.engine import copy_in
+    from tests.engine.hooks import EVERYBODY, terminate
+
+    send = copy_in.Load._send
+
+    def cutting(self: copy_in.Load, *args: Any) -> None:
+        terminate(backed_up.database, EVERYBODY)
+        send(self, *args)
+
+    monkeypatch.setattr(copy_in.Load, "_send", cutting)
+    refused(backed_up, DatabaseFault, "connection")
+
+
+def test_the_connection_is_cut_on_the_way_to_the_commit(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.engine.hooks import EVERYBODY, terminate
+
+    execute = psycopg.Connection.execute
+
+    def cutting(self: psycopg.Connection[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+        if query == "COMMIT":
+            terminate(backed_up.database, EVERYBODY)
+        return execute(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", cutting)
+    with pytest.raises(DatabaseFault, match="as a whole, or not at all") as caught:
+        backed_up.restore(truncate_before_restore=True)
+    assert not caught.value.can_retry
+
+
+def test_a_role_without_temporary_tables_leaves_the_reading_to_the_server(backed_up: House) -> None:
+    database = backed_up.database
+    database.run(f"REVOKE TEMPORARY ON DATABASE {database.name} FROM PUBLIC")
+    database.run("DO $$BEGIN IF to_regrole('loader') IS NULL THEN CREATE ROLE loader LOGIN; END IF; END$$")
+    for table in PAIR:
+        database.run(f"ALTER TABLE {table} OWNER TO loader")
+    backed_up.connect = lambda: database.connect("loader")
+    result = backed_up.restore(truncate_before_restore=True)
+    assert result.tables[EMBEDDING].method == "csv"
+    assert backed_up.count(EMBEDDING) == 58
+    database.run("DELETE FROM langchain_pg_embedding WHERE id = 'id-1'")
+    refused(backed_up, DatabaseFault, "TEMP", truncate_before_restore=False, on_conflict="skip")
+    database.run("DROP OWNED BY loader")
+
+
 def test_cancelled_in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from pgvector_backup.engine import copy_in
 

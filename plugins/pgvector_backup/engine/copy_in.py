@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, Copy, sql
 
 from pgvector_backup.engine.cancel import Cancel
@@ -107,7 +108,7 @@ class Load:
         first = next(self.blocks, None)
         if self.encoder is not None and first is not None and not self._agrees(first):
             _log.warning(
-                "%s: the server reads the first rows otherwise than this side; it gets all of them as text",
+                "%s: the server reads the first rows otherwise, or may not be asked; it gets all of them as text",
                 self.progress.label,
             )
             self.encoder = None
@@ -116,14 +117,17 @@ class Load:
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
         self._form: Format = FORMATS[sent_as]
         self.progress.start()
-        with self._stack:
-            self._open()
-            if first is not None:
-                self._send(first, loaded)
-                del first  # not to be held as long as the rest takes
-                for block in self.blocks:
-                    self._send(block, loaded)
-            self._close()
+        try:
+            with self._stack:
+                self._open()
+                if first is not None:
+                    self._send(first, loaded)
+                    del first  # not to be held as long as the rest takes
+                    for block in self.blocks:
+                        self._send(block, loaded)
+                self._close()
+        except _BrokenOff:
+            raise psycopg.OperationalError("the server has ended the connection") from None
         return loaded
 
     def _send(self, block: Block, loaded: Loaded) -> None:
@@ -276,6 +280,10 @@ class Load:
         assert self.encoder is not None
         if self.mend is not None:
             return True  # such rows are compared by what they mean, once they are in the table
+        # Temporary tables are where the server reads for us; without them it had better read everything.
+        may = self.conn.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone()
+        if may != (True,):
+            return False
         rows: list[tuple[bytes, list[Field]]] = []
         for row, fields in rows_of(block.data, "csv"):
             _require(fields, len(self.into.columns))
@@ -288,7 +296,7 @@ class Load:
 
 
 class _BrokenOff(Exception):
-    """The server has failed a COPY; its own error takes this one's place as the COPY ends."""
+    """The server has failed a COPY; its own error, if it could still send one, takes this one's place at the end."""
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:

@@ -30,7 +30,7 @@ from pgvector_backup.engine.definitions import (
 )
 from pgvector_backup.engine.encoding import row_encoder
 from pgvector_backup.engine.errors import Conflict, IntegrityFault, translated
-from pgvector_backup.engine.faults import load_fault
+from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
 from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.request import RestoreRequest
@@ -96,7 +96,8 @@ def restore(
             else:
                 tables, truncated = run.carry_out(conn, chosen)
                 cancel.check()
-                conn.execute("COMMIT")
+                with _told(", ".join(tables), request), commit_fault():
+                    conn.execute("COMMIT")
     return RestoreResult(
         backup_path=found.relative_path,
         backup_id=found.backup_id,
@@ -229,7 +230,8 @@ class _Run:
                     raise target.not_there(conn, stored, self.request.schema)
                 assert stored.entry is not None
                 name = target.name_of(stored, self.request.schema)
-                create_table(conn, stored.entry, name)
+                with _told(stored.label, self.request):
+                    create_table(conn, stored.entry, name)
                 _log.info("%s: created table %s", stored.label, name.label)
             provided[stored.label] = (stored, name, created)
         taken: dict[TableName, str] = {}
@@ -394,9 +396,16 @@ class _Run:
                 if column.identity is None and "nextval(" not in (column.default or ""):
                     continue
                 row = conn.execute(
-                    "SELECT pg_get_serial_sequence(%s, %s)", [one.table.identifier.as_string(conn), column.name]
+                    "SELECT s, has_sequence_privilege(s, 'UPDATE') FROM pg_get_serial_sequence(%s, %s) AS s",
+                    [one.table.identifier.as_string(conn), column.name],
                 ).fetchone()
                 if row is None or row[0] is None:
+                    continue
+                if not row[1]:
+                    one.notes.append(
+                        f"{one.label}: column {column.name} counts by {row[0]}, which the connection's role may not "
+                        "set; set it beyond the greatest number restored"
+                    )
                     continue
                 conn.execute(
                     sql.SQL(
