@@ -108,6 +108,10 @@ class _Run:
                 if self.request.timestamp != LATEST or look == _LOOKS:
                     self.result.faults.append(fault)
                     return
+            except (StorageFault, IntegrityFault) as fault:  # the manifest cannot even be held on to
+                _log.error("%s: %s", location.relative_path, fault.message)
+                self.result.faults.append(fault)
+                return
 
     def _find(self, location: Location) -> FoundSet | None:
         asked_for_a_place = self.request.backup_path is not None or self.request.task_id is not None
