@@ -169,6 +169,6 @@ def say_restore(body: Mapping[str, Any]) -> None:
             if table[f"rows_{word}"]:
                 say(f"    {word.replace('_', ' ')}: {table[f'rows_{word}']:,} rows")
         if table["indexes_built"]:
-            say(f"    indexes built: {', '.join(table['indexes_built'])}")
+            say(f"    indexes {'to be ' if body['dry_run'] else ''}built: {', '.join(table['indexes_built'])}")
         for note in table["notes"]:
             say(f"    note: {note}")

@@ -187,6 +187,7 @@ class TableRestore:
     :param updated: of these, rows that took the place of one with the same key
     :param skipped: rows of the set that gave way to one with the same key
     :param left_out: rows of the set that were not asked for: of other collections
+    :param conflicts: of a restore that is only planned, rows of the set whose key is there already
     :param rows_before: in the table, before it was emptied if it was
     :param created: whether the table was made
     :param method: how rows were sent: ``binary``, ``csv``, or ``csv as binary`` where vectors were parsed here
@@ -201,6 +202,7 @@ class TableRestore:
     updated: int = 0
     skipped: int = 0
     left_out: int = 0
+    conflicts: int = 0
     rows_before: int = 0
     rows_after: int = 0
     target: str = ""
