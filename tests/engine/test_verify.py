@@ -732,3 +732,9 @@ def test_a_long_row_across_reads_is_one_row(house: House) -> None:
     result = house.verify()
     assert result.errors == []
     assert only(result).tables[EMBEDDING].inspection.rows == 3
+
+
+def test_a_damaged_index_does_not_discredit_its_file(backed_up: House) -> None:
+    flip(file_of(backed_up, EMBEDDING, "index"), 20)
+    notes = damage(backed_up, "rows").tables[EMBEDDING].inspection.notes
+    assert any("only its index is damaged" in note for note in notes)

@@ -128,7 +128,7 @@ def say_verify(body: Mapping[str, Any]) -> None:
     if not body["sets"]:
         say("nothing to verify: there is no set")
     for one in body["sets"]:
-        state = "whole" if one["ok"] else "DAMAGED" if one["damaged_tables"] or not one["tables"] else "NOT VERIFIED"
+        state = "whole" if one["ok"] else "DAMAGED" if one["damaged"] else "NOT VERIFIED"
         say(f"{one['backup_path']} {one['timestamp']}: {state} ({one['depth']}, {one['duration']:.3f} s)")
         for label, table in one["tables"].items():
             drill = table.get("drill")
