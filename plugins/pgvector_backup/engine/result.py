@@ -368,6 +368,7 @@ def section_of(log: BinaryIO, backup_id: str) -> str | None:
     log.seek(max(log.seek(0, os.SEEK_END) - _LOG_TAIL, 0))
     for section in log.read().decode(errors="replace").split("\n\n"):
         first = section.lstrip().partition("\n")[0]
-        if first.startswith("==== ") and backup_id in first.split():
+        # Of a verify or a restore of that set it says one word more.
+        if first.startswith("==== ") and first.split()[3:] == [backup_id]:
             return section.strip()
     return None
