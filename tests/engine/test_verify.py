@@ -209,6 +209,31 @@ def test_a_manifest_names_a_file_twice(backed_up: House) -> None:
     assert "twice" in damage(backed_up, "files").damage[0]
 
 
+@pytest.mark.parametrize(("what", "value"), [("format", "parquet"), ("compression", "lz4")])
+def test_a_manifest_tells_of_files_that_nobody_reads(backed_up: House, what: str, value: str) -> None:
+    reseal(backed_up, lambda body: body["tables"][1].update({what: value}))
+    assert value in damage(backed_up, "files").damage[0]
+
+
+def test_an_error_of_the_program_is_no_damage_and_stops_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.langchain()
+    for task_id in ("one", "two"):
+        (house.root / task_id).mkdir()
+        house.backup(task_id=task_id)
+
+    def failing(location: Any, *args: Any, **kwargs: Any) -> Any:
+        if location.task_id == "one":
+            raise KeyError("a fault of ours")
+        return inspect(location, *args, **kwargs)
+
+    monkeypatch.setattr("pgvector_backup.engine.verify.inspect", failing)
+    result = house.verify()
+    assert [(one.task_id, one.ok, one.damage) for one in result.sets] == [("one", False, []), ("two", True, [])]
+    assert result.failure is not None
+    assert result.failure.error_type == "INTERNAL_ERROR"
+    assert not list((house.root / "one" / "vector_bak").glob("verified_*.json"))
+
+
 @pytest.mark.parametrize("what", ["rows", "bytes", "raw_bytes"])
 def test_index_and_manifest_contradict_each_other(backed_up: House, what: str) -> None:
     reseal(backed_up, lambda body: body["tables"][1].update({what: body["tables"][1][what] + 1}))
