@@ -402,6 +402,19 @@ def test_a_row_that_breaks_a_check(backed_up: House) -> None:
     refused(backed_up, Conflict, "shorter")
 
 
+def test_the_disk_of_the_server_is_full(backed_up: House) -> None:
+    """The server's own code and words for it, in the middle of the rows."""
+    backed_up.database.run(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.id = 'id-40' THEN"
+        " RAISE 'could not extend file \"base/5/16384\": No space left on device' USING ERRCODE = 'disk_full';"
+        " END IF; RETURN NEW; END$$;"
+        "CREATE TRIGGER filling BEFORE INSERT ON langchain_pg_embedding FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    for request in ({}, {"truncate_before_restore": False, "on_conflict": "skip"}):
+        backed_up.database.run("DELETE FROM langchain_pg_embedding WHERE id = 'id-40'")
+        refused(backed_up, DatabaseFault, "server's disk is full", "could not extend file", **request)
+
+
 @pytest.mark.parametrize(
     ("grants", "word"),
     [

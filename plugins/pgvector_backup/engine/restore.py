@@ -83,6 +83,8 @@ def restore(
             ", ".join(table.label for table in chosen),
             "" if run_id is None else f" (run {run_id})",
         )
+        if stored_set.manifest is not None and stored_set.manifest.failed_tables:
+            _log.warning("not in the set, for their backup failed: %s", ", ".join(stored_set.manifest.failed_tables))
         stored_set.check(chosen if selection is None else selection.with_collections(chosen), cancel)
         run = _Run(request, settings, connect, cancel, stored_set, selection, watched)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
@@ -304,19 +306,17 @@ class _Run:
         """Keep everybody out who could change the tables, then describe what is there."""
         existing = [name for _, name, created in provided if not created]
         if existing:
-            try:
-                # Without an emptying, who only reads may go on; an index that is set aside keeps them out later.
-                conn.execute(
-                    sql.SQL("LOCK TABLE {} IN {} MODE").format(
-                        sql.SQL(", ").join(name.identifier for name in existing),
-                        sql.SQL("ACCESS EXCLUSIVE" if self.request.truncate_before_restore else "SHARE ROW EXCLUSIVE"),
-                    )
-                )
-            except psycopg.errors.WrongObjectType:
-                raise Conflict(
-                    f"{', '.join(name.label for name in existing)}: not all of them are tables, into which rows can "
-                    "be restored; name another `schema` to have tables made there"
-                ) from None
+            # Without an emptying, who only reads may go on; an index that is set aside keeps them out later.
+            mode = sql.SQL("ACCESS EXCLUSIVE" if self.request.truncate_before_restore else "SHARE ROW EXCLUSIVE")
+            names = sql.SQL(", ").join(name.identifier for name in existing)
+            with _told(", ".join(stored.label for stored, _, created in provided if not created), self.request):
+                try:
+                    conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(names, mode))
+                except psycopg.errors.WrongObjectType:
+                    raise Conflict(
+                        f"{', '.join(name.label for name in existing)}: not all of them are tables, so no rows can be "
+                        "restored; name another `schema` to have tables made there"
+                    ) from None
         targets = []
         for stored, name, created in provided:
             table = describe(conn, name)
@@ -354,7 +354,8 @@ class _Run:
         """Of the tables that hold no rows, indexes and the foreign keys between them."""
         emptied = [one for one in targets if one.empty and not one.created and one.table.kind == "table"]
         for one in emptied:
-            self._set_aside_indexes(conn, one)
+            with _told(one.label, self.request):
+                self._set_aside_indexes(conn, one)
         if any(suspension.worth_it(_expected_rows(one.stored), 0) for one in targets):
             self.aside += suspension.set_aside_foreign_keys(conn, [one.table for one in emptied])
 
@@ -457,7 +458,7 @@ class _Run:
                 one.notes.append(note)
         coming = staged_rows.coming(conn, one.table, staging, into=one.into, on_conflict=self.request.on_conflict)
         if one.table.kind == "table" and suspension.worth_it(coming, one.rows_before):
-            self._set_aside_indexes(conn, one)
+            self._set_aside_indexes(conn, one)  # from here on readers have to wait
         return staged_rows.insert(
             conn,
             one.table,
