@@ -1,0 +1,47 @@
+"""The page "Vector backups": static files that the browser runs, served beside the API that they call.
+
+They hold no data and need no login, like the files of Airflow's own UI; whatever the page shows or does, it asks the API
+for as the user who looks at it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.staticfiles import StaticFiles
+
+STATIC: Final = Path(__file__).parent / "static"
+
+HEADERS: Final = {
+    # Nothing from another host, nothing inline; shown inside Airflow's own pages only.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    # Asked for again each time, answered by 304 while it is the same: an update is seen at once.
+    "Cache-Control": "no-cache",
+}
+
+
+def app() -> FastAPI:
+    """The page as an application of its own, without API documents."""
+    files = FastAPI(title="Vector backups", openapi_url=None)
+
+    @files.middleware("http")
+    async def with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        answer = await call_next(request)
+        answer.headers.update(HEADERS)
+        return answer
+
+    files.mount("/", StaticFiles(directory=STATIC, html=True))
+    return files
+
+
+def application() -> dict[str, Any]:
+    """The entry of `AirflowPlugin.fastapi_apps`."""
+    from pgvector_backup.page_links import PREFIX
+
+    return {"app": app(), "url_prefix": PREFIX, "name": "Vector backups"}

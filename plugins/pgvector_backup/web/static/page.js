@@ -1,0 +1,367 @@
+/** The page "Vector backups": what it knows, when it asks again, and which part shows what. */
+
+import * as api from "./api.js";
+import { airflowLink, openAirflow } from "./airflow.js";
+import { setDetail } from "./detail.js";
+import { askBackup, askCancel, askDelete, askDownload, askRestore, askVerify } from "./dialogs.js";
+import { announce, fill, h, icon } from "./dom.js";
+import { percent } from "./format.js";
+import { History } from "./history.js";
+import { locale, onLanguage, t } from "./i18n.js";
+import { noticeCard, outcome, runningCards } from "./run.js";
+import { keyOf } from "./set.js";
+import { chosen, filterBy, openSet, placeOptions, setTable, view } from "./sets.js";
+import { tiles } from "./state.js";
+import { followTheme } from "./theme.js";
+import { warningList } from "./warnings.js";
+
+const BUSY = 1500; // milliseconds between two questions while something runs
+const IDLE = 20_000;
+const KINDS = ["backup", "restore", "verify"];
+
+const known = { overview: null, locations: [], sets: [], problem: null, listed: "" };
+const details = new Map(); // by a set's key: what the API told, or why it did not
+const watched = new Map(); // by run id: kind of a run that this user saw running
+const ended = new Map(); // by run id: run to give notice of
+let timer = null;
+
+// --- the parts of the page ---
+
+const page = document.getElementById("page");
+const part = Object.fromEntries(
+  ["head", "problem", "warnings", "running", "notices", "tiles", "filter", "history", "sets"].map((name) => [name, h("div", { data: { part: name } })]),
+);
+part.history.dataset.history = "";
+const history = new History(part.history);
+
+function build() {
+  document.documentElement.lang = locale();
+  document.title = t("title");
+  const section = (name, title, ...content) =>
+    h("section", { class: `part part-${name}`, "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, title), ...content);
+  fill(
+    page,
+    part.head,
+    part.problem,
+    part.warnings,
+    section("now", t("now.title"), part.running, part.notices, part.tiles),
+    section("sets", t("sets.title"), part.filter, part.history, part.sets),
+  );
+}
+
+// --- what the user may do: a function, or the reason why not ---
+
+function allowed() {
+  const { overview } = known;
+  const trigger = (kind, act) => {
+    if (overview?.can_trigger?.[kind]) return act;
+    return t(kind === "backup" && overview?.paused ? "why.paused" : "why.rights");
+  };
+  return {
+    backup: trigger("backup", () => askBackup({ overview: known.overview, started })),
+    verify: trigger("verify", (set) => askVerify({ overview: known.overview, set, started })),
+    restore: trigger("restore", (set) => askRestore({ overview: known.overview, set, started })),
+    remove: overview?.can_edit ? (set) => askDelete({ overview: known.overview, set, deleted }) : t("why.rights"),
+    cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
+    download: (set, detail) => askDownload({ set, detail }),
+  };
+}
+
+// --- drawing ---
+
+function drawHead() {
+  const may = allowed();
+  const loaded = known.overview !== null;
+  const button = (name, picture, words, kind) => {
+    const why = typeof may[name] === "string" ? may[name] : null;
+    return h(
+      "button",
+      {
+        type: "button",
+        class: `button ${kind}`,
+        "aria-disabled": why || !loaded ? "true" : null,
+        title: loaded ? why : null,
+        data: { focus: `head-${name}`, action: name },
+        on: { click: () => loaded && (why ? announce(why) : may[name]()) },
+      },
+      icon(picture),
+      words,
+    );
+  };
+  const why = loaded && typeof may.backup === "string" ? may.backup : null;
+  fill(
+    part.head,
+    h(
+      "header",
+      { class: "page-head" },
+      h("h1", {}, t("title")),
+      h("div", { class: "toolbar" }, why && h("span", { class: "muted small" }, why), button("verify", "shield", t("action.verify_newest"), ""), button("backup", "plus", t("action.backup"), "primary")),
+    ),
+  );
+}
+
+function drawProblem() {
+  const { problem } = known;
+  if (!problem) return fill(part.problem);
+  const login = problem.status === 401;
+  return fill(
+    part.problem,
+    h(
+      "div",
+      { class: "notice bad", role: "alert" },
+      icon("warning"),
+      h("div", {}, h("strong", {}, problem.message), problem.response && h("p", {}, problem.response)),
+      login
+        ? h("button", { type: "button", class: "button small", on: { click: () => openAirflow("auth/login") } }, t("action.login"))
+        : h("button", { type: "button", class: "button small", data: { focus: "again" }, on: { click: () => refresh() } }, t("action.again")),
+    ),
+  );
+}
+
+function drawNow() {
+  const { overview, sets } = known;
+  if (!overview) {
+    fill(part.tiles, h("p", { class: "muted loading" }, known.problem ? "" : t("loading")));
+    return;
+  }
+  const may = allowed();
+  const able = (name) => (typeof may[name] === "function" ? may[name] : null);
+  fill(part.warnings, overview.warnings.length > 0 && h("ul", { class: "warnings", "aria-label": t("warnings.title") }, warningList(overview.warnings, { backUp: able("backup"), verify: able("verify"), open: reveal })));
+  fill(part.running, runningCards(overview.running, { canCancel: able("cancel") !== null, cancel: may.cancel }));
+  fill(part.notices, [...ended.values()].map((run) => noticeCard(run, () => dismiss(run))));
+  fill(part.tiles, h("div", { class: "tiles" }, tiles(overview, sets, reveal)));
+}
+
+function drawFilter() {
+  if (known.sets.length === 0) return fill(part.filter);
+  const place = h("select", { id: "filter-place", data: { focus: "place" }, on: { change: (event) => filtered({ place: event.target.value }) } }, placeOptions(known.locations));
+  place.value = known.locations.some((one) => one.relative_path === view.place) ? view.place : "";
+  const words = h("input", {
+    id: "filter-words",
+    type: "search",
+    value: view.words,
+    placeholder: t("filter.words.hint"),
+    data: { focus: "words" },
+    on: { input: (event) => filtered({ words: event.target.value }) },
+  });
+  return fill(
+    part.filter,
+    h(
+      "div",
+      { class: "filter", role: "search" },
+      h("div", { class: "field" }, h("label", { for: "filter-place" }, t("filter.place")), place),
+      h("div", { class: "field" }, h("label", { for: "filter-words" }, t("filter.words")), words),
+      h("p", { class: "muted small", role: "status", data: { part: "count" } }),
+    ),
+  );
+}
+
+function drawSets() {
+  const sets = chosen(known.sets);
+  const shown = part.filter.querySelector("[data-part=count]");
+  if (shown) shown.textContent = t("sets.count", { count: sets.length, all: known.sets.length });
+  if (known.sets.length === 0) return fill(part.sets, known.overview && empty());
+  if (sets.length === 0) return fill(part.sets, h("p", { class: "muted" }, t("sets.none_chosen")));
+  return fill(
+    part.sets,
+    setTable(sets, {
+      detail: (set) => setDetail(set, details.get(keyOf(set)), allowed()),
+      toggle,
+      more: () => {
+        view.limit += 50;
+        drawSets();
+      },
+    }),
+  );
+}
+
+/** No set yet: what to do first. */
+function empty() {
+  const may = allowed().backup;
+  return h(
+    "div",
+    { class: "card empty" },
+    h("h3", {}, t("empty.title")),
+    h("p", {}, t("empty.text")),
+    typeof may === "function"
+      ? h("button", { type: "button", class: "button primary", data: { focus: "first" }, on: { click: () => may() } }, icon("plus"), t("action.backup"))
+      : h("p", { class: "muted" }, may),
+    h("p", { class: "small" }, airflowLink("dags/pgvector_backup", t("empty.dag"))),
+  );
+}
+
+function draw() {
+  drawHead();
+  drawProblem();
+  drawNow();
+}
+
+function drawList() {
+  drawFilter();
+  history.draw(chosen(known.sets));
+  part.history.hidden = known.sets.length === 0;
+  drawSets();
+}
+
+// --- what the user does ---
+
+function filtered(change) {
+  filterBy(change);
+  history.draw(chosen(known.sets));
+  drawSets();
+}
+
+function toggle(set) {
+  const key = keyOf(set);
+  if (!view.open.delete(key)) {
+    view.open.add(key);
+    load(set);
+  }
+  drawSets();
+}
+
+/** Open a set, scroll to it and put the focus on it. */
+function reveal(relativePath, timestamp) {
+  const key = `${relativePath}/${timestamp}`;
+  const set = known.sets.find((one) => keyOf(one) === key);
+  if (!set) return;
+  openSet(key, known.sets);
+  load(set);
+  drawList();
+  const opener = part.sets.querySelector(`[data-focus="${CSS.escape(`open-${key}`)}"]`);
+  opener?.focus({ preventScroll: true });
+  opener?.closest("tbody").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
+async function load(set) {
+  const key = keyOf(set);
+  try {
+    details.set(key, await api.detail(set));
+  } catch (fault) {
+    details.set(key, fault);
+  }
+  drawSets();
+}
+
+function started(kind, { run_id: runId }) {
+  watched.set(runId, kind);
+  announce(t(`run.${kind}.queued`));
+  refresh();
+}
+
+function deleted(set) {
+  view.open.delete(keyOf(set));
+  details.delete(keyOf(set));
+  announce(t("delete.done", { set: set.timestamp }));
+  refresh();
+}
+
+function dismiss(run) {
+  ended.delete(run.run_id);
+  drawNow();
+  part.head.querySelector("button")?.focus();
+}
+
+// --- asking the API ---
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const overview = await api.overview();
+    const before = known.overview;
+    known.overview = overview;
+    const finished = await follow(overview.running);
+    const news = finished || before === null || overview.last?.run_id !== before.last?.run_id || overview.running.length !== before.running.length;
+    if (news || overview.running.length === 0) await refreshList();
+    known.problem = null;
+  } catch (fault) {
+    known.problem = fault;
+  }
+  draw();
+  if (known.listed === "") drawList();
+  page.setAttribute("aria-busy", "false");
+  schedule();
+}
+
+async function refreshList() {
+  const { backup_locations: locations } = await api.list();
+  const text = JSON.stringify(locations);
+  if (text === known.listed) return;
+  known.listed = text;
+  known.locations = locations;
+  known.sets = locations.flatMap((one) => one.backups).sort((one, other) => madeAt(other) - madeAt(one));
+  for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
+  drawList();
+}
+
+const madeAt = (set) => new Date(set.created_at ?? `${set.backup_date.replace(" ", "T")}Z`).getTime();
+
+/** Keep track of what runs; tell how those came to an end that ran a moment ago. */
+async function follow(running) {
+  for (const run of running) watched.set(run.run_id, run.kind);
+  announceProgress(running);
+  const now = new Set(running.map((run) => run.run_id));
+  let finished = false;
+  for (const [runId, kind] of [...watched].filter(([id]) => !now.has(id))) {
+    const run = await api.run(kind, runId);
+    if (run.state !== "success" && run.state !== "failed") continue;
+    watched.delete(runId);
+    ended.set(runId, run);
+    finished = true;
+    const { title, text } = outcome(run);
+    announce(`${title}. ${text}`);
+  }
+  return finished;
+}
+
+/** For those who listen: every quarter of the way. */
+const told = new Map();
+function announceProgress(running) {
+  for (const run of running) {
+    const quarter = Math.floor((run.progress?.share ?? 0) * 4);
+    if (quarter > (told.get(run.run_id) ?? 0)) announce(`${t(`run.${run.kind}.running`)} ${percent(quarter / 4)}`);
+    told.set(run.run_id, quarter);
+  }
+}
+
+function schedule() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const busy = known.overview?.running.length > 0 || watched.size > 0;
+  timer = setTimeout(refresh, busy ? BUSY : IDLE);
+}
+
+/** `?run_id=…` or `?set={relative_path}/{timestamp}` in the address: what a link from elsewhere is about. */
+async function followAddress() {
+  const asked = new URLSearchParams(location.search);
+  const runId = asked.get("run_id");
+  const key = asked.get("set");
+  const set = known.sets.find((one) => (key !== null && keyOf(one) === key) || (runId !== null && one.run_id === runId));
+  if (set) return reveal(set.relative_path, set.timestamp);
+  if (runId === null) return undefined;
+  const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";
+  try {
+    const run = await api.run(kind, runId);
+    if (run.state === "success" || run.state === "failed") ended.set(runId, run);
+    else watched.set(runId, kind);
+  } catch (fault) {
+    known.problem = fault;
+  }
+  draw();
+  return schedule();
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
+onLanguage(() => {
+  build();
+  details.clear();
+  draw();
+  drawList();
+  refresh();
+  for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
+});
+followTheme(() => history.redraw());
+build();
+draw();
+await refresh();
+await followAddress();
