@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from airflow.sdk import DAG, Asset
 
-from pgvector_backup.operators import configuration
+from pgvector_backup.installation import configuration
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator

@@ -5,6 +5,9 @@ Airflow imports this module in every task's process, so nothing heavy may be imp
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 
@@ -12,3 +15,11 @@ class PgVectorBackupPlugin(AirflowPlugin):
     """Backups of pgvector tables; the operators are in `pgvector_backup.operators`."""
 
     name = "pgvector_backup"
+
+    # Asked for by the API server alone: FastAPI and all that it brings is imported there and nowhere else.
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The engine over HTTP."""
+        from pgvector_backup.web.app import PREFIX, create_app  # noqa: PLC0415
+
+        return [{"app": create_app(), "url_prefix": PREFIX, "name": "pgvector backup"}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.operators import configuration
+from pgvector_backup.installation import configuration
 from tests.airflow.conftest import HOME, Configure, Run, load
 from tests.airflow.test_runs import check_error, names
 from tests.conftest import Database

@@ -25,7 +25,7 @@ from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name
-from pgvector_backup.engine.progress import Progress
+from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.session import Connect
@@ -49,6 +49,7 @@ def backup(
     now: datetime,
     run_id: str | None = None,
     cancel: Cancel | None = None,
+    on_progress: OnProgress | None = None,
 ) -> BackupResult:
     """Write the tables, as of one moment, to a new set of files.
 
@@ -57,6 +58,7 @@ def backup(
 
     :param connect: opens a connection to the database; called ``jobs`` + 2 times, ``jobs`` + 1 at once
     :param now: with a time zone; the set is named after it
+    :param on_progress: told about once a second how far the rows are
     :raises BackupError: when there is nothing to tell of any table
     """
     started = time.monotonic()
@@ -70,6 +72,7 @@ def backup(
         # Leaving the snapshot comes before waiting for the disk: it holds up the server's vacuum no longer than
         # the last row takes.
         with (
+            reporting(on_progress) as watched,
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish") as finisher,
             snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot,
         ):
@@ -86,6 +89,7 @@ def backup(
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
             streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)
+            watched.extend(stream.progress for stream in streams)
             copy_out(snapshot, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
         tables = _outcomes(settings.tables, snapshot, streams)
         entries = tuple(
@@ -192,7 +196,7 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
         chosen=kind.format,
         file=file,
         ranges=plan.ranges,
-        progress=Progress(_log, label, plan.expected.rows, progress_rows),
+        progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
         on_end=ended,
     )
 

@@ -342,3 +342,21 @@ def _check_format(now: datetime, timestamp_format: str) -> None:
             f"timestamp_format {timestamp_format!r} gives {this!r}: it must tell seconds apart, in letters, "
             "digits, - and _"
         )
+
+
+def require_writable(root: Root) -> None:
+    """Refuse a root in which nothing could be stored, or, for an object store, which does not answer.
+
+    :raises StorageFault: naming what is in the way
+    """
+    text = os.fspath(root)
+    if _is_url(text):
+        from pgvector_backup.engine import object_location  # noqa: PLC0415
+
+        object_location.subdirectories(text)
+        return
+    there = _local(text)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StorageFault(f"{there}: not a directory that this process may write to")

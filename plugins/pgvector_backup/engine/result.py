@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pgvector_backup.engine import messages
 from pgvector_backup.engine.errors import BackupError
@@ -181,3 +182,20 @@ def _table_line(label: str, table: Mapping[str, Any]) -> str:
         f"{table['row_count']:,} rows, {table['file_size']}, {table['duration']:.3f} s, "
         f"{table['backup_file']}, sha256 {table['sha256']}"
     )
+
+
+_LOG_TAIL: Final = 16 << 20
+"""How much of a log file is searched for a section, from its end."""
+
+
+def section_of(log: BinaryIO, backup_id: str) -> str | None:
+    """The section of the run that made a set; None when the log does not hold it any more.
+
+    :param log: the log file, open for reading
+    """
+    log.seek(max(log.seek(0, os.SEEK_END) - _LOG_TAIL, 0))
+    for section in log.read().decode(errors="replace").split("\n\n"):
+        first = section.lstrip().partition("\n")[0]
+        if first.startswith("==== ") and backup_id in first.split():
+            return section.strip()
+    return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.operators import configuration
+from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class PgVectorBackupOperator(PgVectorOperator):
                 now=configuration.now(),
                 run_id=context["run_id"],
                 cancel=self.cancel(),
+                on_progress=self.on_progress(context),
             )
             if result.failure is not None:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import DEFAULT_LEVEL
 from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.progress import OnProgress
 from pgvector_backup.engine.request import BACKUP_KEYS, BackupRequest
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.operators import configuration
-from pgvector_backup.operators.connections import connect_to
+from pgvector_backup.installation import configuration
+from pgvector_backup.installation.connections import connect_to
+from pgvector_backup.installation.runs import PROGRESS_KEY
+from pgvector_backup.installation.temporary import temporary_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -96,12 +100,23 @@ class PgVectorOperator(BaseOperator):
 
     def connect(self, request: BackupRequest) -> Connect:
         """How to connect to the database that the request is about."""
-        return connect_to(request.db_connection, self.pgvector_conn_id, configuration.connection_rules())
+        run = get_current_context()["dag_run"]
+        return connect_to(
+            request.db_connection,
+            self.pgvector_conn_id,
+            configuration.connection_rules(),
+            own=temporary_id(run.dag_id, run.run_id),
+        )
 
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
         self._cancel = Cancel()
         return self._cancel
+
+    def on_progress(self, context: Context) -> OnProgress | None:
+        """Keeps the last report where the API server reads it, if this Airflow has such a place (3.3 and later)."""
+        store = context.get("task_state_store")
+        return None if store is None else partial(store.set, PROGRESS_KEY)
 
     @contextmanager
     def reported(self, context: Context) -> Iterator[None]:

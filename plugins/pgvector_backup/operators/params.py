@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from pgvector_backup.engine.request import BACKUP_KEYS
-from pgvector_backup.operators.configuration import connection_rules
+from pgvector_backup.installation.configuration import connection_rules
 
 
 def backup_params() -> dict[str, Param]:

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.result import RunReport
-from pgvector_backup.operators import configuration
+from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The engine over HTTP, and as a page inside Airflow."""
+"""The engine over HTTP and as a page, inside Airflow's API server."""

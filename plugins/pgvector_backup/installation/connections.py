@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
-from pgvector_backup.operators.configuration import ConnectionRules
+from pgvector_backup.installation.configuration import ConnectionRules
+from pgvector_backup.installation.temporary import is_temporary
 
 _log: Final = logging.getLogger(__name__)
 
@@ -32,22 +33,20 @@ _EXTRA: Final = {
 }
 
 
-def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules) -> Connect:
+def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules, *, own: str | None = None) -> Connect:
     """How to connect to the database that a run is about.
 
     :param asked: ``db_connection`` of the run's conf: a connection id, or a URI
     :param configured: the connection id that the DAG's author gave the operator
+    :param own: id of the temporary connection that the run may name, being its own
     :raises InvalidParams: when conf may not name it, or it is not of PostgreSQL
     :raises NotFound: when Airflow has no such connection
     """
     if asked is not None and "://" in asked:
         connection = _from_uri(asked, rules)
     else:
-        if asked is not None and not rules.admits(asked):
-            raise InvalidParams(
-                f"db_connection: {asked!r} may not be named; allowed are {', '.join(rules.allowed)} "
-                "(allowed_connections in [pgvector_backup])"
-            )
+        if asked is not None:
+            check_admitted(asked, rules, own=own)
         connection = _stored(asked or configured or rules.default)
     _log.info(
         "using %s",
@@ -67,6 +66,19 @@ def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules
         )
     )
     return partial(_open, hook)
+
+
+def check_admitted(asked: str, rules: ConnectionRules, *, own: str | None = None) -> None:
+    """Refuse a connection id that conf may not name.
+
+    :param own: see `connect_to`
+    :raises InvalidParams: saying which ones it may
+    """
+    if not rules.admits(asked) or (is_temporary(asked) and asked != own):
+        raise InvalidParams(
+            f"db_connection: {asked!r} may not be named; allowed are {', '.join(rules.allowed)} "
+            "(allowed_connections in [pgvector_backup])"
+        )
 
 
 def _open(hook: PostgresHook) -> psycopg.Connection[Any]:
@@ -101,6 +113,16 @@ def _from_uri(uri: str, rules: ConnectionRules) -> Connection:
             "db_connection: a URI is not allowed here, because conf is stored in clear; name an Airflow "
             "connection, or set allow_connection_uri in [pgvector_backup]"
         )
+    given, password = read_uri(uri)
+    return Connection(conn_id=_URI_CONNECTION_ID, conn_type="postgres", password=password, extra=json.dumps(given))
+
+
+def read_uri(uri: str) -> tuple[dict[str, Any], str | None]:
+    """What a URI says, as libpq's parameters, and its password apart from them; both are masked in logs from here on.
+
+    :raises InvalidParams: when it is none; its text is not repeated
+    """
+    mask_secret(uri)
     scheme = uri.split("://", 1)[0]
     if scheme not in ("postgresql", "postgres"):
         raise InvalidParams(f"db_connection: a URI begins with postgresql://, not with {scheme}://")
@@ -115,9 +137,4 @@ def _from_uri(uri: str, rules: ConnectionRules) -> Connection:
     password = given.pop("password", None)
     if password is not None:
         mask_secret(password)
-    return Connection(
-        conn_id=_URI_CONNECTION_ID,
-        conn_type="postgres",
-        password=None if password is None else str(password),
-        extra=json.dumps(given),
-    )
+    return given, None if password is None else str(password)

@@ -16,6 +16,7 @@ from croniter import croniter  # type: ignore[import-untyped]
 from pgvector_backup.engine.errors import InvalidParams
 from pgvector_backup.engine.settings import DEFAULT_ROOT, Settings
 from pgvector_backup.engine.tables import parse_names
+from pgvector_backup.installation import temporary
 
 SECTION: Final = "pgvector_backup"
 
@@ -44,7 +45,7 @@ class ConnectionRules:
         """The globs as one regular expression, of the kind that JSON schema knows."""
         # fnmatch.translate writes Python's own dialect, which a browser does not read.
         globs = (re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in self.allowed)
-        return f"^(?:{'|'.join([re.escape(self.default), *globs])})$"
+        return f"^(?:{'|'.join([re.escape(self.default), *globs, temporary.PATTERN])})$"
 
     @property
     def pattern(self) -> str:

@@ -1,0 +1,1 @@
+"""What this Airflow says of itself, for operators and for HTTP alike: its configuration, its connections."""

@@ -1,0 +1,21 @@
+"""What operators and HTTP have to agree on of a run: the DAGs' names, and where a task's progress is kept."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Kind = Literal["backup", "restore", "verify"]
+
+DAG_IDS: Final[dict[Kind, str]] = {
+    "backup": "pgvector_backup",
+    "restore": "pgvector_restore",
+    "verify": "pgvector_verify",
+}
+
+REPORT: Final = "report"
+"""The task that ends each of these DAGs: its return value is the run's result, its XCom `ERROR` why it failed."""
+
+ERROR: Final = "error"
+
+PROGRESS_KEY: Final = "progress"
+"""In the task state store of whichever task is at work: the last `progress.report`."""

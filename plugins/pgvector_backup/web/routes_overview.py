@@ -1,0 +1,166 @@
+"""Routes that tell how things stand: the page's overview, and health for whoever watches over the installation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
+from airflow.utils.session import create_session
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.catalog import FoundLocation
+from pgvector_backup.engine.errors import BackupError, translated
+from pgvector_backup.engine.location import require_writable
+from pgvector_backup.engine.session import session as database_session
+from pgvector_backup.installation import configuration
+from pgvector_backup.installation.connections import connect_to
+from pgvector_backup.installation.runs import DAG_IDS, Kind
+from pgvector_backup.installation.temporary import is_temporary
+from pgvector_backup.web import attention, runs, sets
+from pgvector_backup.web.access import User, may, may_create_connections, requires
+from pgvector_backup.web.attention import Concern
+from pgvector_backup.web.durations import durations
+from pgvector_backup.web.envelope import answer, refused
+from pgvector_backup.web.language import preferred
+from pgvector_backup.web.routes_runs import OFFERS
+from pgvector_backup.web.shapes import Health, Overview, answers
+
+router = APIRouter(tags=["overview"])
+
+_RUNNING_AT_MOST: Final = 20
+_POSTGRES: Final = ("postgres", "postgresql")
+
+
+@router.get(
+    "/overview",
+    summary="What runs, what is good, what needs attention, and what this user may do",
+    operation_id="get_overview",
+    dependencies=[requires("read", "backup")],
+    responses=answers(Overview),
+    response_class=JSONResponse,
+)
+def get_overview(request: Request, user: User) -> JSONResponse:
+    """Cheap enough to be asked for every few seconds."""
+    settings, schedule = configuration.settings(), configuration.schedule()
+    places, concerns = _places(schedule)
+    newest = attention.newest_good(places)
+    readable = [kind for kind in DAG_IDS if may(user, "read", kind)]
+    with create_session(scoped=False) as session:
+        dags = {model.dag_id: model for model in session.scalars(_DAGS)}
+        running = runs.latest([DAG_IDS[kind] for kind in readable], session, ended=False, limit=_RUNNING_AT_MOST)
+        told = [_brief(runs.told(run, session)) for run in running]
+        last = next((_brief(runs.told(run, session)) for run in _last_backup(session)), None)
+        can_trigger = {kind: DAG_IDS[kind] in dags and may(user, "run", kind) for kind in DAG_IDS}
+        connections = _connections(session, tell_all=any(can_trigger.values()))
+    backup_dag = dags.get(DAG_IDS["backup"])
+    if backup_dag is not None and backup_dag.is_paused:
+        concerns.append(Concern("PAUSED", {}))
+    if last is not None and last["error"] is not None and not last["cancelled"]:
+        concerns.append(Concern("LAST_FAILED", {"run_id": last["run_id"], "response": last["error"]["response"]}))
+    language = preferred(request.headers.get("accept-language"))
+    overview = {
+        "running": told,
+        "last": last,
+        "newest_good": None if newest is None else _newest_json(newest, places),
+        "schedule": schedule,
+        "next_run": None if backup_dag is None else runs.iso(backup_dag.next_dagrun_create_after),
+        "paused": backup_dag is not None and backup_dag.is_paused,
+        "warnings": [concern.to_json(language) for concern in concerns],
+        "can_trigger": can_trigger,
+        "can_edit": may(user, "edit", "backup"),
+        "can_use_uri": may_create_connections(user),
+        "connections": connections,
+        "tables": [name.label for name in settings.tables],
+        "truncate_tables": [name.label for name in settings.truncate_tables],
+        **{f"{kind}_keys": _keys_json(kind) for kind in OFFERS},
+        "server_time": configuration.now().isoformat(timespec="seconds"),
+    }
+    return answer(request, overview)
+
+
+@router.get(
+    "/health",
+    summary="Whether the database answers and backups can be stored",
+    operation_id="get_health",
+    dependencies=[requires("read", "backup")],
+    responses=answers(Health),
+    response_class=JSONResponse,
+)
+def get_health(request: Request) -> JSONResponse:
+    """Asked of the database of the configured connection, and of the backup root as this API server sees it."""
+    checks = {"database": _verdict(_check_database), "storage": _verdict(_check_storage)}
+    if all(verdict == "ok" for verdict in checks.values()):
+        return answer(request, checks)
+    wrong = "; ".join(f"{name}: {verdict}" for name, verdict in checks.items() if verdict != "ok")
+    return refused(request, 503, "SERVICE_UNAVAILABLE", wrong, checks=checks)
+
+
+_DAGS: Final = select(DagModel).where(DagModel.dag_id.in_(DAG_IDS.values()), ~DagModel.is_stale)
+
+
+def _places(schedule: str | None) -> tuple[Sequence[FoundLocation], list[Concern]]:
+    try:
+        places = sets.catalog().locations()
+    except BackupError as fault:
+        return [], [Concern("ROOT_UNREADABLE", {"response": fault.message})]
+    return places, attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc))
+
+
+def _newest_json(newest: Any, places: Sequence[FoundLocation]) -> dict[str, Any]:
+    durations.read([newest])
+    (place,) = [place for place in places if place.location.relative_path == newest.relative_path]
+    return sets.set_json(newest, durations, has_log=place.has_log)
+
+
+def _last_backup(session: Session) -> list[Any]:
+    return runs.latest([DAG_IDS["backup"]], session, ended=True, limit=1)
+
+
+def _brief(run: dict[str, Any]) -> dict[str, Any]:
+    run.pop("result")
+    return run
+
+
+def _connections(session: Session, *, tell_all: bool) -> dict[str, Any]:
+    rules = configuration.connection_rules()
+    stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type.in_(_POSTGRES))) if tell_all else ()
+    known = {rules.default} | {one for one in stored if rules.admits(one) and not is_temporary(one)}
+    return {"default": rules.default, "allowed": list(rules.allowed), "known": sorted(known)}
+
+
+def _keys_json(kind: Kind) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": key.name,
+            "title": key.title,
+            "description": key.description,
+            "default": key.default,
+            "schema": key.schema,
+        }
+        for key in OFFERS[kind].keys
+    ]
+
+
+def _verdict(check: Any) -> str:
+    try:
+        check()
+    except BackupError as fault:
+        return fault.message
+    return "ok"
+
+
+def _check_database() -> None:
+    connect = connect_to(None, None, configuration.connection_rules())
+    with translated(), database_session(connect, Cancel(), lock_timeout=1) as conn:
+        conn.execute("SELECT 1")
+
+
+def _check_storage() -> None:
+    require_writable(configuration.settings().backup_root)

@@ -1,0 +1,146 @@
+"""Routes about backup sets: list, detail, deletion, download."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+from airflow.models.log import Log
+from airflow.utils.session import create_session
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pgvector_backup.engine.catalog import FoundLocation
+from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
+from pgvector_backup.installation.runs import DAG_IDS
+from pgvector_backup.web import download, sets
+from pgvector_backup.web.access import User, requires
+from pgvector_backup.web.durations import durations
+from pgvector_backup.web.envelope import answer
+from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
+
+router = APIRouter(tags=["sets"])
+
+Location = Annotated[
+    str, Path(description="As the list gives it, e.g. vector_bak or task_1/vector_bak", min_length=1, max_length=600)
+]
+Timestamp = Annotated[str, Path(description="The set's id", min_length=1, max_length=TASK_ID_LENGTH)]
+
+
+@router.get(
+    "/restore/list",
+    summary="The sets that can be restored, the newest first",
+    operation_id="list_sets",
+    dependencies=[requires("read", "backup")],
+    responses=answers(BackupList, 404),
+    response_class=JSONResponse,
+)
+def list_sets(
+    request: Request,
+    global_only: Annotated[bool, Query(description="Only those of the root itself")] = False,
+    task_id: Annotated[
+        str | None, Query(description="Only those of this task", pattern=TASK_ID_PATTERN, max_length=TASK_ID_LENGTH)
+    ] = None,
+) -> JSONResponse:
+    """Told from names, sizes and manifests; no data file is read."""
+    started = time.monotonic()
+    if global_only and task_id is not None:
+        raise InvalidParams("global_only, task_id: give one of them, not both")
+    found = sets.found_locations(global_only=global_only, task_id=task_id)
+    durations.read(one for place in found for one in place.sets)
+    locations = [sets.location_json(place, durations) for place in found]
+    counts = {
+        kind: sum(len(place["backups"]) for place in locations if place["type"] == kind) for kind in ("global", "task")
+    }
+    summary = {
+        "total_locations": len(locations),
+        "total_backup_sets": sum(counts.values()),
+        "global_backups": counts["global"],
+        "task_backups": counts["task"],
+        "scan_time": round(time.monotonic() - started, 3),
+    }
+    return answer(request, {"backup_locations": locations, "summary": summary})
+
+
+@router.get(
+    "/sets/{location:path}/{timestamp}",
+    summary="All that is known of a set",
+    operation_id="get_set",
+    dependencies=[requires("read", "backup")],
+    responses=answers(BackupSetDetail, 404),
+    response_class=JSONResponse,
+)
+def get_set(request: Request, location: Location, timestamp: Timestamp) -> JSONResponse:
+    """From its manifest, the log file and its last verification; ``latest`` is the newest that is whole."""
+    found = _at(location)
+    one = sets.catalog().find(found.location, timestamp)
+    durations.read([one])
+    return answer(request, sets.as_json(sets.detail_json(found.location, found, one, durations)))
+
+
+@router.delete(
+    "/sets/{location:path}/{timestamp}",
+    summary="Delete a set",
+    operation_id="delete_set",
+    dependencies=[requires("edit", "backup")],
+    responses=answers(Removed, 404, 409),
+    response_class=JSONResponse,
+)
+def delete_set(request: Request, user: User, location: Location, timestamp: Timestamp) -> JSONResponse:
+    """For good; refused while a run or a download reads it. Airflow's audit log tells who did it."""
+    found = _at(location)
+    if timestamp == LATEST:
+        raise InvalidParams("timestamp: which set is to be deleted has to be said, latest may be another by now")
+    one = sets.catalog().find(found.location, timestamp)
+    removed = remove(found.location, one)
+    told = {"relative_path": found.location.relative_path, "timestamp": one.backup_id, "removed": removed}
+    with create_session(scoped=False) as session:
+        session.add(
+            Log(
+                event="pgvector_delete_set",
+                owner=user.get_name(),
+                owner_display_name=user.get_name(),
+                extra=json.dumps(told),
+                dag_id=DAG_IDS["backup"],
+            )
+        )
+    return answer(request, told)
+
+
+@router.api_route(
+    "/download/{location:path}/{file}",
+    methods=["GET"],
+    summary="A file of a set",
+    operation_id="download",
+    dependencies=[requires("read", "backup")],
+    responses={
+        **{code: about for code, about in answers(BackupList, 404).items() if code != 200},
+        200: {"content": {"*/*": {}}, "description": "The file; `ETag` is its SHA-256"},
+        206: {"content": {"*/*": {}}, "description": "The range that was asked for"},
+        304: {"description": "The copy with that `ETag` is current"},
+        416: {"model": ErrorEnvelope, "description": "The range lies beyond the file's end"},
+    },
+    response_class=Response,
+)
+@router.api_route(
+    "/download/{location:path}/{file}",
+    methods=["HEAD"],
+    include_in_schema=False,
+    dependencies=[requires("read", "backup")],
+    response_class=Response,
+)
+def download_file(
+    request: Request,
+    location: Location,
+    file: Annotated[str, Path(description="A bare file name", min_length=1, max_length=TASK_ID_LENGTH)],
+) -> Response:
+    """Streamed, with ranges; the log of a location too."""
+    return download.send(request, download.find(_at(location), file))
+
+
+def _at(path: str) -> FoundLocation:
+    here = sets.catalog()
+    return here.at(here.place(path, None))

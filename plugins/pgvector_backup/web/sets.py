@@ -1,0 +1,170 @@
+"""Backup sets as JSON: what the list, the detail and the page tell of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from pgvector_backup.engine import messages
+from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet, FoundTable
+from pgvector_backup.engine.errors import BackupError, NotFound
+from pgvector_backup.engine.integrity import read_manifest
+from pgvector_backup.engine.location import Location, locate
+from pgvector_backup.engine.naming import LOG_FILE
+from pgvector_backup.engine.request import check_task_id
+from pgvector_backup.engine.result import human_size, section_of
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.installation import configuration
+from pgvector_backup.installation.runs import DAG_IDS
+from pgvector_backup.web.durations import Durations
+from pgvector_backup.web.runs import run_url
+
+COLLECTION, EMBEDDING = "langchain_pg_collection", "langchain_pg_embedding"
+
+_VERIFIED: Final = ("when", "depth", "ok", "run_id")
+
+
+def catalog() -> Catalog:
+    """The catalog of the root that is configured now; the same one every time, for it remembers what it has read."""
+    return _catalog_of(configuration.settings())
+
+
+@lru_cache(maxsize=2)
+def _catalog_of(settings: Settings) -> Catalog:
+    return Catalog(settings)
+
+
+def require_task_directory(task_id: str | None) -> None:
+    """Refuse a task whose directory is not there; that it holds no backups yet is fine.
+
+    :raises NotFound: with the sentence that clients of the older API know
+    """
+    if task_id is not None:
+        check_task_id(task_id)
+        settings = configuration.settings()
+        try:
+            locate(settings.backup_root, task_id, settings.backup_directory, create=False)
+        except NotFound as fault:
+            if fault.message == messages.TASK_DIRECTORY_MISSING.format(task_id=task_id):
+                raise
+
+
+def found_locations(*, global_only: bool, task_id: str | None) -> list[FoundLocation]:
+    """The locations with sets that a list asks for.
+
+    :raises InvalidParams: for a malformed task id
+    :raises NotFound: when the task's directory is not there
+    """
+    here = catalog()
+    if task_id is None and not global_only:
+        return here.locations()
+    require_task_directory(task_id)
+    try:
+        found = here.at(here.place(None, task_id))
+    except NotFound:
+        return []
+    return [found] if found.sets else []
+
+
+def location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]:
+    """One of the list's ``backup_locations``."""
+    return {
+        "type": _type(found.location.task_id),
+        "task_id": found.location.task_id,
+        "relative_path": found.location.relative_path,
+        "backups": [set_json(one, durations, has_log=found.has_log) for one in found.sets],
+    }
+
+
+def set_json(one: FoundSet, durations: Durations, *, has_log: bool) -> dict[str, Any]:
+    """One set: first the fields that clients of the older API know, then what we know more."""
+    collection, embedding = _table(one.tables, COLLECTION), _table(one.tables, EMBEDDING)
+    took = durations.of(one)
+    return {
+        "timestamp": one.backup_id,
+        "collection_file": collection.file if collection else None,
+        "embedding_file": embedding.file if embedding else None,
+        "collection_size": human_size(collection.bytes) if collection else None,
+        "embedding_size": human_size(embedding.bytes) if embedding else None,
+        "backup_date": datetime.fromisoformat(one.created_at).strftime("%Y-%m-%d %H:%M:%S"),
+        "has_log": has_log,
+        "log_file": LOG_FILE if has_log else None,
+        "type": _type(one.task_id),
+        "task_id": one.task_id,
+        "relative_path": one.relative_path,
+        "manifest_file": one.manifest_file,
+        "backup_id": one.backup_id,
+        "created_at": one.created_at,
+        "rows": one.rows,
+        "bytes": one.bytes,
+        "size": human_size(one.bytes),
+        "tables": {table.name: _table_json(table, took.tables.get(table.name)) for table in one.tables},
+        "failed_tables": dict(one.failed_tables or {}),
+        "run_id": one.run_id,
+        "run_url": run_url(DAG_IDS["backup"], one.run_id) if one.run_id else None,
+        "duration": took.whole,
+        "verified": _verified(one.verification),
+        "damaged": one.damaged,
+        "whole": one.whole,
+    }
+
+
+def detail_json(location: Location, found: FoundLocation, one: FoundSet, durations: Durations) -> dict[str, Any]:
+    """One set with all that its manifest, the log and its verification tell."""
+    told = set_json(one, durations, has_log=found.has_log)
+    told |= {"source": None, "verification": None if one.verification is None else dict(one.verification)}
+    told["log_section"] = _log_section(location, one.backup_id) if found.has_log else None
+    try:
+        manifest = None if one.manifest_file is None else read_manifest(location, one.manifest_file)
+    except BackupError:  # the catalog has told it, in ``damaged``
+        manifest = None
+    if manifest is not None:
+        told["source"] = asdict(manifest.source)
+        for entry in manifest.tables:
+            more = asdict(entry)
+            more.pop("late_transactions")  # up to thousands of numbers that say nothing to a reader
+            told["tables"][entry.name] = more | told["tables"].get(entry.name, {})
+    return told
+
+
+def as_json(value: Any) -> Any:
+    """What a manifest's dataclasses hold, in JSON's own types."""
+    return json.loads(json.dumps(value))
+
+
+def _table_json(table: FoundTable, seconds: float | None) -> dict[str, Any]:
+    return {
+        "file": table.file,
+        "rows": table.rows,
+        "bytes": table.bytes,
+        "size": human_size(table.bytes),
+        "format": table.format,
+        "compression": table.compression,
+        "sha256": table.sha256,
+        "duration": seconds,
+    }
+
+
+def _table(tables: Sequence[FoundTable], name: str) -> FoundTable | None:
+    """A table by its bare name, in whatever schema."""
+    return next((table for table in tables if table.name.rsplit(".", 1)[-1] == name), None)
+
+
+def _type(task_id: str | None) -> str:
+    return "global" if task_id is None else "task"
+
+
+def _verified(verification: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if verification is None else {name: verification.get(name) for name in _VERIFIED}
+
+
+def _log_section(location: Location, backup_id: str) -> str | None:
+    try:
+        with location.open(LOG_FILE) as file:
+            return section_of(file, backup_id)
+    except BackupError:
+        return None

@@ -1,0 +1,243 @@
+"""The answers' shapes, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class Open(BaseModel):
+    """Further fields may come with later releases."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Envelope(BaseModel, Generic[T]):
+    """Every answer of a success."""
+
+    code: int
+    success: Literal[True]
+    message: str
+    data: T
+
+
+class ErrorData(Open):
+    """What went wrong, and the remedy."""
+
+    response: str
+    error_type: str
+    can_retry: bool
+    timestamp: str
+    missing_params: list[str] | None = None
+    run_id: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class ErrorEnvelope(BaseModel):
+    """Every answer of an error."""
+
+    code: int
+    success: Literal[False]
+    message: str
+    data: ErrorData
+
+
+class Accepted(Open):
+    """A run that goes on after the answer."""
+
+    run_id: str
+    dag_id: str
+    state: str
+    status_url: str
+
+
+class RunResult(Open):
+    """The run's result, as its DAG's task `report` returned it."""
+
+    run_id: str
+    response: str
+
+
+class TableProgress(Open):
+    """How far one table is; bytes before compression."""
+
+    rows: int
+    bytes: int
+    expected_rows: int | None
+    share: float | None
+
+
+class Progress(TableProgress):
+    """How far a run is: `share` from 0 to 1, seconds."""
+
+    seconds: float
+    seconds_left: float | None
+    bytes_per_second: float
+    tables: dict[str, TableProgress]
+
+
+class Run(Open):
+    """A run as it is now; `result` and `error` once it has ended."""
+
+    run_id: str
+    dag_id: str
+    kind: Literal["backup", "restore", "verify"]
+    state: str
+    cancelled: bool
+    task_id: str | None
+    triggered_by: str | None
+    run_type: str
+    queued_at: str | None
+    start_date: str | None
+    end_date: str | None
+    duration: float | None
+    steps: dict[str, str | None]
+    progress: Progress | None
+    error: ErrorData | None
+    url: str
+
+
+class WholeRun(Run):
+    """A run with its result."""
+
+    result: dict[str, Any] | None
+
+
+class Table(Open):
+    """One table's file; `bytes` as it lies there."""
+
+    file: str
+    rows: int | None
+    bytes: int
+    size: str
+    format: str | None
+    compression: str | None
+    sha256: str | None
+    duration: float | None
+
+
+class Verified(Open):
+    """The last verification."""
+
+    when: str | None
+    depth: str | None
+    ok: bool | None
+    run_id: str | None
+
+
+class BackupSet(Open):
+    """A backup set."""
+
+    timestamp: str
+    collection_file: str | None
+    embedding_file: str | None
+    collection_size: str | None
+    embedding_size: str | None
+    backup_date: str
+    has_log: bool
+    log_file: str | None
+    type: Literal["global", "task"]
+    task_id: str | None
+    relative_path: str
+    manifest_file: str | None
+    backup_id: str
+    created_at: str
+    rows: int | None
+    bytes: int
+    size: str
+    tables: dict[str, Table]
+    failed_tables: dict[str, str]
+    run_id: str | None
+    run_url: str | None
+    duration: float | None
+    verified: Verified | None
+    damaged: str | None
+    whole: bool
+
+
+class BackupSetDetail(BackupSet):
+    """A backup set with all that is known of it."""
+
+    source: dict[str, Any] | None
+    log_section: str | None
+    verification: dict[str, Any] | None
+
+
+class BackupLocation(Open):
+    """A place of sets, the newest first."""
+
+    type: Literal["global", "task"]
+    task_id: str | None
+    relative_path: str
+    backups: list[BackupSet]
+
+
+class Summary(Open):
+    """Of a list; `scan_time` in seconds."""
+
+    total_locations: int
+    total_backup_sets: int
+    global_backups: int
+    task_backups: int
+    scan_time: float
+
+
+class BackupList(Open):
+    """All sets."""
+
+    backup_locations: list[BackupLocation]
+    summary: Summary
+
+
+class Removed(Open):
+    """What was deleted."""
+
+    relative_path: str
+    timestamp: str
+    removed: list[str]
+
+
+class Concern(Open):
+    """Something that needs attention."""
+
+    code: str
+    params: dict[str, Any]
+    message: str
+
+
+class Overview(Open):
+    """What the page shows first."""
+
+    running: list[Run]
+    last: Run | None
+    newest_good: BackupSet | None
+    schedule: str | None
+    next_run: str | None
+    paused: bool
+    warnings: list[Concern]
+    can_trigger: dict[str, bool]
+    can_edit: bool
+    can_use_uri: bool
+    connections: dict[str, Any]
+    tables: list[str]
+    truncate_tables: list[str]
+    server_time: str
+
+
+class Health(Open):
+    """`ok`, or what is wrong."""
+
+    database: str
+    storage: str
+
+
+def answers(shape: Any, *errors: int, code: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: its success, its own errors, and those that every route may give."""
+    every = {400, 401, 403, 500, 503, *errors}
+    return {
+        code: {"model": Envelope[shape], "description": "Success"},
+        **{error: {"model": ErrorEnvelope, "description": "Error"} for error in sorted(every)},
+    }
