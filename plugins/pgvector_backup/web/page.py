@@ -1,17 +1,19 @@
 """The page "Vector backups": static files that the browser runs, served beside the API that they call.
 
-They hold no data and need no login, like the files of Airflow's own UI; whatever the page shows or does, it asks the API
-for as the user who looks at it.
+They hold no data and need no login, like the files of Airflow's own UI; whatever the page shows or does, it asks the
+API for as the user who looks at it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
+
+from pgvector_backup.installation.addresses import PAGE_PREFIX, PAGE_ROUTE
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -26,9 +28,9 @@ HEADERS: Final = {
 }
 
 
-def app() -> FastAPI:
-    """The page as an application of its own, without API documents."""
-    files = FastAPI(title="Vector backups", openapi_url=None)
+def create_page() -> FastAPI:
+    """The page as an app of its own, mounted under `addresses.PAGE_PREFIX`."""
+    files = FastAPI(title="Vector backups", openapi_url=None, redirect_slashes=False)
 
     @files.middleware("http")
     async def with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -40,8 +42,18 @@ def app() -> FastAPI:
     return files
 
 
-def application() -> dict[str, Any]:
-    """The entry of `AirflowPlugin.fastapi_apps`."""
-    from pgvector_backup.page_links import PREFIX
+def view() -> dict[str, str]:
+    """The entry of ``AirflowPlugin.external_views``: a page of Airflow's navigation that shows the app in a frame.
 
-    return {"app": app(), "url_prefix": PREFIX, "name": "Vector backups"}
+    The addresses are relative to Airflow's own root, whatever prefix a proxy has given it.
+    """
+    files = PAGE_PREFIX.lstrip("/")
+    return {
+        "name": "Vector backups",
+        "href": f"{files}/",
+        "url_route": PAGE_ROUTE,
+        "category": "browse",
+        "destination": "nav",
+        "icon": f"{files}/icons/light.svg",
+        "icon_dark_mode": f"{files}/icons/dark.svg",
+    }
