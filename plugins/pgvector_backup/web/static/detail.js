@@ -2,9 +2,9 @@
 
 import { fileUrl } from "./api.js";
 import { announce, h, icon } from "./dom.js";
-import { count, duration, moment, relative, size, speed, time } from "./format.js";
+import { count, duration, relative, size, speed } from "./format.js";
 import { t } from "./i18n.js";
-import { usable } from "./set.js";
+import { usable, whenOf } from "./set.js";
 
 /**
  * What an open set shows.
@@ -77,7 +77,7 @@ function facts(set) {
   return list([
     [t("fact.id"), h("code", {}, set.timestamp)],
     [t("fact.directory"), h("code", {}, set.relative_path)],
-    [t("fact.made"), set.created_at && time(set.created_at, moment(set.created_at))],
+    [t("fact.made"), whenOf(set)],
     [t("fact.database"), source?.database],
     [t("fact.server"), source && [`PostgreSQL ${source.server_version}`, source.pgvector_version && ` · pgvector ${source.pgvector_version}`]],
     [t("fact.system"), source?.system_identifier && h("code", {}, String(source.system_identifier))],

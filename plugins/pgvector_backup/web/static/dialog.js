@@ -28,7 +28,8 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
     "form",
     { method: "dialog", novalidate: true, on: { submit, input: update, change: update } },
     h("header", {}, h("h2", { id }, title), h("button", { type: "button", class: "button icon-only", "aria-label": t("action.close"), on: { click: () => dialog.close() } }, icon("cross"))),
-    h("div", { class: "dialog-body" }, content, consequence && told, guard, problem),
+    h("div", { class: "dialog-body" }, content),
+    h("div", { class: "dialog-verdict" }, consequence && told, guard, problem),
     h("footer", {}, cancel, go),
   );
   const dialog = h(
@@ -78,7 +79,7 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
   update();
   document.body.append(dialog);
   dialog.showModal();
-  const first = danger && !form.querySelector(".dialog-body input, .dialog-body select") ? cancel : form.querySelector("[autofocus], .dialog-body input, .dialog-body select, .dialog-body a");
+  const first = form.querySelector(".dialog-body :is(input, select, a), .guard input");
   (first ?? cancel).focus();
   return dialog;
 }

@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { locale, t } from "./i18n.js";
+import { zone } from "./zone.js";
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
 
@@ -59,8 +60,8 @@ export function relative(moment, now = Date.now()) {
 }
 
 /** A moment in the user's own time zone. */
-export function moment(value) {
-  return new Date(value).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "medium" });
+export function moment(value, style = { dateStyle: "medium", timeStyle: "medium" }) {
+  return new Date(value).toLocaleString(locale(), { ...style, timeZone: zone() });
 }
 
 /** A moment as an element: words of ours, the exact local time and the original behind them. */

@@ -1,8 +1,9 @@
 /** Four charts over time, a line a table: rows, bytes, duration, throughput. Drawn by uPlot. */
 
 import { fill, h } from "./dom.js";
-import { count, duration, size, speed } from "./format.js";
+import { count, duration, moment, size, speed } from "./format.js";
 import { locale, t } from "./i18n.js";
+import { isDated } from "./set.js";
 import { colour } from "./theme.js";
 
 const HEIGHT = 150; // pixels
@@ -33,7 +34,7 @@ export class History {
 
   /** @param {Array} sets any order; those without a manifest know neither rows nor a moment and are left out */
   draw(sets) {
-    this.#sets = sets.filter((set) => set.manifest_file && set.created_at && Object.keys(set.tables).length).sort((a, b) => moment(a) - moment(b));
+    this.#sets = sets.filter((set) => set.manifest_file && isDated(set) && Object.keys(set.tables).length).sort((a, b) => secondsOf(a) - secondsOf(b));
     this.redraw();
   }
 
@@ -87,7 +88,7 @@ export class History {
   #plot(chart, figure) {
     const canvas = figure.querySelector(".canvas");
     const shown = this.#labels.filter((label) => !this.#hidden.has(label));
-    const moments = this.#sets.map(moment);
+    const moments = this.#sets.map(secondsOf);
     const lines = shown.map((label) => this.#sets.map((set) => (set.tables[label] && chart.of(set.tables[label])) ?? null));
     const known = lines.flat().filter((value) => value !== null);
     canvas.setAttribute("aria-label", this.#summary(chart, shown, lines));
@@ -141,7 +142,7 @@ export class History {
   /** Below the chart: the values under the pointer, or the newest ones. */
   #read(plot, chart, figure, labels) {
     const index = plot.cursor.idx ?? this.#sets.length - 1;
-    const when = new Date(plot.data[0][index] * 1000).toLocaleString(locale(), { dateStyle: "short", timeStyle: "short" });
+    const when = moment(plot.data[0][index] * 1000, { dateStyle: "short", timeStyle: "short" });
     fill(
       figure.querySelector(".readout"),
       h("span", {}, when),
@@ -170,7 +171,7 @@ function figureOf(chart) {
   );
 }
 
-const moment = (set) => new Date(set.created_at).getTime() / 1000;
+const secondsOf = (set) => new Date(set.created_at).getTime() / 1000;
 
 function padded([from, to]) {
   const margin = (to - from) * 0.03;
@@ -186,6 +187,5 @@ function increments() {
 function dates(splits, [from, to]) {
   const days = (to - from) / 86_400;
   const parts = days < 2 ? { hour: "2-digit", minute: "2-digit" } : days < 400 ? { month: "short", day: "numeric" } : { year: "numeric", month: "short" };
-  const format = new Intl.DateTimeFormat(locale(), parts);
-  return splits.map((split) => format.format(split * 1000));
+  return splits.map((split) => moment(split * 1000, parts));
 }

@@ -9,11 +9,12 @@ import { percent } from "./format.js";
 import { History } from "./history.js";
 import { locale, onLanguage, t } from "./i18n.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
-import { keyOf } from "./set.js";
+import { keyOf, madeAt } from "./set.js";
 import { chosen, filterBy, openSet, placeOptions, setTable, view } from "./sets.js";
 import { tiles } from "./state.js";
 import { followTheme } from "./theme.js";
 import { warningList } from "./warnings.js";
+import { onZone } from "./zone.js";
 
 const BUSY = 1500; // milliseconds between two questions while something runs
 const IDLE = 20_000;
@@ -54,8 +55,10 @@ function build() {
 function allowed() {
   const { overview } = known;
   const trigger = (kind, act) => {
+    if (kind === "backup" && overview?.paused) return t("why.paused");
     if (overview?.can_trigger?.[kind]) return act;
-    return t(kind === "backup" && overview?.paused ? "why.paused" : "why.rights");
+    const runs = Object.values(overview?.can_trigger ?? {}).some(Boolean);
+    return runs ? t("why.dag", { dag: `pgvector_${kind}` }) : t("why.rights");
   };
   return {
     backup: trigger("backup", () => askBackup({ overview: known.overview, started })),
@@ -294,8 +297,6 @@ async function refreshList() {
   drawList();
 }
 
-const madeAt = (set) => new Date(set.created_at ?? `${set.backup_date.replace(" ", "T")}Z`).getTime();
-
 /** Keep track of what runs; tell how those came to an end that ran a moment ago. */
 async function follow(running) {
   for (const run of running) watched.set(run.run_id, run.kind);
@@ -359,6 +360,10 @@ onLanguage(() => {
   drawList();
   refresh();
   for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
+});
+onZone(() => {
+  draw();
+  drawList();
 });
 followTheme(() => history.redraw());
 build();

@@ -61,7 +61,7 @@ function cancelButton(run, cancel) {
 /** The figures of a run's progress as one line of text pieces. */
 function figures(run) {
   const shown = run.progress;
-  if (!shown) return h("span", { class: "muted" }, t(run.state === "queued" ? "progress.queued" : "progress.starting"));
+  if (!shown) return h("span", { class: "muted" }, t(`progress.${run.state === "queued" ? "queued" : isFinishing(run) ? "finishing" : "starting"}`));
   const pieces = [
     shown.share !== null && h("strong", {}, percent(shown.share)),
     shown.expected_rows
@@ -74,6 +74,9 @@ function figures(run) {
   return pieces.filter(Boolean).map((piece) => h("span", {}, piece));
 }
 
+/** Whether the work is done and what is left is to tell of it. */
+const isFinishing = (run) => run.steps?.[run.kind] === "success";
+
 function tables(shown) {
   const entries = Object.entries(shown?.tables ?? {});
   if (entries.length < 2) return null;
@@ -85,7 +88,7 @@ function tables(shown) {
         "li",
         {},
         h("code", {}, label),
-        h("progress", { class: "bar thin", max: 1, "aria-label": label, ...(table.share === null ? {} : { value: table.share }) }),
+        table.share === null || table.share === undefined ? h("span") : h("progress", { class: "bar thin", max: 1, "aria-label": label, value: table.share }),
         h("span", {}, t("rows", { count: table.rows })),
       ),
     ),
@@ -95,7 +98,7 @@ function tables(shown) {
 function origin(run) {
   const since = run.start_date ?? run.queued_at;
   return [
-    since && h("span", {}, t("run.since", { ago: "" }), time(since, relative(since))),
+    since && h("span", {}, t(run.start_date ? "run.started" : "run.queued"), " ", time(since, relative(since))),
     run.triggered_by && h("span", {}, t("run.by", { who: run.triggered_by })),
     runLink(run),
   ]
@@ -108,7 +111,7 @@ export function outcome(run) {
   if (run.cancelled) return { good: false, title: t(`run.${run.kind}.cancelled`), text: t("run.cancelled.text") };
   if (run.state !== "success") {
     const why = run.error?.response ?? t("run.failed.text");
-    const unchanged = run.kind === "restore" ? ` ${t("run.restore.unchanged")}` : "";
+    const unchanged = run.kind === "restore" && !run.result?.restore_performed ? ` ${t("run.restore.unchanged")}` : "";
     return { good: false, title: t(`run.${run.kind}.failed`), text: `${why}${unchanged}` };
   }
   return { good: true, title: t(`run.${run.kind}.success`), text: summary(run.kind, run.result) };

@@ -12,11 +12,14 @@ export function placeName(set) {
   return set.type === "global" || !set.task_id ? t("place.global") : set.task_id;
 }
 
-/** When a set was made. Without a manifest nothing tells the time zone of its name. */
-export function whenOf(set) {
-  if (!set.created_at) return h("span", {}, set.backup_date);
-  return time(set.created_at, moment(set.created_at));
-}
+/** Whether it is known when a set was made; without a manifest nothing tells the time zone of its name. */
+export const isDated = (set) => /(Z|[+-]\d\d:?\d\d)$/.test(set.created_at ?? "");
+
+/** When a set was made. */
+export const whenOf = (set) => (isDated(set) ? time(set.created_at, moment(set.created_at)) : h("span", {}, set.backup_date));
+
+/** Milliseconds since 1970, for sorting. */
+export const madeAt = (set) => new Date(isDated(set) ? set.created_at : `${set.backup_date.replace(" ", "T")}Z`).getTime();
 
 /** Whether a set has proven itself. */
 export function verifiedBadge(set) {

@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { count, duration, fileFormat, relative, size } from "./format.js";
 import { t } from "./i18n.js";
-import { keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
+import { isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
 
 const STEP = 50; // sets shown at first, and with each "more"
 
@@ -89,7 +89,7 @@ function setBody(set, index, { detail, toggle }) {
     h("span", {}, whenOf(set)),
   );
   const cells = {
-    when: [opener, set.created_at && h("span", { class: "muted small ago" }, relative(set.created_at))],
+    when: [opener, isDated(set) && h("span", { class: "muted small ago" }, relative(set.created_at))],
     where: h("span", { class: "place" }, placeName(set)),
     rows: count(set.rows),
     size: size(set.bytes),

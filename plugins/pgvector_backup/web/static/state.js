@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 import { duration, relative, size, time } from "./format.js";
 import { t } from "./i18n.js";
 import { runLink, stateBadge } from "./run.js";
-import { placeName, verifiedBadge } from "./set.js";
+import { isDated, placeName, verifiedBadge } from "./set.js";
 
 /**
  * The tiles.
@@ -52,7 +52,7 @@ function good({ newest_good: set }, open) {
   return tile(
     "good",
     title,
-    big(set.created_at ? time(set.created_at, relative(set.created_at)) : set.backup_date),
+    big(isDated(set) ? time(set.created_at, relative(set.created_at)) : set.backup_date),
     line([t("rows", { count: set.rows ?? 0 }), size(set.bytes), placeName(set)].join(" · ")),
     line(
       h("button", { type: "button", class: "link", data: { focus: "open-good" }, on: { click: () => open(set.relative_path, set.timestamp) } }, t("action.show")),

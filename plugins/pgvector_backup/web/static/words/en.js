@@ -18,6 +18,7 @@ export default {
   "error.offline.remedy": "Airflow's API server may be restarting, or the network is down. This page tries again by itself.",
 
   "why.rights": "Your role may look at backups, but not change anything. Ask an administrator for the right to run or edit the DAG.",
+  "why.dag": "This needs the DAG {dag}, which is not there, or which your role may not run.",
   "why.paused": "The DAG is paused: unpause it in Airflow first.",
 
   "action.backup": "Back up now",
@@ -63,7 +64,8 @@ export default {
 
   "run.open": "Open the run",
   "run.short": "Run",
-  "run.since": "Since",
+  "run.started": "Started",
+  "run.queued": "Asked for",
   "run.by": "started by {who}",
   "run.backup.queued": "Backup is waiting to start",
   "run.backup.running": "Backing up",
@@ -86,6 +88,7 @@ export default {
 
   "progress.queued": "Waiting for a free worker …",
   "progress.starting": "Starting …",
+  "progress.finishing": "Finishing …",
   "progress.rows_of": { one: "{count} of about {of} rows", other: "{count} of about {of} rows" },
   "progress.bytes_of": "{size} of about {of}",
   "progress.left": "about {time} left",

@@ -18,6 +18,7 @@ export default {
   "error.offline.remedy": "Airflow API 服务器可能正在重启，或网络中断。本页会自动重试。",
 
   "why.rights": "您的角色只能查看备份，不能更改。请向管理员申请运行或编辑该 DAG 的权限。",
+  "why.dag": "这需要 DAG {dag}，它不存在，或您的角色不能运行它。",
   "why.paused": "该 DAG 已暂停：请先在 Airflow 中取消暂停。",
 
   "action.backup": "立即备份",
@@ -63,7 +64,8 @@ export default {
 
   "run.open": "打开运行",
   "run.short": "运行",
-  "run.since": "开始于",
+  "run.started": "开始于",
+  "run.queued": "提交于",
   "run.by": "由 {who} 启动",
   "run.backup.queued": "备份等待开始",
   "run.backup.running": "正在备份",
@@ -86,6 +88,7 @@ export default {
 
   "progress.queued": "等待空闲的 worker……",
   "progress.starting": "启动中……",
+  "progress.finishing": "收尾中……",
   "progress.rows_of": "{count} / 约 {of} 行",
   "progress.bytes_of": "{size} / 约 {of}",
   "progress.left": "约剩 {time}",
