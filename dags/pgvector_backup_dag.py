@@ -13,6 +13,8 @@ from pgvector_backup.operators.report import PgVectorReportOperator
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
 DOC = f"""
+[Vector backups]({addresses.page_url()}) shows what runs now and every set.
+
 Writes the pgvector tables, as of one moment, to a new set of CSV files with a manifest, below the backup root:
 `[{{task_id}}/]vector_bak/{{table}}_{{timestamp}}.csv`.
 
@@ -23,8 +25,6 @@ Writes the pgvector tables, as of one moment, to a new set of CSV files with a m
 | `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if a step failed |
 
 Trigger it with any of the params below; `{{}}` backs up everything into the backup root. An unknown key is refused.
-
-What runs now, all sets, restore and verification: [Vector backups]({addresses.page_url()}).
 """
 
 with DAG(

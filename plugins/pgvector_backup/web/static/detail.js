@@ -60,7 +60,7 @@ function buttons(set, told, actions) {
     button("verify", "shield"),
     button("download", "save"),
     button("remove", "bin", "danger"),
-    reasons.map((why) => h("span", { class: "muted small" }, why)),
+    reasons.length > 0 && h("p", { class: "muted small reasons" }, reasons.join(" ")),
   );
 }
 
