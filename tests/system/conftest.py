@@ -140,9 +140,10 @@ def _make_databases(server: EmbeddedPostgres) -> None:
             for statement in statements:
                 conn.execute(statement.encode())
 
-    run("postgres", *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large")))
+    run("postgres", *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large", "spare")))
     load_sample(server.uri("library", scheme="postgresql+psycopg"))
     run("gate", GATE)
+    load_sample(server.uri("spare", scheme="postgresql+psycopg"))
     run("large", LARGE)
     literal = PASSWORD.replace("'", "''")
     run(
@@ -180,7 +181,7 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
         directory / "airflow",
         dags_folder=dags,
         port=0,
-        users={"admin": "admin", "eve": "viewer"},
+        users={"admin": "admin", "eve": "viewer", "uma": "user"},
         environment={
             "AIRFLOW_CONN_PGVECTOR_DEFAULT": keeper_uri(server, PASSWORD),
             "AIRFLOW_CONN_PGVECTOR_WRONG_PASSWORD": keeper_uri(server, WRONG_PASSWORD),

@@ -85,7 +85,7 @@ class FoundSet:
     def rows(self) -> int | None:
         """Rows of all tables; None where no manifest tells."""
         counts = [table.rows for table in self.tables if table.rows is not None]
-        return sum(counts) if len(counts) == len(self.tables) else None
+        return sum(counts) if counts and len(counts) == len(self.tables) else None
 
     @property
     def bytes(self) -> int:
@@ -109,6 +109,7 @@ class Catalog:
         self._settings = settings
         self._read: dict[tuple[str, Entry], FoundSet | BackupError] = {}
         self._verified: dict[tuple[str, Entry], Mapping[str, Any] | None] = {}
+        self._seen: dict[str, tuple[Mapping[str, Entry], FoundLocation]] = {}
 
     def locations(self) -> list[FoundLocation]:
         """Every location that holds sets: the root's own first, then the tasks' by name."""
@@ -118,13 +119,20 @@ class Catalog:
         return [one for one in found if one.sets]
 
     def at(self, location: Location) -> FoundLocation:
-        """What lies in one location."""
+        """What lies in one location; the same object as before when nothing there has changed."""
         entries = {entry.name: entry for entry in location.entries() if not entry.name.endswith(STAGED)}
+        before, seen = self._seen.get(location.directory, ({}, None))
+        if seen is not None and before == entries:
+            return seen
         ids = {name: backup_id for name in entries if (backup_id := committed_id(name)) is not None}
         sets = [self._set(location, backup_id, entries) for backup_id in ids.values()]
         sets += _sets_of_others(location, entries, known=set(ids.values()))
         sets.sort(key=lambda one: (one.moment, one.backup_id), reverse=True)
-        return FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
+        found = FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
+        # What could not be read just now is tried again next time.
+        if all((location.directory, entries[manifest]) in self._read for manifest in ids):
+            self._seen[location.directory] = entries, found
+        return found
 
     def place(self, backup_path: str | None, task_id: str | None) -> Location:
         """The one location that a request names: by path, or by task; neither: the root's own.
@@ -192,10 +200,12 @@ class Catalog:
 
     def _forget_what_is_gone(self, found: Iterable[FoundLocation]) -> None:
         there = {(one.directory, one.manifest_file) for place in found for one in place.sets}
-        for key in [key for key in self._read if (key[0], key[1].name) not in there]:
+        for key in [key for key in list(self._read) if (key[0], key[1].name) not in there]:
             self._read.pop(key, None)
+        for directory in set(self._seen) - {place.location.directory for place in found}:
+            self._seen.pop(directory, None)
         ids = {(one.directory, verification_name(one.backup_id)) for place in found for one in place.sets}
-        for key in [key for key in self._verified if (key[0], key[1].name) not in ids]:
+        for key in [key for key in list(self._verified) if (key[0], key[1].name) not in ids]:
             self._verified.pop(key, None)
 
 

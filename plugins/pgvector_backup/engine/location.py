@@ -10,10 +10,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pgvector_backup.engine import messages, staging
 from pgvector_backup.engine.errors import (
@@ -114,8 +113,7 @@ def _subdirectories(base: Path) -> list[str]:
         raise storage_fault(fault) from fault
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file that lies in a location; ``modified`` in seconds since 1970."""
 
     name: str

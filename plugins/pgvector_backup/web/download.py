@@ -17,7 +17,7 @@ from pgvector_backup.engine.catalog import FoundLocation, FoundSet
 from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Entry, Location
-from pgvector_backup.engine.naming import LOG_FILE, of_set, verification_name
+from pgvector_backup.engine.naming import LOG_FILE, STAGED, of_set, verification_name
 from pgvector_backup.web.envelope import refused
 
 _CHUNK: Final = 256 << 10
@@ -53,7 +53,7 @@ def find(found: FoundLocation, name: str) -> Downloadable:
     :raises NotFound: for every other file, whatever it is
     :raises IntegrityFault: for one that is not of the size its manifest tells
     """
-    there = {entry.name: entry for entry in found.location.entries()}
+    there = {entry.name: entry for entry in found.location.entries() if not entry.name.endswith(STAGED)}
     if (entry := there.get(name)) is not None:
         if name == LOG_FILE:
             return Downloadable(found.location, name, entry.bytes, _weak(entry), None)

@@ -38,6 +38,11 @@ class Durations:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Took] = {}
 
+    @property
+    def extent(self) -> int:
+        """How many are known; while it stays the same, so does what `of` tells."""
+        return len(self._known)
+
     def of(self, one: FoundSet) -> Took:
         """Of a set, as far as `read` has read it."""
         return self._known.get((one.run_id or "", one.backup_id), _UNKNOWN)

@@ -71,7 +71,20 @@ def found_locations(*, global_only: bool, task_id: str | None) -> list[FoundLoca
 
 
 def location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]:
-    """One of the list's ``backup_locations``."""
+    """One of the list's ``backup_locations``; not to be changed, for the next list is given the same one."""
+    kept = _rendered.get(found.location.directory)
+    if kept is not None and kept[0] is found and kept[1] == durations.extent:
+        return kept[2]
+    rendered = _location_json(found, durations)
+    _rendered[found.location.directory] = found, durations.extent, rendered
+    return rendered
+
+
+_rendered: Final[dict[str, tuple[FoundLocation, int, dict[str, Any]]]] = {}
+"""By directory: what was found there, how many durations were known, and the JSON made of both."""
+
+
+def _location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]:
     return {
         "type": _type(found.location.task_id),
         "task_id": found.location.task_id,

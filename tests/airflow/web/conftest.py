@@ -22,6 +22,7 @@ ROLES = ("viewer", "user", "op", "admin")
 os.environ |= {
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
+    "AIRFLOW__API_AUTH__JWT_SECRET": "as long as the algorithm wants its key to be, " * 2,
     "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "passwords.json"),
 }
