@@ -56,6 +56,22 @@ INSERT INTO langchain_pg_embedding SELECT 'id-' || n, v, 'document ' || n FROM g
     (SELECT array_agg(sin(d))::vector AS v FROM generate_series(1, 1536) AS d) AS vectors;
 """
 
+# Small on disk, 300 MB as CSV: some seconds at the rate that the installation is limited to.
+LONG_ROWS = 3_000
+LONG = f"""
+CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
+CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(3), document varchar);
+INSERT INTO langchain_pg_embedding SELECT 'id-' || n, '[1,2,3]', repeat('x', 100000)
+    FROM generate_series(1, {LONG_ROWS}) AS n;
+"""
+
+# For whoever wants to empty it.
+SMALL = """
+CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
+CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(3), document varchar);
+INSERT INTO langchain_pg_embedding SELECT 'id-' || n, '[1,2,3]', 'document' FROM generate_series(1, 9) AS n;
+"""
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -140,11 +156,13 @@ def _make_databases(server: EmbeddedPostgres) -> None:
             for statement in statements:
                 conn.execute(statement.encode())
 
-    run("postgres", *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large", "spare")))
+    run("postgres", *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large", "long", "small", "spare")))
     load_sample(server.uri("library", scheme="postgresql+psycopg"))
     run("gate", GATE)
     load_sample(server.uri("spare", scheme="postgresql+psycopg"))
     run("large", LARGE)
+    run("long", LONG)
+    run("small", SMALL)
     literal = PASSWORD.replace("'", "''")
     run(
         "library",
@@ -189,6 +207,8 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
             "AIRFLOW_CONN_PGVECTOR_BAD_OPTION": f"postgresql://keeper:{secret}@127.0.0.1/library?nosuchoption=1",
             "AIRFLOW_CONN_PGVECTOR_GATE": server.uri("gate"),
             "AIRFLOW_CONN_PGVECTOR_LARGE": server.uri("large"),
+            "AIRFLOW_CONN_PGVECTOR_LONG": server.uri("long"),
+            "AIRFLOW_CONN_PGVECTOR_SMALL": server.uri("small"),
             "AIRFLOW_CONN_WAREHOUSE": server.uri("library"),
             "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": str(root),
             # Due once, as soon as Airflow is up, and then not while the tests last.

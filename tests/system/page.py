@@ -118,7 +118,9 @@ class Visitors:
             before(window)
             yield visit.open()
             own = urlsplit(self.installation.airflow.url).netloc
-            assert {urlsplit(url).netloc for _, url in visit.requests if not url.startswith(("data:", "blob:"))} == {own}
+            assert {urlsplit(url).netloc for _, url in visit.requests if not url.startswith(("data:", "blob:"))} == {
+                own
+            }
             assert visit.faults == []
 
     def _login(self, user: str) -> Any:
