@@ -20,6 +20,9 @@ from tests.system.test_interruptions import WAITING_AT_GATE, closed_gate, data_f
 
 LABELS = ("langchain_pg_collection", "langchain_pg_embedding")
 
+MadeSet = tuple[str, dict[str, Any], Path]
+"""Its key, ``{relative_path}/{timestamp}``; its manifest; its directory."""
+
 MARKUP = "<img src=x onerror=window.top.taken=1>"
 
 
@@ -30,14 +33,14 @@ def visit(installation: Installation) -> Iterator[Visitors]:
         yield Visitors(installation, browser)
 
 
-@pytest.fixture
-def one_set(installation: Installation, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], Path]:
-    """A set of the sample in a task directory of this test's own: its key, its manifest, its directory."""
-    name = request.node.name.removeprefix("test_").split("[")[0]
-    return made_set(installation, name)
+@pytest.fixture(scope="module")
+def one_set(installation: Installation) -> MadeSet:
+    """A set of the sample, for looking only."""
+    return made_set(installation, "one_set")
 
 
-def made_set(installation: Installation, task_id: str) -> tuple[str, dict[str, Any], Path]:
+def made_set(installation: Installation, task_id: str) -> MadeSet:
+    """A new set of the sample, in the directory of that task."""
     directory = installation.root / task_id / "vector_bak"
     if not directory.exists():
         installation.make_task_directory(task_id)
@@ -70,7 +73,7 @@ def test_airflows_navigation_leads_to_the_page(installation: Installation, visit
 
 
 def test_a_run_leads_to_its_set_and_a_set_to_its_run(
-    installation: Installation, visit: Visitors, one_set: tuple[str, dict[str, Any], Path]
+    installation: Installation, visit: Visitors, one_set: MadeSet
 ) -> None:
     key, manifest, _ = one_set
     run = f"/dags/{DAG_ID}/runs/{quote(manifest['run_id'], safe='')}"
@@ -216,9 +219,7 @@ def test_what_the_api_refuses_is_told_in_the_dialog(visit: Visitors) -> None:
 # --- a set: what it holds, its files, its end ---
 
 
-def test_a_set_opens_to_tables_columns_checksums_and_log(
-    visit: Visitors, one_set: tuple[str, dict[str, Any], Path]
-) -> None:
+def test_a_set_opens_to_tables_columns_checksums_and_log(visit: Visitors, one_set: MadeSet) -> None:
     key, manifest, _ = one_set
     with visit() as seen:
         part = seen.open_set(key)
@@ -237,7 +238,7 @@ def test_a_set_opens_to_tables_columns_checksums_and_log(
         expect(part.locator(".set-detail")).to_have_count(0)
 
 
-def test_files_arrive_as_they_were_written(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_files_arrive_as_they_were_written(visit: Visitors, one_set: MadeSet) -> None:
     key, manifest, directory = one_set
     table = table_of(manifest, "langchain_pg_embedding")
     with visit() as seen:
@@ -254,10 +255,8 @@ def test_files_arrive_as_they_were_written(visit: Visitors, one_set: tuple[str, 
         assert hashlib.sha256((directory / table["file"]).read_bytes()).hexdigest() == table["sha256"]
 
 
-def test_a_set_is_deleted_only_when_told_so(
-    installation: Installation, visit: Visitors, one_set: tuple[str, dict[str, Any], Path]
-) -> None:
-    key, _, directory = one_set
+def test_a_set_is_deleted_only_when_told_so(installation: Installation, visit: Visitors) -> None:
+    key, _, directory = made_set(installation, "told_so")
     with visit() as seen:
         part = seen.open_set(key)
         part.get_by_role("button", name="Delete").click()
@@ -286,10 +285,8 @@ def test_the_newest_good_set_is_deleted_only_by_its_name(installation: Installat
         assert seen.posted() == []
 
 
-def test_a_damaged_set_is_marked_and_offers_no_restore(
-    visit: Visitors, one_set: tuple[str, dict[str, Any], Path]
-) -> None:
-    key, manifest, directory = one_set
+def test_a_damaged_set_is_marked_and_offers_no_restore(installation: Installation, visit: Visitors) -> None:
+    key, manifest, directory = made_set(installation, "damaged")
     (directory / table_of(manifest, "langchain_pg_embedding")["file"]).unlink()
     with visit() as seen:
         part = seen.open_set(key)
@@ -320,7 +317,7 @@ def test_the_list_is_filtered_by_task_and_by_words(installation: Installation, v
         expect(seen.frame.get_by_text("No set matches the filter.")).to_be_visible()
 
 
-def test_charts_show_each_tables_history(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_charts_show_each_tables_history(visit: Visitors, one_set: MadeSet) -> None:
     key, manifest, _ = one_set
     rows = table_of(manifest, "langchain_pg_embedding")["rows"]
     with visit() as seen:
@@ -347,7 +344,7 @@ def test_charts_show_each_tables_history(visit: Visitors, one_set: tuple[str, di
 # --- whoever looks, and however ---
 
 
-def test_a_viewer_may_look_and_is_told_why_no_more(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_a_viewer_may_look_and_is_told_why_no_more(visit: Visitors, one_set: MadeSet) -> None:
     key, _, _ = one_set
     with visit("eve") as seen:
         part = seen.open_set(key)
@@ -368,7 +365,7 @@ def test_a_viewer_may_look_and_is_told_why_no_more(visit: Visitors, one_set: tup
         assert seen.posted() == []
 
 
-def test_everything_can_be_reached_by_keyboard(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_everything_can_be_reached_by_keyboard(visit: Visitors, one_set: MadeSet) -> None:
     key, _, _ = one_set
     with visit() as seen:
         press = seen.window.keyboard.press
@@ -418,8 +415,8 @@ def test_everything_can_be_reached_by_keyboard(visit: Visitors, one_set: tuple[s
 
 
 @pytest.mark.parametrize("width", [400, 768, 1280])
-def test_nothing_is_wider_than_the_window(visit: Visitors, installation: Installation, width: int) -> None:
-    key, _, _ = made_set(installation, f"nothing_is_wider_{width}")
+def test_nothing_is_wider_than_the_window(visit: Visitors, one_set: MadeSet, width: int) -> None:
+    key, _, _ = one_set
     with visit(width=width) as seen:
         assert seen.overflow() <= 0
         part = seen.open_set(key)
@@ -451,7 +448,7 @@ def test_it_follows_airflows_theme(visit: Visitors) -> None:
         assert html.evaluate(background) != dark
 
 
-def test_it_follows_airflows_language(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_it_follows_airflows_language(visit: Visitors, one_set: MadeSet) -> None:
     key, _, _ = one_set
     with visit(language="zh") as seen:
         expect(seen.frame.get_by_role("heading", level=1)).to_have_text("向量备份")
@@ -463,16 +460,16 @@ def test_it_follows_airflows_language(visit: Visitors, one_set: tuple[str, dict[
         expect(seen.dialog.get_by_label("任务目录")).to_be_visible()
         seen.window.keyboard.press("Escape")
 
-        # Chosen in Airflow's own UI, in another tab.
-        other = seen.window.context.new_page()
-        other.add_init_script("localStorage.i18nextLng = 'en'")
-        other.goto(seen.window.url)
+        # Chosen in Airflow's own UI, around the page.
+        seen.window.get_by_role("button", name="用户").click()
+        seen.window.get_by_role("menuitem", name="选择语言").click()
+        seen.window.get_by_role("dialog").get_by_role("combobox").click()
+        seen.window.get_by_role("option", name="English").click()
         expect(seen.frame.get_by_role("heading", level=1)).to_have_text("Vector backups")
         expect(part.get_by_role("button", name="Restore")).to_be_visible()
-        other.close()
 
 
-def test_times_are_the_users_own(visit: Visitors, one_set: tuple[str, dict[str, Any], Path]) -> None:
+def test_times_are_the_users_own(visit: Visitors, one_set: MadeSet) -> None:
     key, manifest, _ = one_set
     with visit() as seen:
         shown = seen.set_of(key).locator(".opener time")

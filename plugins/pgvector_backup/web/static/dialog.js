@@ -1,6 +1,6 @@
 /** A dialog that says what will happen, and does it only when told so. */
 
-import { announce, fill, h, icon } from "./dom.js";
+import { announce, byFocus, fill, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
 let number = 0;
@@ -34,11 +34,18 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
   );
   const dialog = h(
     "dialog",
-    { class: "dialog", "aria-labelledby": id, "aria-describedby": consequence ? `${id}-told` : null, on: { close: () => dialog.remove() } },
+    { class: "dialog", "aria-labelledby": id, "aria-describedby": consequence ? `${id}-told` : null, on: { close: closed } },
     form,
   );
+  const opener = document.activeElement?.dataset?.focus;
   let wanted = null;
   let typed = null;
+
+  function closed() {
+    dialog.remove();
+    // The browser gives the focus back to the control that had it, unless that was drawn anew meanwhile.
+    if (document.activeElement === document.body && opener !== undefined) byFocus(opener)?.focus();
+  }
 
   function update() {
     if (consequence) fill(told, consequence());

@@ -62,17 +62,30 @@ export function coded(text) {
   return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 }
 
+const CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex]";
+
 /**
- * Put other content into a container; the keyboard's focus stays with the control of the same `data-focus`.
+ * Put other content into a container; the keyboard's focus stays where it was: with the control of the same
+ * `data-focus`, else with the one at the same place.
  *
  * @param {Element} container
  * @param {...(Node|string|null|Array)} children
  */
 export function fill(container, ...children) {
-  const focused = container.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  const focused = document.activeElement;
+  const held = container.contains(focused) && focused !== container;
+  const place = held ? [...container.querySelectorAll(CONTROLS)].indexOf(focused) : -1;
   container.replaceChildren();
   add(container, children);
-  if (focused !== undefined) container.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (!held || document.activeElement === focused) return;
+  const name = focused.dataset.focus;
+  const heir = name === undefined ? container.querySelectorAll(CONTROLS)[place] : byFocus(name, container);
+  if (heir?.tagName === focused.tagName) heir.focus({ preventScroll: true });
+}
+
+/** The control of that `data-focus`. */
+export function byFocus(name, root = document) {
+  return root.querySelector(`[data-focus="${CSS.escape(name)}"]`);
 }
 
 /** Say something to those who listen rather than look. */

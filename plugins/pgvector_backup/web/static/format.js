@@ -69,6 +69,18 @@ export function time(value, words = moment(value)) {
   return h("time", { datetime: value, title: words === moment(value) ? value : `${moment(value)} · ${value}` }, words);
 }
 
+/** How long ago, as an element that `renewAges` keeps right. */
+export function age(value) {
+  const element = time(value, relative(value));
+  element.dataset.age = "";
+  return element;
+}
+
+/** Say anew how long ago all that was. */
+export function renewAges(root) {
+  for (const element of root.querySelectorAll("time[data-age]")) element.textContent = relative(element.dateTime);
+}
+
 /** The format and the compression of a set's tables, e.g. "CSV · zstd". */
 export function fileFormat(tables) {
   const name = { csv: "CSV", binary: t("format.binary") };

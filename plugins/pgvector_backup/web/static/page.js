@@ -4,17 +4,17 @@ import * as api from "./api.js";
 import { airflowLink, openAirflow } from "./airflow.js";
 import { setDetail } from "./detail.js";
 import { askBackup, askCancel, askDelete, askDownload, askRestore, askVerify } from "./dialogs.js";
-import { announce, fill, h, icon } from "./dom.js";
-import { percent } from "./format.js";
+import { announce, byFocus, fill, h, icon } from "./dom.js";
+import { percent, renewAges } from "./format.js";
 import { History } from "./history.js";
-import { locale, onLanguage, t } from "./i18n.js";
+import { language, locale, onLanguage, t } from "./i18n.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
 import { keyOf, madeAt } from "./set.js";
 import { chosen, filterBy, openSet, placeOptions, setTable, view } from "./sets.js";
 import { tiles } from "./state.js";
 import { followTheme } from "./theme.js";
 import { warningList } from "./warnings.js";
-import { onZone } from "./zone.js";
+import { onZone, zone } from "./zone.js";
 
 const BUSY = 1500; // milliseconds between two questions while something runs
 const IDLE = 20_000;
@@ -22,6 +22,7 @@ const KINDS = ["backup", "restore", "verify"];
 
 const known = { overview: null, locations: [], sets: [], problem: null, listed: "" };
 const details = new Map(); // by a set's key: what the API told, or why it did not
+const drawn = new Map(); // by a set's key: what is shown of it
 const watched = new Map(); // by run id: kind of a run that this user saw running
 const ended = new Map(); // by run id: run to give notice of
 let timer = null;
@@ -168,7 +169,7 @@ function drawSets() {
   return fill(
     part.sets,
     setTable(sets, {
-      detail: (set) => setDetail(set, details.get(keyOf(set)), allowed()),
+      detail: detailOf,
       toggle,
       more: () => {
         view.limit += 50;
@@ -176,6 +177,19 @@ function drawSets() {
       },
     }),
   );
+}
+
+/** What an open set shows; the same node as before while there is nothing new, so that nobody's reading is disturbed. */
+function detailOf(set) {
+  const key = keyOf(set);
+  const may = allowed();
+  const told = details.get(key);
+  const state = JSON.stringify([language, zone(), set.damaged, Object.values(may).map((act) => (typeof act === "string" ? act : ""))]);
+  const shown = drawn.get(key);
+  if (shown?.told === told && shown?.state === state) return shown.node;
+  const node = setDetail(set, told, may);
+  drawn.set(key, { told, state, node });
+  return node;
 }
 
 /** No set yet: what to do first. */
@@ -231,7 +245,7 @@ function reveal(relativePath, timestamp) {
   openSet(key, known.sets);
   load(set);
   drawList();
-  const opener = part.sets.querySelector(`[data-focus="${CSS.escape(`open-${key}`)}"]`);
+  const opener = byFocus(`open-${key}`, part.sets);
   opener?.focus({ preventScroll: true });
   opener?.closest("tbody").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
@@ -282,6 +296,7 @@ async function refresh() {
   }
   draw();
   if (known.listed === "") drawList();
+  renewAges(part.sets);
   page.setAttribute("aria-busy", "false");
   schedule();
 }
@@ -304,8 +319,15 @@ async function follow(running) {
   const now = new Set(running.map((run) => run.run_id));
   let finished = false;
   for (const [runId, kind] of [...watched].filter(([id]) => !now.has(id))) {
-    const run = await api.run(kind, runId);
-    if (run.state !== "success" && run.state !== "failed") continue;
+    let run;
+    try {
+      run = await api.run(kind, runId);
+    } catch (fault) {
+      if (fault.status !== 404) throw fault;
+      watched.delete(runId); // somebody deleted it in Airflow
+      continue;
+    }
+    if (!isOver(run)) continue;
     watched.delete(runId);
     ended.set(runId, run);
     finished = true;
@@ -314,6 +336,8 @@ async function follow(running) {
   }
   return finished;
 }
+
+const isOver = (run) => run.state === "success" || run.state === "failed";
 
 /** For those who listen: every quarter of the way. */
 const told = new Map();
@@ -343,7 +367,7 @@ async function followAddress() {
   const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";
   try {
     const run = await api.run(kind, runId);
-    if (run.state === "success" || run.state === "failed") ended.set(runId, run);
+    if (isOver(run)) ended.set(runId, run);
     else watched.set(runId, kind);
   } catch (fault) {
     known.problem = fault;

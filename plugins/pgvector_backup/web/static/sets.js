@@ -2,7 +2,7 @@
 
 import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
-import { count, duration, fileFormat, relative, size } from "./format.js";
+import { age, count, duration, fileFormat, size } from "./format.js";
 import { t } from "./i18n.js";
 import { isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
 
@@ -89,7 +89,7 @@ function setBody(set, index, { detail, toggle }) {
     h("span", {}, whenOf(set)),
   );
   const cells = {
-    when: [opener, isDated(set) && h("span", { class: "muted small ago" }, relative(set.created_at))],
+    when: [opener, isDated(set) && h("span", { class: "muted small ago" }, age(set.created_at))],
     where: h("span", { class: "place" }, placeName(set)),
     rows: count(set.rows),
     size: size(set.bytes),
