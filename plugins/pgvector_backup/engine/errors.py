@@ -120,6 +120,7 @@ class Cancelled(BackupError):
     """The work was stopped on request; nothing of it is left."""
 
     error_type = "CANCELLED"
+    code = 409
     can_retry = True
 
 

@@ -51,7 +51,7 @@ class Concern:
 def newest_good(places: Iterable[FoundLocation]) -> FoundSet | None:
     """The newest whole set of the root itself, where scheduled backups go; where it has none, of any task."""
     whole = [one for place in places for one in place.sets if one.whole]
-    return max(whole, key=lambda one: (one.task_id is None, one.moment), default=None)
+    return max(whole, key=lambda one: (one.task_id is None, one.moment, one.backup_id), default=None)
 
 
 def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: datetime) -> list[Concern]:
@@ -66,7 +66,7 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
     else:
         found += _overdue(newest, schedule, now) + _unverified(newest)
         (place,) = [place for place in places if place.location.relative_path == newest.relative_path]
-        found += _empty(newest, place.sets)
+        found += _empty(newest, place.sets[place.sets.index(newest) + 1 :])
     for place in places:
         # An old one that is damaged worries nobody who has newer ones.
         if place.sets and (damaged := place.sets[0].damaged) is not None:
@@ -99,14 +99,14 @@ def _unverified(newest: FoundSet) -> list[Concern]:
     return [] if newest.verification.get("ok") else [Concern("VERIFY_FAILED", _which(newest))]
 
 
-def _empty(newest: FoundSet, sets: Iterable[FoundSet]) -> list[Concern]:
+def _empty(newest: FoundSet, earlier_sets: Iterable[FoundSet]) -> list[Concern]:
     emptied: dict[str, list[str]] = {}
     for table in newest.tables:
         if table.rows != 0:
             continue
-        for one in sets:
+        for one in earlier_sets:
             rows = next((other.rows for other in one.tables if other.name == table.name), None)
-            if one.moment < newest.moment and one.whole and rows is not None:
+            if one.whole and rows is not None:
                 if rows:
                     emptied.setdefault(one.backup_id, []).append(table.name)
                 break

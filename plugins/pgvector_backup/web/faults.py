@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgvector_backup.engine.errors import BackupError
@@ -49,6 +50,8 @@ async def _of_http(request: Request, fault: Exception) -> JSONResponse:
     headers: Mapping[str, str] | None = fault.headers
     if fault.status_code == 401:
         headers = {**_CHALLENGE, **(headers or {})}
+    elif fault.status_code == 405:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods(request))}
     error_type = _ERROR_TYPES.get(fault.status_code, "INVALID_PARAMS" if fault.status_code < 500 else "INTERNAL_ERROR")
     return refused(request, fault.status_code, error_type, _text(fault.detail), headers=headers)
 
@@ -63,6 +66,16 @@ async def _of_validation(request: Request, fault: Exception) -> JSONResponse:
 async def _of_the_metadata_database(request: Request, fault: Exception) -> JSONResponse:
     _log.error("Airflow's metadata database: %s", type(fault).__name__, exc_info=fault)
     return refused(request, 503, "SERVICE_UNAVAILABLE", "Airflow's metadata database is not available; try again later")
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path can be asked with; the router names only those of the first route that has it."""
+    # The routes are matched anew, against what is left of the path below this app.
+    scope = {**request.scope, "method": "OPTIONS", "path_params": {}}
+    matching = [route for route in request.app.routes if route.matches(scope)[0] is not Match.NONE]
+    # ``/restore/list`` is not the run that is called "list".
+    exact = [route for route in matching if request.scope["path"].endswith(route.path)]
+    return sorted({method for route in exact or matching for method in route.methods or ()})
 
 
 def _text(detail: Any) -> str:

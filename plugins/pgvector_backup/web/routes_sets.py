@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.catalog import FoundLocation
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.installation.runs import DAG_IDS
@@ -25,9 +25,18 @@ from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelop
 router = APIRouter(tags=["sets"])
 
 Location = Annotated[
-    str, Path(description="As the list gives it, e.g. vector_bak or task_1/vector_bak", min_length=1, max_length=600)
+    str,
+    Path(
+        description="A set's `relative_path`, as the list gives it",
+        pattern="^[A-Za-z0-9_/-]+$",
+        max_length=600,
+        examples=["vector_bak", "task_20250721_213627/vector_bak"],
+    ),
 ]
-Timestamp = Annotated[str, Path(description="The set's id", min_length=1, max_length=TASK_ID_LENGTH)]
+Timestamp = Annotated[
+    str,
+    Path(description="A set's id", pattern="^[A-Za-z0-9_-]+$", max_length=TASK_ID_LENGTH, examples=["20250721_234914"]),
+]
 
 
 @router.get(
@@ -45,10 +54,8 @@ def list_sets(
         str | None, Query(description="Only those of this task", pattern=TASK_ID_PATTERN, max_length=TASK_ID_LENGTH)
     ] = None,
 ) -> JSONResponse:
-    """Told from names, sizes and manifests; no data file is read."""
+    """Told from names, sizes and manifests; no data file is read. Both filters together leave nothing."""
     started = time.monotonic()
-    if global_only and task_id is not None:
-        raise InvalidParams("global_only, task_id: give one of them, not both")
     found = sets.found_locations(global_only=global_only, task_id=task_id)
     durations.read(one for place in found for one in place.sets)
     locations = [sets.location_json(place, durations) for place in found]
@@ -143,4 +150,7 @@ def download_file(
 
 def _at(path: str) -> FoundLocation:
     here = sets.catalog()
-    return here.at(here.place(path, None))
+    try:
+        return here.at(here.place(path, None))
+    except InvalidParams as fault:  # in a path of ours, what cannot be is what is not there
+        raise NotFound(fault.message) from None

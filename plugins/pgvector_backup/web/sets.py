@@ -63,6 +63,8 @@ def found_locations(*, global_only: bool, task_id: str | None) -> list[FoundLoca
     if task_id is None and not global_only:
         return here.locations()
     require_task_directory(task_id)
+    if task_id is not None and global_only:
+        return []
     try:
         found = here.at(here.place(None, task_id))
     except NotFound:

@@ -179,11 +179,21 @@ def test_no_such_route(api: Api, path: str, method: str) -> None:
     assert data_of(api.call(method, path), 404)["error_type"] == "RESOURCE_NOT_FOUND"
 
 
-@pytest.mark.parametrize(("path", "method"), [("/backup", "GET"), ("/restore/list", "POST"), ("/overview", "DELETE")])
-def test_no_such_method(api: Api, path: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/backup", "GET", "POST"),
+        ("/restore/list", "POST", "GET"),
+        ("/backup/some_run", "PATCH", "DELETE, GET"),
+        ("/sets/vector_bak/20250721_234914", "POST", "DELETE, GET"),
+        ("/download/vector_bak/file", "PUT", "GET, HEAD"),
+        ("/overview", "DELETE", "GET"),
+    ],
+)
+def test_no_such_method(api: Api, path: str, method: str, allowed: str) -> None:
     answer = api.call(method, path)
     assert data_of(answer, 405)["error_type"] == "METHOD_NOT_ALLOWED"
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == allowed
 
 
 def test_no_page_of_documentation_that_would_load_from_elsewhere(api: Api) -> None:

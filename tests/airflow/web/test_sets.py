@@ -98,6 +98,7 @@ class TestList:
         assert [place["relative_path"] for place in only_t1["backup_locations"]] == ["t1/vector_bak"]
         assert only_t1["summary"]["task_backups"] == 1
         assert api.get("/restore/list?task_id=without")["backup_locations"] == []
+        assert api.get("/restore/list?task_id=t1&global_only=true")["backup_locations"] == []
 
     def test_the_newest_comes_first(self, house: Path, api: Api, database: Database) -> None:
         made = [make_set(database).backup_id for _ in range(3)]
@@ -111,7 +112,7 @@ class TestList:
             ("task_id=..", 400),
             ("task_id=", 400),
             ("global_only=maybe", 400),
-            ("global_only=true&task_id=t1", 400),
+            ("global_only=true&task_id=not_there", 404),
         ],
     )
     def test_what_is_refused(self, house: Path, api: Api, query: str, code: int) -> None:
@@ -227,12 +228,12 @@ class TestDetail:
         [
             ("/sets/vector_bak/20000101_000000", 404),
             ("/sets/t9/vector_bak/latest", 404),
-            ("/sets/elsewhere/latest", 400),
+            ("/sets/elsewhere/latest", 404),
             ("/sets/%2e%2e/vector_bak/latest", 400),
-            ("/sets//etc/latest", 400),
-            ("/sets/a/b/vector_bak/latest", 400),
+            ("/sets//etc/latest", 404),
+            ("/sets/a/b/vector_bak/latest", 404),
             ("/sets/vector_bak%00/latest", 400),
-            ("/sets/vector_bak/latest%00", 404),
+            ("/sets/vector_bak/latest%00", 400),
             ("/sets/vector_bak", 404),
         ],
     )

@@ -1,0 +1,250 @@
+"""What the page shows first, what it warns of, and the health of the installation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from sqlalchemy import delete
+
+from pgvector_backup.engine.location import locate
+from tests.airflow.conftest import Configure
+from tests.airflow.web.conftest import Api, data_of
+from tests.airflow.web.sets import make_set
+from tests.conftest import Database
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def no_runs(dags: None) -> Iterator[None]:
+    """Runs of other tests are none of these tests' matter."""
+    yield
+    with create_session() as session:
+        session.execute(delete(DagRun))
+
+
+@pytest.fixture
+def house(house: Path, configure: Configure) -> Path:
+    with create_session() as session:
+        session.execute(delete(DagRun))
+    configure(schedule="@daily")
+    return house
+
+
+def codes(overview: dict[str, Any]) -> list[str]:
+    return [warning["code"] for warning in overview["warnings"]]
+
+
+def warning(overview: dict[str, Any], code: str) -> dict[str, Any]:
+    (found,) = [one for one in overview["warnings"] if one["code"] == code]
+    return dict(found)
+
+
+def verify(root: Path, backup_id: str | None, *, ok: bool = True, place: str | None = None) -> None:
+    told = {"when": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
+    locate(root, place, "vector_bak").write(f"verified_{backup_id}.json", json.dumps(told).encode())
+
+
+def test_an_installation_in_order(house: Path, api: Api, database: Database) -> None:
+    made = make_set(database)
+    verify(house, made.backup_id)
+    overview = api.get("/overview")
+    assert overview["warnings"] == []
+    assert overview["newest_good"]["timestamp"] == made.backup_id
+    assert overview["newest_good"]["verified"]["ok"] is True
+    assert (overview["running"], overview["last"]) == ([], None)
+    assert (overview["schedule"], overview["paused"]) == ("@daily", False)
+    assert overview["next_run"]
+    assert overview["tables"] == ["langchain_pg_collection", "langchain_pg_embedding"]
+    assert overview["truncate_tables"] == ["langchain_pg_embedding"]
+    assert [key["name"] for key in overview["backup_keys"]][:2] == ["task_id", "db_connection"]
+    assert {"name", "title", "description", "default", "schema"} == set(overview["restore_keys"][0])
+
+
+def test_nothing_yet(house: Path, api: Api) -> None:
+    overview = api.get("/overview")
+    assert codes(overview) == ["NO_BACKUP"]
+    assert overview["newest_good"] is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "age", "overdue"),
+    [
+        ("@daily", timedelta(hours=24), False),
+        ("@daily", timedelta(hours=26), True),
+        ("0 3 * * *", timedelta(hours=26), True),
+        ("@weekly", timedelta(days=6), False),
+        ("@weekly", timedelta(days=8), True),
+        ("@hourly", timedelta(minutes=90), False),
+        ("@hourly", timedelta(hours=3), True),
+        ("*/5 * * * *", timedelta(minutes=20), True),
+        ("none", timedelta(days=400), False),
+    ],
+)
+def test_a_backup_that_is_overdue(
+    house: Path, api: Api, database: Database, configure: Configure, schedule: str, age: timedelta, overdue: bool
+) -> None:
+    configure(schedule=schedule)
+    verify(house, make_set(database, now=NOW - age).backup_id)
+    overview = api.get("/overview")
+    assert codes(overview) == (["OVERDUE"] if overdue else [])
+    if overdue:
+        params = warning(overview, "OVERDUE")["params"]
+        assert params["age_seconds"] == pytest.approx(age.total_seconds(), abs=120)
+        assert params["allowed_seconds"] < params["age_seconds"]
+
+
+def test_a_task_s_backup_does_not_stand_in_for_the_scheduled_one(house: Path, api: Api, database: Database) -> None:
+    (house / "t1").mkdir()
+    made = make_set(database, now=NOW - timedelta(days=3))
+    verify(house, made.backup_id)
+    make_set(database, task_id="t1")
+    overview = api.get("/overview")
+    assert codes(overview) == ["OVERDUE"]
+    assert overview["newest_good"]["timestamp"] == made.backup_id
+
+
+def test_never_verified_and_verified_in_vain(house: Path, api: Api, database: Database) -> None:
+    made = make_set(database)
+    assert codes(api.get("/overview")) == ["UNVERIFIED"]
+    verify(house, made.backup_id, ok=False)
+    overview = api.get("/overview")
+    assert warning(overview, "VERIFY_FAILED")["params"] == {
+        "relative_path": "vector_bak",
+        "timestamp": made.backup_id,
+    }
+
+
+def test_an_empty_table_that_was_not(house: Path, api: Api, database: Database) -> None:
+    before = make_set(database)
+    database.run("DELETE FROM langchain_pg_embedding")
+    first, second = make_set(database), make_set(database)
+    verify(house, second.backup_id)
+    overview = api.get("/overview")
+    # The one just before was empty already: nothing has changed.
+    assert codes(overview) == []
+    data_of(api.call("DELETE", f"/sets/vector_bak/{first.backup_id}"))
+    told = warning(api.get("/overview"), "EMPTY")
+    assert told["params"] == {
+        "relative_path": "vector_bak",
+        "timestamp": second.backup_id,
+        "earlier": before.backup_id,
+        "tables": ["langchain_pg_embedding"],
+    }
+
+
+def test_the_newest_set_damaged(house: Path, api: Api, database: Database) -> None:
+    good, bad = make_set(database), make_set(database)
+    verify(house, good.backup_id)
+    (house / "vector_bak" / bad.tables["langchain_pg_embedding"].file).unlink()
+    overview = api.get("/overview")
+    assert codes(overview) == ["DAMAGED"]
+    assert "missing" in warning(overview, "DAMAGED")["message"]
+    assert overview["newest_good"]["timestamp"] == good.backup_id
+
+
+def test_a_paused_dag(house: Path, api: Api, database: Database) -> None:
+    verify(house, make_set(database).backup_id)
+
+    def pause(paused: bool) -> None:
+        with create_session() as session:
+            found = session.get(DagModel, "pgvector_backup")
+            assert found is not None
+            found.is_paused = paused
+
+    pause(True)
+    try:
+        overview = api.get("/overview")
+    finally:
+        pause(False)
+    assert codes(overview) == ["PAUSED"]
+    assert overview["paused"] is True
+
+
+def test_a_backup_that_failed(house: Path, api: Api, database: Database) -> None:
+    verify(house, make_set(database).backup_id)
+    run_id = data_of(api.call("POST", "/backup?wait=0", {}), 202)["run_id"]
+    overview = api.get("/overview")
+    assert [run["run_id"] for run in overview["running"]] == [run_id]
+    assert "result" not in overview["running"][0]
+    with create_session() as session:
+        run = session.query(DagRun).filter_by(run_id=run_id).one()
+        run.set_state("failed")
+    overview = api.get("/overview")
+    assert overview["running"] == []
+    assert overview["last"]["run_id"] == run_id
+    assert codes(overview) == ["LAST_FAILED"]
+    assert "gave no reason" in warning(overview, "LAST_FAILED")["message"]
+
+
+def test_a_root_that_cannot_be_read(house: Path, api: Api, configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    configure(backup_root=tmp_path / "file")
+    overview = api.get("/overview")
+    assert codes(overview) == ["ROOT_UNREADABLE"]
+    assert data_of(api.call("GET", "/restore/list"), 500)["error_type"] == "STORAGE_ERROR"
+
+
+def test_warnings_speak_the_language_asked_for(house: Path, api: Api) -> None:
+    messages = {
+        language: api.get("/overview", headers={"Accept-Language": language})["warnings"][0]["message"]
+        for language in ("zh", "en")
+    }
+    assert messages == {"zh": "还没有任何完好的备份", "en": "there is no good backup yet"}
+
+
+def test_the_connections_are_those_that_may_be_named(house: Path, as_: Callable[[str], Api], api: Api) -> None:
+    from airflow.models.connection import Connection
+
+    ids = ("pgvector_two", "warehouse", "pgvector_http", "pgvector_tmp_" + "0" * 32)
+    with create_session() as session:
+        for one in ids:
+            session.add(Connection(conn_id=one, conn_type="http" if one.endswith("http") else "postgres"))
+    try:
+        assert api.get("/overview")["connections"] == {
+            "default": "pgvector_default",
+            "allowed": ["pgvector*"],
+            "known": ["pgvector_default", "pgvector_two"],
+        }
+        assert as_("viewer").get("/overview")["connections"]["known"] == ["pgvector_default"]
+    finally:
+        with create_session() as session:
+            session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
+
+
+class TestHealth:
+    def test_all_is_well(self, house: Path, api: Api) -> None:
+        assert api.get("/health") == {"database": "ok", "storage": "ok"}
+
+    def test_a_root_that_will_be_made_is_fine(self, house: Path, api: Api, configure: Configure) -> None:
+        configure(backup_root=house / "not" / "yet")
+        assert api.get("/health")["storage"] == "ok"
+        assert not (house / "not").exists()
+
+    def test_no_database(self, house: Path, api: Api, connection: Callable[..., None]) -> None:
+        connection("postgresql://somebody:hidden@127.0.0.1:1/nowhere")
+        answer = api.call("GET", "/health")
+        data = data_of(answer, 503)
+        assert answer.json()["message"] == "数据库服务不可用"
+        assert (data["error_type"], data["can_retry"]) == ("SERVICE_UNAVAILABLE", True)
+        assert data["checks"]["database"].startswith("数据库连接失败")
+        assert data["checks"]["storage"] == "ok"
+        assert "hidden" not in answer.text
+
+    def test_no_connection(self, house: Path, api: Api, configure: Configure) -> None:
+        configure(connection_id="pgvector_not_there")
+        assert "no connection" in data_of(api.call("GET", "/health"), 503)["checks"]["database"]
+
+    def test_no_place(self, house: Path, api: Api, configure: Configure, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        configure(backup_root=tmp_path / "file" / "below")
+        data = data_of(api.call("GET", "/health"), 503)
+        assert "not a directory" in data["checks"]["storage"]
