@@ -96,7 +96,7 @@ function tablePart(set, label, table) {
       { class: "figures" },
       [
         t("rows", { count: table.rows ?? 0 }),
-        table.size ?? size(table.bytes),
+        size(table.bytes),
         table.duration ? `${duration(table.duration)} · ${speed(table.bytes / table.duration)}` : null,
         table.compression && table.compression !== "none" ? t("table.compressed", { name: table.compression, size: size(table.raw_bytes) }) : null,
       ]

@@ -94,12 +94,12 @@ export function askRestore({ overview, set, started }) {
       const tables = chosen(conf);
       if (tables.length === 0) return danger(t("restore.no_table"));
       const rows = tables.map((label) => set.tables[label].rows).filter((one) => one !== null && one !== undefined);
-      const into = { connection: connectionOf(conf, overview), tables: names(tables), schema: code(conf.schema ?? "") };
+      const into = () => ({ connection: connectionOf(conf, overview), tables: names(tables), schema: code(conf.schema ?? "") });
       const total = rows.length ? t("rows", { count: rows.reduce((sum, one) => sum + one, 0) }) : t("restore.all_rows");
       return [
-        will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into, { rows: total, set: keyOf(set) })),
+        will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into(), { rows: total, set: keyOf(set) })),
         conf.truncate_before_restore
-          ? danger(...mixed("restore.empties", into))
+          ? danger(...mixed("restore.empties", into()))
           : will(t(`restore.conflict.${conf.on_conflict ?? "error"}`)),
         h("p", { class: "muted small" }, t("restore.atomic")),
       ];
@@ -118,7 +118,7 @@ export function askRestore({ overview, set, started }) {
 /** Download the files of a set. */
 export function askDownload({ set, detail }) {
   const files = Object.values(detail.tables).flatMap((table) => [
-    { file: table.file, size: table.size ?? size(table.bytes), sha256: table.sha256 },
+    { file: table.file, size: size(table.bytes), sha256: table.sha256 },
     ...(table.index ? [{ file: table.index }] : []),
   ]);
   if (set.manifest_file) files.push({ file: set.manifest_file });

@@ -50,7 +50,7 @@ function field(key, value, choices, suggestions) {
     const node = h("div", { class: "field check", data: { key: key.name } }, h("label", { for: id }, input, h("span", {}, key.title)), help);
     return { node, read: () => input.checked };
   }
-  if (types.includes("array") && choices) return ticked(key, choices, help);
+  if (types.includes("array") && choices) return ticked(key, choices);
   if (types.includes("array")) {
     const input = h("textarea", { ...props, rows: 2, value: (value ?? []).join("\n"), placeholder: t("field.lines") });
     return { node: labelled(input), read: () => lines(input.value) };
@@ -86,14 +86,13 @@ const lines = (text) => {
 };
 
 /** Boxes to tick; all of them is the same as the default: no restriction. */
-function ticked(key, choices, help) {
+function ticked(key, choices) {
   const boxes = choices.map((one) => h("input", { type: "checkbox", name: key.name, value: one, checked: true }));
   const node = h(
     "fieldset",
-    { class: "field", data: { key: key.name }, "aria-describedby": help.id },
+    { class: "field", data: { key: key.name } },
     h("legend", {}, key.title),
     boxes.map((box) => h("label", { class: "choice" }, box, h("code", {}, box.value))),
-    help,
   );
   const read = () => {
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);

@@ -215,4 +215,6 @@ export default {
   "cancel.will.backup": "The query is cancelled on the server and the unfinished files are removed. The database is not changed.",
   "cancel.will.restore": "The transaction is rolled back: the tables stay as they were before the restore.",
   "cancel.will.verify": "The check stops; the set stays as it is.",
+
+  "key.rename_collection.description": "Restored under the new name, as a copy beside the original.",
 };

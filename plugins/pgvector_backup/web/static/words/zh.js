@@ -242,7 +242,7 @@ export default {
   "key.verify.db_connection.title": "演练用的数据库",
   "key.verify.db_connection.description": "可以创建临时数据库的服务器的 Airflow 连接 ID。留空：worker 上的内嵌服务器。",
   "key.tables.title": "表",
-  "key.tables.description": "只恢复这些表。",
+  "key.tables.description": "只恢复备份集中的这些表。留空：全部。",
   "key.truncate_before_restore.title": "先清空表",
   "key.truncate_before_restore.description": "现有的行会被备份集中的行取代。",
   "key.on_conflict.title": "主键已存在的行",
