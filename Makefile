@@ -35,10 +35,10 @@ install: ## create .venv with everything the project needs; the other commands c
 	mv $(STAMP).tmp $(STAMP)
 
 demo: install ## make one backup in a complete environment of its own, show it, stop everything (PORT=8080)
-	@$(BIN)/python -m demo
+	@PYTHONPATH=plugins $(BIN)/python -m demo
 
 serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)
-	@$(BIN)/python -m demo serve
+	@PYTHONPATH=plugins $(BIN)/python -m demo serve
 
 test: install ## run all tests; ARGS="…" goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
@@ -50,10 +50,10 @@ lint: install ## check style, types and import rules
 	PYTHONPATH=plugins $(BIN)/lint-imports
 
 bench: install ## compare speed and memory with other ways, in minutes, into bench/RESULTS.md; ARGS="--help" for more
-	@$(BIN)/python -m bench $(ARGS)
+	@PYTHONPATH=plugins $(BIN)/python -m bench $(ARGS)
 
 bench-full: install ## the same with larger tables, more rounds and every connection, in about an hour
-	@$(BIN)/python -m bench --full $(ARGS)
+	@PYTHONPATH=plugins $(BIN)/python -m bench --full $(ARGS)
 
 lock: install ## write requirements.lock anew from requirements.txt
 	$(BIN)/uv pip compile -q --no-cache --universal --generate-hashes --python-version 3.10 --no-annotate --no-header requirements.txt -o requirements.lock

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import psycopg
 
-from demo.embedded import EmbeddedPostgres
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 _TABLES: Final = """
 CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);

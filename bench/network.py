@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from bench.contenders import Target
 from bench.places import DIRECTORY
-from demo.embedded import EmbeddedPostgres
 from demo.ports import pick_free
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 Connection = Literal["socket", "tcp", "delay"]
 

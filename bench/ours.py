@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import psycopg
 
-from pgvector_backup.engine import block_index, blocks, fingerprint, writeback
+from pgvector_backup.engine import block_index, disk_file, fingerprint, writeback
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
@@ -53,10 +53,9 @@ def _unproven() -> Iterator[None]:
     no_hashes = SimpleNamespace(sha256=NoHash)
     # patch refuses a name that is not there: should the engine's parts move, this fails instead of measuring nothing.
     with (
-        patch.object(fingerprint, "of_row", lambda row: 0),
-        patch.object(blocks, "hashlib", no_hashes),
-        patch.object(block_index, "hashlib", no_hashes),
-        patch.object(block_index, "zlib", SimpleNamespace(crc32=lambda data: 0)),
+        patch.object(fingerprint, "best", lambda: fingerprint.Algorithm("none", lambda row: 0)),
+        patch.object(disk_file, "hashlib", no_hashes),
+        patch.object(block_index, "of_block", lambda stored: 0),
         patch.object(writeback, "begin", lambda descriptor, offset, length: None),
         patch.object(os, "fsync", lambda descriptor: None),
     ):

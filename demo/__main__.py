@@ -23,11 +23,11 @@ from typing import Any
 import psycopg
 
 from demo.airflow import CHECKOUT, AirflowError, StandaloneAirflow
-from demo.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from demo.locks import DirectoryInUseError
 from demo.ports import PortTakenError
 from demo.rest import AirflowClient, RestError
 from demo.sample import load_sample
+from pgvector_backup.embedded.locks import DirectoryInUseError
+from pgvector_backup.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
 
 DAG_ID = "pgvector_backup"
 CONNECTION = "AIRFLOW_CONN_PGVECTOR_DEFAULT"

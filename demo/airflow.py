@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from demo.keeper import end_kept, start_kept
-from demo.locks import lock_directory
 from demo.ports import pick_free, require_free
 from demo.rest import AirflowClient, RestError
+from pgvector_backup.embedded.keeper import end_kept, start_kept
+from pgvector_backup.embedded.locks import lock_directory
 
 if TYPE_CHECKING:
     from typing_extensions import Self

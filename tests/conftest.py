@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from demo.embedded import EmbeddedPostgres
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 _numbers = itertools.count(1)
 
@@ -46,15 +46,25 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture
-def database(server: EmbeddedPostgres) -> Iterator[Database]:
-    """An empty database with pgvector, dropped afterwards."""
+def _fresh(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server.dsn, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}".encode())
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     yield Database(server, name)
     with psycopg.connect(server.dsn, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres) -> Iterator[Database]:
+    """An empty database with pgvector, dropped afterwards."""
+    yield from _fresh(server, "template1")
+
+
+@pytest.fixture
+def elsewhere(server: EmbeddedPostgres) -> Iterator[Database]:
+    """Another database, in which there is nothing at all, not even pgvector."""
+    yield from _fresh(server, "template0")
 
 
 @pytest.fixture

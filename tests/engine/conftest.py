@@ -13,11 +13,14 @@ import pytest
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.result import BackupResult, TruncateResult
+from pgvector_backup.engine.request import BackupRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.restore import restore
+from pgvector_backup.engine.result import BackupResult, RestoreResult, TruncateResult
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.tables import parse_names
 from pgvector_backup.engine.truncate import truncate
+from pgvector_backup.engine.verification import VerifyResult
+from pgvector_backup.engine.verify import verify
 from tests.conftest import Database
 
 LANGCHAIN = """
@@ -92,6 +95,29 @@ class House:
         return truncate(
             BackupRequest.from_mapping(request), self.settings, self.connect, manifest_file=result.manifest_file
         )
+
+    def restore(
+        self, *, cancel: Cancel | None = None, dry_run: bool = False, into: Database | None = None, **request: Any
+    ) -> RestoreResult:
+        """Restore as asked: by default the newest set, into the database that it is of."""
+        if "backup_path" not in request and "task_id" not in request:
+            request["backup_path"] = "vector_bak"
+        request.setdefault("timestamp", "latest")
+        return restore(
+            RestoreRequest.from_mapping(request),
+            self.settings,
+            self.connect if into is None else into.connect,
+            now=datetime.now(timezone.utc),
+            run_id="test",
+            cancel=cancel,
+            dry_run=dry_run,
+        )
+
+    def verify(self, **request: Any) -> VerifyResult:
+        """Verify as asked; a drill runs on this database's server unless ``connect`` says otherwise."""
+        connect = request.pop("connect", self.connect)
+        now = datetime.now(timezone.utc)
+        return verify(VerifyRequest.from_mapping(request), self.settings, connect, now=now, run_id="test")
 
     def count(self, table: str) -> int:
         """Rows that a table holds now."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import struct
 import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
+import xxhash
 import zstandard
 
 from pgvector_backup.engine import block_index
@@ -88,7 +90,10 @@ def test_the_index_leads_to_every_block(house: House, file_format: str, compress
     assert blocks[-1].offset + blocks[-1].length == len(content)
     for block in blocks:
         stored = content[block.offset : block.offset + block.length]
-        assert zlib.crc32(stored) == block.crc32
+        assert xxhash.xxh3_64_intdigest(stored) % 2**32 == block.checksum
+        assert block.is_intact(stored)
+        assert not block.is_intact(stored[:-1] + bytes([stored[-1] ^ 1]))
+        assert not block.is_intact(stored + b"\0")
         plain = {"none": bytes, "gzip": gzip.decompress, "zstd": zstandard.decompress}[compression](stored)
         assert len(plain) == block.unpacked
 
@@ -103,7 +108,19 @@ def test_an_altered_index_does_not_match_the_manifest(house: House) -> None:
         check_files(location, read_manifest(location, str(result.manifest_file)), Cancel())
 
 
-@pytest.mark.parametrize("content", [b"", b"PGVBIDX1x", b"PGVBIDX0" + bytes(16)])
+def test_an_index_of_an_earlier_release_is_read() -> None:
+    header, rows = b"id\n", b"1\n2\n"
+    entries = [
+        struct.pack("<IIII", len(part), len(part), part.count(b"\n"), zlib.crc32(part)) for part in (header, rows)
+    ]
+    first, second = block_index.read(b"PGVBIDX1" + b"".join(entries))
+    assert (second.offset, second.length, second.rows) == (3, 4, 2)
+    assert first.is_intact(header)
+    assert second.is_intact(rows)
+    assert not second.is_intact(b"1\n3\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"PGVBIDX", b"PGVBIDX1x", b"PGVBIDX2x", b"PGVBIDX0" + bytes(16)])
 def test_what_is_no_index_is_refused(content: bytes) -> None:
     with pytest.raises(IntegrityFault):
         list(block_index.read(content))

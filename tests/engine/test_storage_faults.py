@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine import location, staging
+from pgvector_backup.engine import disk_file, location, staging
 from pgvector_backup.engine.errors import BackupError, StorageFault
 from tests.engine import small_disk
 from tests.engine.conftest import House
@@ -188,6 +188,7 @@ def test_a_failure_of_any_call_to_the_disk_is_told_and_tidied_up(
         broken = BrokenSystem(number, code)
         with monkeypatch.context() as patch:
             patch.setattr(staging, "os", broken)
+            patch.setattr(disk_file, "os", broken)
             fault: BackupError | None
             try:
                 fault = house.backup(now=NOON + timedelta(minutes=number)).failure

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo.embedded import EmbeddedPostgres
-from demo.keeper import end_kept, start_kept
+from pgvector_backup.embedded.keeper import end_kept, start_kept
+from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine.errors import Conflict
 from pgvector_backup.engine.manifest import Manifest
 from tests.conftest import Database

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo.embedded import EmbeddedPostgres
+from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine.errors import BackupError, Conflict, DatabaseFault, IntegrityFault, InvalidParams, NotFound
 from pgvector_backup.engine.manifest import Manifest
 from pgvector_backup.engine.result import BackupResult

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser import open_browser
-from tests.system.conftest import DAG_ID, LONG_ROWS, Installation, until
+from tests.system.conftest import DAG_ID, LONG_ROWS, RESTORE_DAG_ID, Installation, until
 from tests.system.page import ROUTE, Visitors
 from tests.system.test_interruptions import WAITING_AT_GATE, closed_gate, data_files
 
@@ -295,6 +295,92 @@ def test_a_damaged_set_is_marked_and_offers_no_restore(installation: Installatio
         expect(part.get_by_role("button", name="Restore")).to_have_attribute("aria-disabled", "true")
         warning = seen.frame.locator('[data-code="DAMAGED"]', has_text=manifest["backup_id"])
         expect(warning).to_be_visible()
+
+
+# --- a restore ---
+
+CONTENT = "SELECT id, document FROM langchain_pg_embedding ORDER BY length(id), id"
+
+
+@pytest.fixture
+def changed(installation: Installation, request: pytest.FixtureRequest) -> tuple[str, list[Any], list[Any]]:
+    """A set of the database `changing`, which has changed since: the set's key, the rows then, the rows now."""
+    name = request.node.name.removeprefix("test_")
+    directory = installation.make_task_directory(name)
+    before = installation.query("changing", CONTENT)
+    _, outcome = installation.run({"task_id": name, "db_connection": "pgvector_changing"})
+    assert outcome.state == "success"
+    installation.query("changing", "UPDATE langchain_pg_embedding SET document = 'later' WHERE id <> 'id-1'")
+    installation.query("changing", "DELETE FROM langchain_pg_embedding WHERE id = 'id-2'")
+    key = f"{name}/{directory.name}/{outcome.results['report']['backup_id']}"
+    return key, before, installation.query("changing", CONTENT)
+
+
+def test_a_restore_replaces_rows_only_by_their_tables_name(
+    installation: Installation, visit: Visitors, changed: tuple[str, list[Any], list[Any]]
+) -> None:
+    key, before, now = changed
+    assert before != now
+    with visit() as seen:
+        seen.open_set(key).get_by_role("button", name="Restore").click()
+        seen.dialog.get_by_label("Database connection").fill("pgvector_changing")
+        told = seen.dialog.locator(".consequence")
+        for word in (*LABELS, "pgvector_changing", key, f"{len(before)} rows", "Rows that are there now stay"):
+            expect(told).to_contain_text(word)
+        seen.dialog.get_by_label("Empty the tables first").check()
+        expect(told).to_contain_text("REMOVES every row that langchain_pg_collection, langchain_pg_embedding hold now")
+        go = seen.dialog.get_by_role("button", name="Restore", exact=True)
+        expect(go).to_have_attribute("aria-disabled", "true")
+        go.click(force=True)
+        assert seen.posted() == []
+        seen.dialog.get_by_label("type langchain_pg_embedding").fill("langchain_pg_embedding")
+        go.click()
+        expect(seen.notice).to_contain_text("Restore done", timeout=60_000)
+        expect(seen.notice).to_contain_text(f"{len(before)} rows restored")
+        assert seen.posted() == ["POST /api/v0/data_pipeline/vector/restore"]
+        run = seen.notice.get_attribute("data-notice")
+
+        # The link of the restore's own task leads to the set that it restored.
+        seen.window.goto(
+            f"{installation.airflow.url}/dags/{RESTORE_DAG_ID}/runs/{quote(str(run), safe='')}/tasks/restore/details"
+        )
+        seen.window.get_by_role("link", name="Vector backups").click()
+        expect(seen.notice).to_contain_text("Restore done")
+        expect(seen.set_of(key).locator(".set-detail")).to_be_visible()
+    assert installation.query("changing", CONTENT) == before
+
+
+def test_a_restore_that_meets_rows_of_the_same_key_says_so_and_changes_nothing(
+    installation: Installation, visit: Visitors, changed: tuple[str, list[Any], list[Any]]
+) -> None:
+    key, _, now = changed
+    with visit() as seen:
+        seen.open_set(key).get_by_role("button", name="Restore").click()
+        seen.dialog.get_by_label("Database connection").fill("pgvector_changing")
+        seen.dialog.get_by_role("button", name="Restore", exact=True).click()
+        expect(seen.notice).to_contain_text("Restore failed", timeout=60_000)
+        expect(seen.notice).to_contain_text("id-1")
+        expect(seen.notice).to_contain_text("The tables are as they were before.")
+    assert installation.query("changing", CONTENT) == now
+
+
+def test_a_restore_of_one_table_leaves_the_others_out(visit: Visitors, one_set: MadeSet) -> None:
+    key, manifest, _ = one_set
+    rows = table_of(manifest, "langchain_pg_collection")["rows"]
+    with visit() as seen:
+        seen.open_set(key).get_by_role("button", name="Restore").click()
+        told = seen.dialog.locator(".consequence")
+        seen.dialog.get_by_role("checkbox", name="langchain_pg_embedding").uncheck()
+        expect(told).to_contain_text(f"{rows} rows")
+        expect(told).not_to_contain_text("langchain_pg_embedding")
+        seen.dialog.get_by_label("Rows with a key that is there already").select_option("update")
+        expect(told).to_contain_text("OVERWRITTEN")
+        expect(seen.dialog.get_by_label("type langchain_pg_collection")).to_be_visible()
+        seen.dialog.get_by_role("checkbox", name="langchain_pg_collection").uncheck()
+        expect(told).to_contain_text("No table is chosen")
+        seen.dialog.get_by_role("button", name="Restore", exact=True).click()
+        expect(seen.dialog.get_by_role("alert")).to_contain_text("tick at least one")
+        assert seen.posted() == []
 
 
 # --- the list and its history ---

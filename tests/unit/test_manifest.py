@@ -61,6 +61,7 @@ def make() -> Manifest:
         snapshot=TransactionIds(700, 710),
         tables=(TableEntry.of(table, facts, FileKind(FORMATS["csv"], Compression("none")), [703]),),
         failed_tables={"other": "table other does not exist"},
+        fingerprint_algorithm="sha256-sum128",
     )
 
 
@@ -210,6 +211,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a snapshot of text": lambda body: body.update(snapshot={"xmin": "1", "xmax": "2"}),
     "late transactions of text": lambda body: body["tables"][0].update(late_transactions=["1"]),
     "late transactions that are a number": lambda body: body["tables"][0].update(late_transactions=1),
+    "a fingerprint algorithm that is a number": lambda body: body.update(fingerprint_algorithm=1),
     "failed tables in a list": lambda body: body.update(failed_tables=["t"]),
 }
 

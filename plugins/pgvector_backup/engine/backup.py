@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from pgvector_backup.engine import block_index, transactions
+from pgvector_backup.engine import block_index, fingerprint, transactions
 from pgvector_backup.engine import snapshot as snapshots
 from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.blocks import BlockFile
@@ -21,6 +21,7 @@ from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.errors import BackupError, translated
 from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
@@ -64,6 +65,7 @@ def backup(
     started = time.monotonic()
     cancel = cancel or Cancel()
     kind = FileKind(FORMATS[request.file_format], Compression(request.compression, request.compression_level))
+    algorithm = fingerprint.best()
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     for name in location.sweep():
         _log.warning("removed %s, left over by a run that was killed", name)
@@ -87,7 +89,7 @@ def backup(
             for failed, failure in snapshot.failures.items():
                 _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
-            streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
+            streams = [_stream(plan, kind, algorithm, claim, settings.progress_rows) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)
             watched.extend(stream.progress for stream in streams)
             copy_out(snapshot, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
@@ -107,6 +109,7 @@ def backup(
                 snapshot=snapshot.transactions,
                 tables=entries,
                 failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
+                fingerprint_algorithm=algorithm.name,
             )
             claim.commit(manifest.to_bytes())
             _log.info(
@@ -169,7 +172,7 @@ def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
     )
 
 
-def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
+def _stream(plan: _Plan, kind: FileKind, algorithm: Algorithm, claim: Claim, progress_rows: int) -> Stream:
     label = plan.table.name.label
     staged = claim.stage(label, kind.suffix)
     index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
@@ -194,6 +197,7 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
     return Stream(
         table=plan.table,
         chosen=kind.format,
+        algorithm=algorithm,
         file=file,
         ranges=plan.ranges,
         progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Final
 
 from psycopg.abc import Buffer
 
-from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine import block_index, fingerprint
 from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.staging import StagedFile
 
 BLOCK_BYTES: Final = 1 << 20
@@ -46,14 +46,15 @@ class FileFacts:
     index_sha256: str
 
 
-def gather(rows: Iterable[Buffer]) -> Iterator[Block]:
+def gather(rows: Iterable[Buffer], algorithm: Algorithm) -> Iterator[Block]:
     """Join rows into blocks. A row larger than a block is a block of its own."""
+    of_row = algorithm.of_row
     pending: list[Buffer] = []
     size = row_sum = 0
     for row in rows:
         pending.append(row)
         size += len(row)
-        row_sum += fingerprint.of_row(row)
+        row_sum += of_row(row)
         if size >= BLOCK_BYTES:
             yield Block(b"".join(pending), len(pending), row_sum)
             pending.clear()
@@ -79,7 +80,6 @@ class BlockFile:
         self._index = index
         self._kind = kind
         self._lock = threading.Lock()
-        self._sha256 = hashlib.sha256()
         self._bytes = self._raw_bytes = self._rows = self._row_sum = 0
         self.append(Block(header, 0, 0))
 
@@ -93,10 +93,10 @@ class BlockFile:
         if not block.data:
             return
         stored = self._kind.pack(block.data)  # outside the lock: several threads at once
+        checksum = block_index.of_block(stored)
         with self._lock:
             self.staged.write(stored)
-            self._sha256.update(stored)
-            self._index.add(stored, unpacked=len(block.data), rows=block.rows)
+            self._index.add(checksum, length=len(stored), unpacked=len(block.data), rows=block.rows)
             self._bytes += len(stored)
             self._raw_bytes += len(block.data)
             self._rows += block.rows
@@ -111,7 +111,7 @@ class BlockFile:
             rows=self._rows,
             bytes=self._bytes,
             raw_bytes=self._raw_bytes,
-            sha256=self._sha256.hexdigest(),
+            sha256=self.staged.sha256,
             fingerprint=fingerprint.of_sum(self._row_sum),
             index=self._index.staged.name,
             index_sha256=self._index.finish(),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gzip
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Final, Literal
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
 
 CompressionName = Literal["none", "zstd", "gzip"]
 
@@ -52,12 +54,64 @@ class Compression:
             return lambda data: gzip.compress(data, self.level, mtime=0)
         return _zstd_packer(self.level)
 
+    def unpacker(self) -> Callable[[bytes, int], bytes]:
+        """A function that unpacks one block, given its size unpacked, beyond which it goes in no case.
 
-def _zstd_packer(level: int) -> Callable[[bytes], bytes]:
+        Any thread may call it. It raises `IntegrityFault` for what is not one whole frame of that size.
+        """
+        if self.name == "none":
+            return _as_it_is
+        return _gunzip if self.name == "gzip" else _zstd_unpacker()
+
+
+_NO_FRAME: Final = "it does not unpack"
+
+
+def _as_it_is(stored: bytes, size: int) -> bytes:
+    if len(stored) != size:
+        raise IntegrityFault(f"{len(stored):,} bytes where {size:,} are listed")
+    return stored
+
+
+def _gunzip(stored: bytes, size: int) -> bytes:
+    member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        data = member.decompress(stored, size + 1)
+    except zlib.error:
+        raise IntegrityFault(_NO_FRAME) from None
+    if len(data) != size or not member.eof or member.unused_data:
+        raise IntegrityFault(_NO_FRAME)
+    return data
+
+
+def _zstandard() -> ModuleType:
     try:
         import zstandard  # noqa: PLC0415 (needed by those who use it only)
     except ImportError:
         raise InvalidParams("compression: zstd needs the package zstandard; install it, or use gzip") from None
+    return zstandard
+
+
+def _zstd_unpacker() -> Callable[[bytes, int], bytes]:
+    zstandard = _zstandard()
+    own = threading.local()
+
+    def unpack(stored: bytes, size: int) -> bytes:
+        if not hasattr(own, "decompressor"):
+            own.decompressor = zstandard.ZstdDecompressor()
+        try:
+            if zstandard.frame_content_size(stored) != size:
+                raise IntegrityFault(_NO_FRAME)
+            data: bytes = own.decompressor.decompress(stored, allow_extra_data=False)
+        except zstandard.ZstdError:
+            raise IntegrityFault(_NO_FRAME) from None
+        return data
+
+    return unpack
+
+
+def _zstd_packer(level: int) -> Callable[[bytes], bytes]:
+    zstandard = _zstandard()
     # A compressor keeps its tables between blocks and is not to be shared by threads.
     own = threading.local()
 

@@ -15,10 +15,12 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
+from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.blocks import BlockFile, FileFacts, gather
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import BackupError, DatabaseFault, translated
 from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import Format
 from pgvector_backup.engine.progress import Progress
 from pgvector_backup.engine.snapshot import Snapshot
@@ -121,6 +123,7 @@ class Stream:
     """One table on its way to its file.
 
     :param chosen: how its rows are written
+    :param algorithm: of its fingerprint
     :param on_end: called once, when the file is finished or given up
 
     ``upcoming`` is the range that nobody has taken yet, None when all are; ``reading`` is how many connections are at
@@ -129,6 +132,7 @@ class Stream:
 
     table: Table
     chosen: Format
+    algorithm: Algorithm
     file: BlockFile
     ranges: Iterator[PageRange]
     progress: Progress
@@ -239,7 +243,7 @@ class _GivenUp(Exception):
 
 def _read(conn: Connection[Any], stream: Stream, pages: PageRange, throttle: Throttle, cancel: Cancel) -> None:
     with conn.cursor() as cursor, cursor.copy(_query(stream.table, stream.chosen, pages)) as copy:
-        for block in gather(stream.chosen.rows(copy)):
+        for block in gather(stream.chosen.rows(copy), stream.algorithm):
             throttle.spend(len(block.data))
             cancel.check()
             if stream.failure is not None:
@@ -255,7 +259,7 @@ def _can_cut(conn: Connection[Any]) -> bool:
 def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
     sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for block in gather(kind.format.rows(copy)):
+        for block in gather(kind.format.rows(copy), fingerprint.best()):
             sample += _Sample(block.rows, len(block.data), len(kind.pack(block.data)))
     return sample
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.blocks import FileFacts
 from pgvector_backup.engine.errors import IntegrityFault
 from pgvector_backup.engine.file_kind import FileKind
@@ -31,7 +30,7 @@ class TableEntry:
     :param compression: ``none``, ``zstd`` or ``gzip``, a frame or member a block
     :param raw_bytes: bytes before compression
     :param index: bare name of the file's block index
-    :param fingerprint: see `fingerprint.ALGORITHM`
+    :param fingerprint: of its rows, in the manifest's ``fingerprint_algorithm``
     :param relations: oids of the relations that its rows were in: the table, or its partitions
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
@@ -97,6 +96,7 @@ class Manifest:
 
     :param created_at: ISO 8601 with an offset
     :param failed_tables: tables that were asked for and are not in the set, and why
+    :param fingerprint_algorithm: a name that `fingerprint.named` may know
     """
 
     backup_id: str
@@ -107,6 +107,7 @@ class Manifest:
     snapshot: TransactionIds
     tables: tuple[TableEntry, ...]
     failed_tables: dict[str, str]
+    fingerprint_algorithm: str
 
     def to_bytes(self) -> bytes:
         """The manifest as the JSON file's content, its own checksum last."""
@@ -114,7 +115,6 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             **asdict(self),
             "encoding": "UTF8",
-            "fingerprint_algorithm": fingerprint.ALGORITHM,
         }
         return _pretty(body | {_CHECKSUM: _checksum(body)})
 
@@ -151,6 +151,7 @@ class Manifest:
             snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
             tables=tuple(_entry(entry) for entry in body["tables"]),
             failed_tables=dict(body["failed_tables"].items()),
+            fingerprint_algorithm=_text(body["fingerprint_algorithm"]),
         )
 
 
@@ -175,6 +176,12 @@ def _entry(body: dict[str, Any]) -> TableEntry:
 def _number(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"not a count or an id: {value!r}")
+    return value
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise ValueError(f"not a text: {value!r}")
     return value
 
 

@@ -20,6 +20,7 @@ class Settings:
     :param backup_root: where task directories live: a path, or an fsspec URL
     :param max_mb_per_second: 10**6 bytes a second read from the server, all connections together; None: no limit
     :param lock_timeout: seconds to wait for another session's lock
+    :param restore_memory_mb: mebibytes that an index build of a restore may take on the server
     """
 
     backup_root: str | os.PathLike[str]
@@ -31,9 +32,10 @@ class Settings:
     progress_rows: int = 50_000
     max_mb_per_second: float | None = None
     lock_timeout: float = 10.0
+    restore_memory_mb: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "progress_rows", "lock_timeout"):
+        for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb"):
             if getattr(self, name) <= 0:
                 raise InvalidParams(f"{name}: must be more than 0, is {getattr(self, name)}")
         if self.max_mb_per_second is not None and self.max_mb_per_second <= 0:

@@ -11,13 +11,14 @@ import json
 import os
 import secrets
 import string
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pgvector_backup.engine import writeback
+from psycopg.abc import Buffer
+
+from pgvector_backup.engine.disk_file import DiskFile
 from pgvector_backup.engine.errors import IntegrityFault, translated
 from pgvector_backup.engine.naming import (
     STAGED,
@@ -29,8 +30,8 @@ from pgvector_backup.engine.naming import (
     of_set,
 )
 
-_WRITTEN_BACK_EVERY: Final = 8 << 20
 _OWN_LETTERS: Final = 8
+"""Of a staged file that belongs to no set."""
 
 
 class Claim:
@@ -130,28 +131,25 @@ class StagedFile:
         self.name = name
         self._final = directory / name
         self._tmp = directory / (name + STAGED)
-        self._descriptor = os.open(self._tmp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._closing = threading.Lock()
-        self._length = 0
-        self._begun = 0
+        self._file = DiskFile(self._tmp)
 
     @property
     def path(self) -> Path:
         """Where the file lies while it is staged."""
         return self._tmp
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Append; the caller sees to it that one thread does so at a time."""
-        _write_all(self._descriptor, data)
-        self._length += len(data)
-        if self._length - self._begun >= _WRITTEN_BACK_EVERY:
-            writeback.begin(self._descriptor, self._begun, self._length - self._begun)
-            self._begun = self._length
+        self._file.write(data)
 
     def sync(self) -> None:
         """Wait until every byte is on disk, and close."""
-        os.fsync(self._descriptor)
-        self._close()
+        self._file.sync()
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, once it is on disk."""
+        return self._file.sha256
 
     def publish(self) -> None:
         """Take the final name. The directory's fsync, which makes it last, is the claim's to call."""
@@ -159,16 +157,10 @@ class StagedFile:
 
     def discard(self) -> None:
         """Remove the file under whichever name it has."""
-        self._close()
+        self._file.close()
         for path in (self._tmp, self._final):
             with suppress(FileNotFoundError):
                 os.unlink(path)
-
-    def _close(self) -> None:
-        with self._closing:
-            descriptor, self._descriptor = self._descriptor, -1
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 def replace(directory: Path, name: str, content: bytes) -> None:

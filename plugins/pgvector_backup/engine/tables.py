@@ -18,6 +18,9 @@ from pgvector_backup.engine.errors import DatabaseFault, InvalidParams, NotFound
 
 _QUOTED: Final = r'"(?:[^"]|"")+"'
 _PART: Final = rf"(?:{_QUOTED}|[^\s\".,][^\".,]*)"
+_TYPE: Final = re.compile(
+    rf"(?:(?:[^.\"()]+|{_QUOTED})\.)?(?P<base>{_QUOTED}|[^()\[\]]+)(?P<modifier>\([^)]*\))?(?P<rest> .*|(?:\[\])+)?"
+)
 _NAME: Final = re.compile(rf"\s*(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})\s*")
 
 VECTOR_TYPES: Final = ("vector", "halfvec", "sparsevec")
@@ -179,6 +182,12 @@ class Table:
     def has_rows_of_its_own(self) -> bool:
         """Whether its rows carry the transaction that wrote them (a view's do not)."""
         return self.kind in ("table", "partitioned table")
+
+
+def bare_type(type_name: str) -> tuple[str, str | None]:
+    """A type's name without its schema and without its modifier, and the modifier, e.g. ``vector`` and ``(3)``."""
+    match = _TYPE.fullmatch(type_name)
+    return (type_name, None) if match is None else (match["base"] + (match["rest"] or ""), match["modifier"])
 
 
 def resolve(conn: Connection[Any], name: TableName) -> tuple[int, str, str]:

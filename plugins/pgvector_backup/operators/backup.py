@@ -32,7 +32,7 @@ class PgVectorBackupOperator(PgVectorOperator):
             result = backup(
                 request,
                 self.settings(),
-                self.connect(request),
+                self.connect(request.db_connection),
                 now=configuration.now(),
                 run_id=context["run_id"],
                 cancel=self.cancel(),

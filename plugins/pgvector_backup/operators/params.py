@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow.sdk import Param
 
-from pgvector_backup.engine.request import BACKUP_KEYS
+from pgvector_backup.engine.keys import Key
+from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS
 from pgvector_backup.installation.configuration import connection_rules
 
 
 def backup_params() -> dict[str, Param]:
+    """The Params of a backup."""
+    return params_of(BACKUP_KEYS)
+
+
+def restore_params() -> dict[str, Param]:
+    """The Params of a restore."""
+    return params_of(RESTORE_KEYS)
+
+
+def params_of(keys: Sequence[Key]) -> dict[str, Param]:
     """One Param a key; ``db_connection`` takes only what this installation's configuration allows."""
     params = {}
     # The trigger form shows a description as it stands, without Markdown.
-    for key in BACKUP_KEYS:
+    for key in keys:
         schema = key.schema
         if key.name == "db_connection":
             schema["pattern"] = connection_rules().pattern

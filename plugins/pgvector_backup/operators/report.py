@@ -11,11 +11,10 @@ from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.result import RunReport
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
+from pgvector_backup.operators.task import fault_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_FINE = ("success", "skipped")
 
 
 class PgVectorReportOperator(PgVectorOperator):
@@ -38,8 +37,8 @@ class PgVectorReportOperator(PgVectorOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
         ti = context["ti"]
-        backup_fault = self._fault(context, self.backup_step)
-        truncate_fault = self._fault(context, self.truncate_step)
+        backup_fault = fault_of(context, self.backup_step)
+        truncate_fault = fault_of(context, self.truncate_step)
         faults = [fault for fault in (backup_fault, truncate_fault) if fault is not None]
         report = RunReport(
             backup=ti.xcom_pull(task_ids=self.backup_step),
@@ -56,22 +55,6 @@ class PgVectorReportOperator(PgVectorOperator):
             ti.xcom_push(key="error", value=faults[0])
             raise AirflowFailException("; ".join(result["errors"]))
         return result
-
-    def _fault(self, context: Context, step: str) -> dict[str, Any] | None:
-        """Why a step failed; a step that was killed has left no reason, only its state."""
-        ti, run_id = context["ti"], context["run_id"]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[step], run_ids=[run_id])
-        state = states.get(run_id, {}).get(step)
-        if state in (*_FINE, "upstream_failed"):
-            return None
-        left = ti.xcom_pull(task_ids=step, key="error")
-        if left is not None:
-            return dict(left)
-        unexplained = BackupError(
-            f"task {step} is {state} and gave no reason: somebody marked it so, or its process was killed; "
-            "its log tells which"
-        )
-        return dict(unexplained.report())
 
     def _write_log(self, context: Context, report: RunReport) -> None:
         task_id = None

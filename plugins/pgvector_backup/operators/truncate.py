@@ -44,7 +44,7 @@ class PgVectorTruncateOperator(PgVectorOperator):
             result = truncate(
                 request,
                 self.settings(),
-                self.connect(request),
+                self.connect(request.db_connection),
                 manifest_file=manifest_file,
                 cancel=self.cancel(),
             )

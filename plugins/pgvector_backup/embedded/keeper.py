@@ -3,7 +3,7 @@
 Run as a script:
 
     python keeper.py [--signal INT] [--grace SECONDS] [--nobody] [--closed-directories]
-                     [--hold FD] [--remove DIRECTORY] -- COMMAND ARGUMENT…
+                     [--hold FD] [--remove DIRECTORY]… -- COMMAND ARGUMENT…
 
 The caller holds the writing end of standard input and never writes. When it closes that end, or dies in any
 way at all, the keeper sends the signal to the command, waits, and ends whatever is left. Being a "child
@@ -189,7 +189,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--nobody", action="store_true")
     parser.add_argument("--closed-directories", action="store_true")
     parser.add_argument("--hold", type=int)
-    parser.add_argument("--remove")
+    parser.add_argument("--remove", action="append", default=[])
     parser.add_argument("command", nargs="+")
     return parser.parse_args(arguments)
 
@@ -229,8 +229,8 @@ def main() -> int:
                 break
     finally:
         command.end(arguments.signal, arguments.grace)
-        if arguments.remove:
-            shutil.rmtree(arguments.remove, ignore_errors=True)
+        for directory in arguments.remove:
+            shutil.rmtree(directory, ignore_errors=True)
     code = 1 if command.code is None else command.code
     return code if code >= 0 else 128 - code
 

@@ -25,8 +25,8 @@ from urllib.parse import quote, urlencode
 import psutil
 import psycopg
 
-from demo.keeper import end_kept, start_kept
-from demo.locks import lock_directory
+from pgvector_backup.embedded.keeper import end_kept, start_kept
+from pgvector_backup.embedded.locks import DirectoryInUseError, lock_directory
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,6 +55,7 @@ class EmbeddedPostgres:
     :param directory: holds the data and the server's log; made when missing, used again when there
     :param version: major version, one of those in the wheel: 18 or 16
     :param settings: further server settings, as in ``postgresql.conf``; ``port`` names the socket too
+    :param disposable: whether the directory goes with the server, even if its owner is killed
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class EmbeddedPostgres:
         *,
         version: int = 18,
         settings: Mapping[str, str | int] | None = None,
+        disposable: bool = False,
     ) -> None:
         if version not in _INSTALLATIONS:
             raise ValueError(f"version must be one of {sorted(_INSTALLATIONS)}, not {version!r}")
         self.version = version
         self.directory = Path(directory).absolute()
         self.settings = {**_FAST, **(settings or {})}
+        self.disposable = disposable
         self._keeper: subprocess.Popen[bytes] | None = None
         self._socket_directory: str | None = None
         self._lock: int | None = None
@@ -138,6 +141,8 @@ class EmbeddedPostgres:
         if self._socket_directory is not None:
             shutil.rmtree(self._socket_directory, ignore_errors=True)
             self._socket_directory = None
+        if self.disposable:
+            shutil.rmtree(self.directory, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -158,16 +163,10 @@ class EmbeddedPostgres:
     def _stop_leftover(self) -> None:
         """End a server that still runs on this data; we hold the lock, so it has no owner any more."""
         pid_file = self.pgdata / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        processes = list(_processes_inside(self.pgdata))
-        for number in (signal.SIGINT, signal.SIGKILL):  # fast shutdown, then force
-            for process in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(number)
-            _, processes = psutil.wait_procs(processes, timeout=10)
-        # Nobody runs there now, whatever process has the number in the file by chance.
-        pid_file.unlink(missing_ok=True)
+        if pid_file.exists():
+            _end_processes_inside(self.pgdata)
+            # Nobody runs there now, whatever process has the number in the file by chance.
+            pid_file.unlink(missing_ok=True)
 
     def _make_cluster(self) -> None:
         """Run initdb beside the final place, so that an interrupted one is not taken for a cluster."""
@@ -202,6 +201,8 @@ class EmbeddedPostgres:
         options = self._keeper_options()
         self._socket_directory = _make_socket_directory()
         options.append(f"--remove={self._socket_directory}")
+        if self.disposable:
+            options.append(f"--remove={self.directory}")
         if os.geteuid() == 0 and "--closed-directories" not in options:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._socket_directory, nobody.pw_uid, nobody.pw_gid)
@@ -271,6 +272,34 @@ def _make_socket_directory() -> str:
     if len(os.fsencode(parent)) + len("/pg-12345678") > _LONGEST_SOCKET_DIRECTORY:
         parent = "/tmp"  # noqa: S108 - mkdtemp makes the name and the permissions safe
     return tempfile.mkdtemp(prefix="pg-", dir=parent)
+
+
+def remove_abandoned(directory: Path) -> bool:
+    """Remove the directory of a disposable server whose owner is dead, with whatever still runs there.
+
+    :return: whether it was abandoned, and is gone
+    """
+    try:
+        lock = lock_directory(directory, seconds=0)
+    except (DirectoryInUseError, OSError):
+        return False
+    try:
+        data = directory / "data"
+        if data.exists():
+            _end_processes_inside(data)
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(lock)
+    return not directory.exists()
+
+
+def _end_processes_inside(data: Path) -> None:
+    processes = list(_processes_inside(data))
+    for number in (signal.SIGINT, signal.SIGKILL):  # fast shutdown, then force
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        _, processes = psutil.wait_procs(processes, timeout=10)
 
 
 def _processes_inside(directory: Path) -> Iterator[psutil.Process]:

@@ -1,0 +1,43 @@
+"""DAG `pgvector_restore`: bring a backup set back, report."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG, Asset
+
+from pgvector_backup.installation import addresses, configuration
+from pgvector_backup.operators.params import restore_params
+from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
+
+DOC = f"""
+[Vector backups]({addresses.page_url()}) shows every set and restores one after asking.
+
+Brings tables of a backup set back: either all of them are there and equal to the set, or nothing was changed.
+
+| task | does |
+|---|---|
+| `restore` | proves the files, loads them in one transaction, proves what the tables hold, builds indexes, commits |
+| `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if the restore failed |
+
+Trigger it with `backup_path` (or `task_id`) and `timestamp` (or `latest`), and any of the further params below. An
+unknown key is refused.
+"""
+
+with DAG(
+    dag_id="pgvector_restore",
+    description="Restore a backup set of the pgvector tables",
+    doc_md=DOC,
+    schedule=None,
+    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    params=restore_params(),
+    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    tags=["pgvector", "restore"],
+) as dag:
+    restore = PgVectorRestoreOperator(task_id="restore", conf_from_run=True, outlets=[Asset("pgvector_restore")])
+    report = PgVectorRestoreReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
+    restore >> report
+    dag.add_result(report.output)

@@ -1,0 +1,164 @@
+"""The story of a restore drill: a set is restored into a scratch database, compared, searched, and dropped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, cast
+
+from psycopg import Connection, sql
+
+from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.errors import (
+    BackupError,
+    DatabaseFault,
+    IntegrityFault,
+    InvalidParams,
+    StorageFault,
+    translated,
+)
+from pgvector_backup.engine.formats import FORMATS, FormatName
+from pgvector_backup.engine.inspection import See, columns_of, read_rows
+from pgvector_backup.engine.location import Location
+from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.request import RestoreRequest
+from pgvector_backup.engine.restore import restore
+from pgvector_backup.engine.scratch import scratch_database
+from pgvector_backup.engine.search import Sampler, consider_all
+from pgvector_backup.engine.session import Connect, session
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.verification import TableVerification
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Samples:
+    """The vectors of a set that are going to be searched for, chosen while its rows go by."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._of = {entry.name: Sampler(entry, manifest.backup_id) for entry in manifest.tables}
+
+    def of(self, entry: TableEntry) -> See:
+        """What has to see the rows of one table."""
+        return self._of[entry.name].see
+
+    def sampler(self, entry: TableEntry) -> Sampler:
+        """What was chosen of one table."""
+        return self._of[entry.name]
+
+
+def drill(
+    location: Location,
+    manifest: Manifest,
+    settings: Settings,
+    connect: Connect | None,
+    *,
+    tables: Mapping[str, TableVerification],
+    samples: Samples,
+    now: datetime,
+    run_id: str | None,
+    cancel: Cancel,
+) -> None:
+    """Restore a set whose files are whole, and write into ``tables`` what became of each.
+
+    :param connect: to the server for the scratch database; None: an embedded one
+    :raises DatabaseFault: when the set could not be restored there
+    :raises InvalidParams: when there is no server to be had
+    """
+    size = sum(entry.raw_bytes for entry in manifest.tables)
+    with scratch_database(connect, cancel, size=size, lock_timeout=settings.lock_timeout) as scratch:
+        started = time.monotonic()
+        request = RestoreRequest(backup_path=location.relative_path, timestamp=manifest.backup_id)
+        try:
+            restore(request, settings, scratch, now=now, run_id=run_id, cancel=cancel)
+        except (IntegrityFault, InvalidParams, StorageFault):
+            raise
+        except BackupError as fault:
+            cancel.check()
+            raise DatabaseFault(
+                f"the drill could not restore the set, whose files are whole: {fault.message}",
+                can_retry=fault.can_retry,
+            ) from None
+        _log.info("restored into the scratch database in %.3f s", time.monotonic() - started)
+        with translated(), session(scratch, cancel, lock_timeout=settings.lock_timeout) as conn:
+            # Exact answers: every row is looked at.
+            conn.execute("SET enable_indexscan = off")
+            conn.execute("SET enable_indexonlyscan = off")
+            conn.execute("SET enable_bitmapscan = off")
+            for entry in manifest.tables:
+                cancel.check()
+                _compare(
+                    conn,
+                    location,
+                    manifest,
+                    entry,
+                    table=tables[entry.name],
+                    sampler=samples.sampler(entry),
+                    cancel=cancel,
+                )
+
+
+def _compare(
+    conn: Connection[Any],
+    location: Location,
+    manifest: Manifest,
+    entry: TableEntry,
+    *,
+    table: TableVerification,
+    sampler: Sampler,
+    cancel: Cancel,
+) -> None:
+    started = time.monotonic()
+    file_format = cast("FormatName", entry.format)
+    source = sql.SQL("{}{}").format(
+        sql.SQL("ONLY ") if entry.kind == "table" else sql.SQL(""), sql.Identifier(entry.schema, entry.table)
+    )
+    named = fingerprint.named(manifest.fingerprint_algorithm)
+    algorithm = named or fingerprint.SHA256
+    searches = sampler.searches()
+    for search in searches:
+        search.ask(conn, entry, source)
+    rows, restored = _fingerprint(conn, entry, source, algorithm, cancel)
+    wanted = entry.fingerprint
+    if searches or named is None:
+        total = 0
+        for row, fields in read_rows(location, entry, cancel):
+            if named is None:
+                total += algorithm.of_row(row)
+            consider_all(searches, file_format, fields)
+        wanted = entry.fingerprint if named is not None else fingerprint.of_sum(total)
+    table.drill = {
+        "rows": rows,
+        "fingerprint": "equal" if restored == wanted else "other",
+        "searches": len(searches),
+        "duration": round(time.monotonic() - started, 3),
+    }
+    table.duration += time.monotonic() - started
+    if rows != entry.rows or restored != wanted:
+        table.inspection.blame(
+            f"{entry.name}: drill: {rows:,} rows were restored, whose fingerprint is "
+            f"{'' if restored == wanted else 'not '}that of the {entry.rows:,} in the file"
+        )
+    for number, search in enumerate(searches, 1):
+        if (wrong := search.verdict()) is not None:
+            table.inspection.blame(f"{entry.name}: drill: search {number} by {search.column.name}: {wrong}")
+    _log.info("%s: drilled, %s rows, %d searches, %.3f s", entry.name, f"{rows:,}", len(searches), table.duration)
+
+
+def _fingerprint(
+    conn: Connection[Any], entry: TableEntry, source: sql.Composable, algorithm: fingerprint.Algorithm, cancel: Cancel
+) -> tuple[int, str]:
+    """Rows and fingerprint of a restored table, as the backup computed them."""
+    form = FORMATS[cast("FormatName", entry.format)]
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns_of(entry))
+    statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, source, sql.SQL(form.options))
+    rows = total = 0
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in form.rows(copy):
+            rows += 1
+            total += algorithm.of_row(row)
+    cancel.check()
+    return rows, fingerprint.of_sum(total)

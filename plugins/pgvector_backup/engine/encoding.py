@@ -1,0 +1,178 @@
+"""Fields of CSV as the values of PostgreSQL's binary COPY format, which the server takes without parsing.
+
+The server spends most of a CSV restore on reading the digits of vectors. Each encoder here makes of a text exactly what
+the server's own input function would have made of it, or raises `NotReadHere` and leaves it to the server.
+
+Source: the ``_in``, ``_out`` and ``_recv`` functions of the types. Texts are as the session writes them (see
+`session`): ISO dates, UTC, shortest floats.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from typing import Final
+
+from pgvector_backup.engine import vector_text
+from pgvector_backup.engine.rows import Field
+from pgvector_backup.engine.tables import bare_type
+from pgvector_backup.engine.vector_text import NotReadHere
+
+Encode = Callable[[bytes], bytes]
+
+_COUNT: Final = struct.Struct(">h")
+_LENGTH: Final = struct.Struct(">i")
+_NULL: Final = _LENGTH.pack(-1)
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+_UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
+_MOMENT: Final = re.compile(
+    rb"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?(\+00)?"
+)
+_DATE: Final = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_FLOAT: Final = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|Infinity)")
+
+
+@dataclass(frozen=True)
+class RowEncoder:
+    """Makes rows of the binary format; one encoder a column."""
+
+    columns: Sequence[Encode]
+
+    def encode(self, fields: Sequence[Field]) -> bytes:
+        """One row, its count of fields first.
+
+        :raises NotReadHere: for a value that only the server can judge
+        """
+        if len(fields) != len(self.columns):
+            raise NotReadHere
+        parts = [_COUNT.pack(len(fields))]
+        for encode, field in zip(self.columns, fields, strict=True):
+            if field is None:
+                parts.append(_NULL)
+            else:
+                value = encode(field)
+                parts.append(_LENGTH.pack(len(value)))
+                parts.append(value)
+        return b"".join(parts)
+
+
+def row_encoder(types: Sequence[str]) -> RowEncoder | None:
+    """How to encode a table's rows; None when the server had better read them.
+
+    :param types: of the columns, as ``format_type`` writes them
+    """
+    columns = [column_encoder(type_name) for type_name in types]
+    known = [encode for encode in columns if encode is not None]
+    return RowEncoder(known) if len(known) == len(columns) else None
+
+
+def column_encoder(type_name: str) -> Encode | None:
+    """How to encode one type's values; None for a type that is not known here."""
+    base, _ = bare_type(type_name)
+    if base in ("vector", "halfvec"):
+        return vector_text.encoder(base)
+    return _ENCODERS.get(base)
+
+
+def _as_it_is(text: bytes) -> bytes:
+    return text
+
+
+def _jsonb(text: bytes) -> bytes:
+    return b"\x01" + text
+
+
+def _uuid(text: bytes) -> bytes:
+    if not _UUID.fullmatch(text):
+        raise NotReadHere
+    return bytes.fromhex(text.decode().replace("-", ""))
+
+
+def _integer(size: int) -> Encode:
+    bound = 1 << (8 * size - 1)
+
+    def encode(text: bytes) -> bytes:
+        if not _INTEGER.fullmatch(text) or not -bound <= (number := int(text)) < bound:
+            raise NotReadHere
+        return number.to_bytes(size, "big", signed=True)
+
+    return encode
+
+
+def _boolean(text: bytes) -> bytes:
+    if text == b"t":
+        return b"\x01"
+    if text == b"f":
+        return b"\x00"
+    raise NotReadHere
+
+
+def _double(text: bytes) -> bytes:
+    if not _FLOAT.fullmatch(text):
+        raise NotReadHere
+    return struct.pack(">d", float(text))
+
+
+def _single(text: bytes) -> bytes:
+    return struct.pack(">f", vector_text.to_single(text))
+
+
+def _bytea(text: bytes) -> bytes:
+    if not text.startswith(b"\\x"):
+        raise NotReadHere
+    try:
+        return bytes.fromhex(text[2:].decode())
+    except ValueError:
+        raise NotReadHere from None
+
+
+def _moment(zoned: bool) -> Encode:
+    def encode(text: bytes) -> bytes:
+        match = _MOMENT.fullmatch(text)
+        if match is None or (match[8] is not None) != zoned:
+            raise NotReadHere
+        microseconds = int((match[7] or b"").ljust(6, b"0"))
+        try:
+            year, month, day, hour, minute, second = (int(match[n]) for n in range(1, 7))
+            since = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - _EPOCH
+        except ValueError:  # 24:00:00, or the 60th second
+            raise NotReadHere from None
+        return struct.pack(">q", (since.days * 86_400 + since.seconds) * 1_000_000 + microseconds)
+
+    return encode
+
+
+def _date(text: bytes) -> bytes:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise NotReadHere
+    try:
+        day = date(int(match[1]), int(match[2]), int(match[3]))
+    except ValueError:
+        raise NotReadHere from None
+    return struct.pack(">i", day.toordinal() - _EPOCH.toordinal())
+
+
+_ENCODERS: Final[dict[str, Encode]] = {
+    "text": _as_it_is,
+    "character varying": _as_it_is,
+    "character": _as_it_is,
+    "json": _as_it_is,
+    "jsonb": _jsonb,
+    "uuid": _uuid,
+    "smallint": _integer(2),
+    "integer": _integer(4),
+    "bigint": _integer(8),
+    "boolean": _boolean,
+    "real": _single,
+    "double precision": _double,
+    "bytea": _bytea,
+    "timestamp with time zone": _moment(zoned=True),
+    "timestamp without time zone": _moment(zoned=False),
+    "date": _date,
+}

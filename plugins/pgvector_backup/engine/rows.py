@@ -1,0 +1,129 @@
+"""Rows of a file taken apart: PostgreSQL's CSV and its binary COPY format, field by field.
+
+Source: the manual's page on COPY, "File Formats". A field is the bytes that COPY wrote for it, None for NULL. What is
+wrong is told without a word of what the row holds: rows are the user's data.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.formats import FormatName
+
+Field = bytes | None
+
+_COMMA: Final = ord(",")
+_COUNT: Final = struct.Struct(">h")
+_LENGTH: Final = struct.Struct(">i")
+
+
+def rows_of(data: bytes, file_format: FormatName) -> Iterator[tuple[bytes, list[Field]]]:
+    """The rows of one unpacked block, each as it stands there and as its fields.
+
+    :raises IntegrityFault: where they cannot be told apart
+    """
+    if file_format == "binary":
+        yield from _binary(data)
+        return
+    for row in csv_rows([data]):
+        if not row.endswith(b"\n"):
+            raise IntegrityFault("a row has no end")
+        yield row, csv_fields(row[:-1])
+
+
+def csv_rows(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut CSV into rows, line ends included; only the last may lack its own.
+
+    A line ends a row unless it lies within quotes: until then their number is odd.
+    """
+    parts: list[bytes] = []  # of the row at hand
+    quotes = 0
+    for chunk in chunks:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            quotes += line.count(b'"')
+            if quotes & 1:
+                parts.append(line + b"\n")
+            elif parts:
+                parts.append(line + b"\n")
+                yield b"".join(parts)
+                parts.clear()
+                quotes = 0
+            else:
+                yield line + b"\n"
+                quotes = 0
+        if rest:
+            parts.append(rest)
+            quotes += rest.count(b'"')
+    if parts:
+        yield b"".join(parts)
+
+
+def csv_fields(row: bytes) -> list[Field]:
+    """The fields of a CSV row without its line end; an empty one is NULL unless it is quoted.
+
+    :raises IntegrityFault: for a quote that is not closed, or stands where none may
+    """
+    if b'"' not in row:
+        return [part or None for part in row.split(b",")]
+    fields: list[Field] = []
+    at = 0
+    while True:
+        if row.startswith(b'"', at):
+            value, at = _quoted(row, at + 1)
+            fields.append(value)
+            if at == len(row):
+                return fields
+            if row[at] != _COMMA:
+                raise IntegrityFault(f"field {len(fields)}: something follows its closing quote")
+            at += 1
+        else:
+            comma = row.find(b",", at)
+            end = len(row) if comma < 0 else comma
+            if row.find(b'"', at, end) >= 0:
+                raise IntegrityFault(f"field {len(fields) + 1}: a quote within a field that is not quoted")
+            fields.append(row[at:end] or None)
+            if comma < 0:
+                return fields
+            at = comma + 1
+
+
+def _quoted(row: bytes, start: int) -> tuple[bytes, int]:
+    """The value that begins after a quote, and where its closing quote ends."""
+    close = row.find(b'"', start)
+    doubled = False
+    while close >= 0 and row.startswith(b'"', close + 1):
+        doubled = True
+        close = row.find(b'"', close + 2)
+    if close < 0:
+        raise IntegrityFault("a quote is not closed")
+    value = row[start:close]
+    return (value.replace(b'""', b'"') if doubled else value), close + 1
+
+
+def _binary(data: bytes) -> Iterator[tuple[bytes, list[Field]]]:
+    at = 0
+    try:
+        while at < len(data):
+            start = at
+            (count,) = _COUNT.unpack_from(data, at)
+            if count < 0:
+                raise IntegrityFault("a row of a negative number of fields")
+            at += _COUNT.size
+            fields: list[Field] = []
+            for _ in range(count):
+                (length,) = _LENGTH.unpack_from(data, at)
+                at += _LENGTH.size
+                if length == -1:
+                    fields.append(None)
+                    continue
+                if length < 0 or at + length > len(data):
+                    raise IntegrityFault(f"field {len(fields) + 1}: it reaches beyond its block")
+                fields.append(data[at : at + length])
+                at += length
+            yield data[start:at], fields
+    except struct.error:
+        raise IntegrityFault("a row has no end") from None

@@ -1,0 +1,154 @@
+"""Rows that are loaded into a table of the session's own first, because the target holds rows already.
+
+They are proven there, and go from there into the target by one INSERT, whose RETURNING tells what the target took.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection, sql
+
+from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.copy_in import Into, Loaded, summed
+from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
+from pgvector_backup.engine.formats import BINARY
+from pgvector_backup.engine.tables import Table
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a table's rows: how many are new, took another's place, or gave way to one."""
+
+    loaded: Loaded
+    inserted: int
+    updated: int = 0
+    skipped: int = 0
+
+
+def create(conn: Connection[Any], label: str, into: Into) -> Into:
+    """A temporary table of the same columns, gone with the transaction."""
+    name = sql.Identifier("pg_temp", f"pgvector_backup_{fingerprint.of_sum(fingerprint.SHA256.of_row(label.encode()))}")
+    conn.execute(
+        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
+            name, into.column_list, into.source
+        )
+    )
+    return Into(name, name, into.columns)
+
+
+def insert(
+    conn: Connection[Any],
+    table: Table,
+    staging: Into,
+    into: Into,
+    loaded: Loaded,
+    *,
+    label: str,
+    on_conflict: str,
+    changed: bool,
+    cancel: Cancel,
+) -> Outcome:
+    """Take the rows over, and prove that the target took them as they are.
+
+    :param on_conflict: ``error``, ``skip`` or ``update``
+    :param changed: whether the staged rows were changed since they were loaded
+    :raises IntegrityFault: when the target took other rows than it was given
+    """
+    algorithm = fingerprint.best()
+    staged = summed(conn, _copy_of(staging), "binary", algorithm, cancel)
+    if not changed and staged[0] != loaded.rows_sent:
+        raise IntegrityFault(f"{label}: {loaded.rows_sent:,} rows were sent and {staged[0]:,} staged")
+    before = count(conn, into)
+    same_before = _same(conn, table, staging, into) if on_conflict == "skip" else 0
+    # The rows as the target has them, after its triggers and rules.
+    returned = summed(
+        conn,
+        sql.SQL("COPY ({} RETURNING {}) TO STDOUT ({})").format(
+            _insert(table, staging, into, label, on_conflict),
+            sql.SQL(", ").join(sql.SQL("{}").format(sql.Identifier(name)) for name in into.columns),
+            sql.SQL(BINARY.options),
+        ),
+        "binary",
+        algorithm,
+        cancel,
+    )
+    inserted = count(conn, into) - before
+    if on_conflict == "skip":
+        skipped = staged[0] - returned[0]
+        # Which rows were inserted is not known one by one; that none was altered shows in how many are the same
+        # now as in the set: as many more as were inserted.
+        proven = returned[0] == inserted
+        if table.primary_key:
+            proven = proven and _same(conn, table, staging, into) - same_before == inserted
+    else:
+        skipped = 0
+        proven = (returned[0], returned[1] % (1 << 128)) == (staged[0], staged[1] % (1 << 128))
+    if not proven:
+        raise IntegrityFault(
+            f"{label}: the table did not take the rows as they are in the set: a trigger, a rule or a generated value "
+            "alters them; disable it for the restore. Nothing was changed"
+        )
+    conn.execute(sql.SQL("DROP TABLE {}").format(staging.table))
+    return Outcome(loaded, inserted=inserted, updated=staged[0] - skipped - inserted, skipped=skipped)
+
+
+def count(conn: Connection[Any], into: Into) -> int:
+    """Rows of a table."""
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(into.source)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _copy_of(into: Into) -> sql.Composed:
+    return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
+        into.column_list, into.source, sql.SQL(BINARY.options)
+    )
+
+
+def _insert(table: Table, staging: Into, into: Into, label: str, on_conflict: str) -> sql.Composed:
+    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}").format(
+        into.table, into.column_list, into.column_list, staging.source
+    )
+    if on_conflict == "skip":
+        return statement + sql.SQL(" ON CONFLICT DO NOTHING")
+    if on_conflict == "update":
+        if not table.primary_key:
+            raise InvalidParams(
+                f"on_conflict: {label} has no primary key to tell by which rows are to be updated; use error or skip"
+            )
+        key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
+        always = {column.name for column in table.columns if column.identity == "always"}
+        others = [name for name in into.columns if name not in table.primary_key and name not in always]
+        if not others:
+            # Nothing but the key: the row that is there is the row of the set.
+            others = list(table.primary_key[:1])
+        changes = sql.SQL(", ").join(
+            sql.SQL("{} = EXCLUDED.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in others
+        )
+        return statement + sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(key, changes)
+    return statement
+
+
+def _same(conn: Connection[Any], table: Table, staging: Into, into: Into) -> int:
+    """How many of the staged rows are in the target, to the last bit; 0 where no key tells which to compare."""
+    if not table.primary_key:
+        return 0
+    key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
+    row = conn.execute(
+        sql.SQL(
+            # The stored bytes, of any type: there is no `=` for json.
+            "SELECT count(*) FROM {} AS s JOIN {} AS t USING ({}) WHERE record_image_eq(ROW({}), ROW({}))"
+        ).format(staging.source, into.source, key, _columns_of("s", into), _columns_of("t", into))
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _columns_of(alias: str, into: Into) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, name) for name in into.columns)

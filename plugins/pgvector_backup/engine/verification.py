@@ -1,0 +1,220 @@
+"""What a verify found, of a table, a set, all of them: the public result, and what is written beside a set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pgvector_backup.engine import messages
+from pgvector_backup.engine.errors import BackupError, IntegrityFault
+from pgvector_backup.engine.inspection import Inspection
+from pgvector_backup.engine.request import Depth
+
+
+@dataclass
+class TableVerification:
+    """One table. Seconds.
+
+    :param drill: what became of it in the drill: rows, searches, indexes; None where it was not restored
+    """
+
+    inspection: Inspection
+    duration: float = 0.0
+    drill: dict[str, Any] | None = None
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with it."""
+        return self.inspection.all_faults
+
+    def to_json(self) -> dict[str, Any]:
+        """The table's entry in the result."""
+        found = self.inspection
+        figures: dict[str, Any] = {
+            "ok": not self.faults,
+            "rows": found.rows,
+            "bytes": found.bytes,
+            "file": found.file,
+            "duration": round(self.duration, 3),
+        }
+        if found.blocks is not None:
+            figures |= {"blocks": found.blocks, "damaged_blocks": found.damaged_blocks}
+        if found.fingerprint is not None:
+            figures["fingerprint"] = found.fingerprint
+        if found.vectors:
+            figures["vectors"] = found.vectors
+        if self.drill is not None:
+            figures["drill"] = self.drill
+        if self.faults:
+            figures |= {"error": self.faults[0], "errors": self.faults}
+        return figures
+
+
+@dataclass
+class SetVerification:
+    """One set. Seconds.
+
+    :param depth: how deep it was looked at, which may be less than asked for: ``notes`` then say why
+    :param faults: what is wrong with the set as a whole; of its tables, each knows its own
+    :param obstacle: what kept the verify from being carried out, with the set perhaps as whole as ever
+    """
+
+    directory: str
+    relative_path: str
+    task_id: str | None
+    backup_id: str | None
+    depth: Depth
+    tables: dict[str, TableVerification] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    obstacle: BackupError | None = None
+    duration: float = 0.0
+
+    @property
+    def damage(self) -> list[str]:
+        """Everything that is wrong with the set and its tables."""
+        return [*self.faults, *(fault for table in self.tables.values() for fault in table.faults)]
+
+    @property
+    def errors(self) -> list[str]:
+        """The damage, and what was in the way."""
+        return [*self.damage, *([] if self.obstacle is None else [self.obstacle.message])]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all was looked at that was to be, and all is well."""
+        return not self.errors
+
+    @property
+    def whole_tables(self) -> list[str]:
+        """The tables whose files are as they should be."""
+        return [label for label, table in self.tables.items() if not table.faults]
+
+    @property
+    def damaged_tables(self) -> list[str]:
+        """The tables whose files are not."""
+        return [label for label, table in self.tables.items() if table.faults]
+
+    def to_json(self) -> dict[str, Any]:
+        """The set's entry in the result."""
+        return {
+            "backup_path": self.relative_path,
+            "backup_directory": self.directory,
+            "task_id": self.task_id,
+            "timestamp": self.backup_id,
+            "ok": self.ok,
+            "depth": self.depth,
+            "tables": {label: table.to_json() for label, table in self.tables.items()},
+            "whole_tables": self.whole_tables,
+            "damaged_tables": self.damaged_tables,
+            "errors": self.errors,
+            "notes": [*self.notes, *(note for table in self.tables.values() for note in table.inspection.notes)],
+            "duration": round(self.duration, 3),
+        }
+
+    def log_section(self, *, now: datetime, run_id: str | None) -> str:
+        """The section of the location's log file."""
+        state = "OK" if self.ok else "FAILED"
+        lines = [
+            f"==== {now.isoformat(timespec='seconds')}  VERIFY {state}  {self.backup_id or '(no set)'}",
+            f"run_id:    {run_id or '(none)'}",
+            f"depth:     {self.depth}",
+            f"duration:  {self.duration:.3f} s",
+        ]
+        for label, table in self.tables.items():
+            rows = table.inspection.rows
+            told = f"{rows:,} rows" if rows is not None else "rows not counted"
+            lines.append(f"table:     {label}: {'DAMAGED' if table.faults else 'whole'}, {told}{_drilled(table)}")
+        lines += [f"note:      {note}" for note in self.to_json()["notes"]]
+        lines += [f"error:     {error}" for error in self.errors]
+        return "\n".join(lines) + "\n\n"
+
+
+def _drilled(table: TableVerification) -> str:
+    if table.drill is None:
+        return ""
+    return f", restored {table.drill['rows']:,} rows, {table.drill['searches']} searches compared"
+
+
+@dataclass
+class VerifyResult:
+    """What a verify did. Seconds.
+
+    :param faults: what kept whole locations from being looked at
+    :param notes: what was passed over, and why
+    """
+
+    depth: Depth
+    timestamp: datetime
+    sets: list[SetVerification] = field(default_factory=list)
+    faults: list[BackupError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    duration: float = 0.0
+
+    @property
+    def errors(self) -> list[str]:
+        """All that is wrong, each line with its set."""
+        return [
+            *(f"{one.relative_path} {one.backup_id}: {error}" for one in self.sets for error in one.errors),
+            *(fault.message for fault in self.faults),
+        ]
+
+    @property
+    def failure(self) -> BackupError | None:
+        """Why the verify failed: damage comes before what only was in the way."""
+        if any(one.damage for one in self.sets):
+            return IntegrityFault(self._summary())
+        obstacles = [*(one.obstacle for one in self.sets if one.obstacle is not None), *self.faults]
+        return next((fault for fault in obstacles if not fault.can_retry), None) or next(iter(obstacles), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The public result."""
+        if self.errors:
+            response = messages.VERIFY_FAILED
+        else:
+            response = messages.VERIFY_DONE if self.sets else messages.NOTHING_TO_VERIFY
+        return {
+            "response": response,
+            "verify_performed": bool(self.sets),
+            "depth": self.depth,
+            "sets": [one.to_json() for one in self.sets],
+            "errors": self.errors,
+            "notes": self.notes,
+            "duration": round(self.duration, 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    def _summary(self) -> str:
+        damaged = [one for one in self.sets if one.damage]
+        first = damaged[0]
+        whole = f"; whole are {', '.join(first.whole_tables)}" if first.whole_tables else ""
+        more = f"; {len(damaged) - 1} more sets are damaged" if len(damaged) > 1 else ""
+        return f"{first.relative_path} {first.backup_id}: {first.damage[0]}{whole}{more}"
+
+
+def outcome(one: SetVerification, earlier: Mapping[str, Any] | None, *, now: datetime, run_id: str | None) -> bytes:
+    """The content of ``verified_{timestamp}.json``; ``last`` keeps when each depth was last passed or failed.
+
+    :param earlier: what the verify before this one wrote
+    """
+    at = now.isoformat(timespec="seconds")
+    before = (earlier or {}).get("last")
+    last = dict(before) if isinstance(before, dict) else {}
+    last[one.depth] = {"verified_at": at, "ok": one.ok, "run_id": run_id}
+    body = {
+        "format_version": 1,
+        "backup_id": one.backup_id,
+        "verified_at": at,
+        "depth": one.depth,
+        "ok": one.ok,
+        "run_id": run_id,
+        **{name: value for name, value in one.to_json().items() if name in _KEPT},
+        "last": last,
+    }
+    return (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+_KEPT: Sequence[str] = ("tables", "whole_tables", "damaged_tables", "errors", "notes", "duration")

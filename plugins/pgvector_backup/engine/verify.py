@@ -1,0 +1,260 @@
+"""The story of a verify: read every set that is asked for from end to end, drill it if that is asked for too, tell."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.drill import Samples, drill
+from pgvector_backup.engine.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.inspection import inspect, inspect_bare
+from pgvector_backup.engine.integrity import read_manifest
+from pgvector_backup.engine.location import Location, locate_all
+from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.naming import of_set, verification_name
+from pgvector_backup.engine.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.request import LATEST, VerifyRequest
+from pgvector_backup.engine.session import Connect
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.verification import SetVerification, TableVerification, VerifyResult, outcome
+
+_log: Final = logging.getLogger(__name__)
+
+_LOOKS: Final = 3
+"""How often the newest set is looked for again, when it was removed between finding and reading it."""
+
+
+def verify(
+    request: VerifyRequest,
+    settings: Settings,
+    connect: Connect | None,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    cancel: Cancel | None = None,
+    on_progress: OnProgress | None = None,
+) -> VerifyResult:
+    """Hold sets against what their manifests say of them; all are looked at, whatever is wrong with the first.
+
+    Nothing is compared with the tables as they are now: a set is of its own moment. The outcome is written beside
+    each set, and a section added to each location's log file. `LATEST` is the newest set even if it is damaged.
+
+    :param connect: to the server for the drill's scratch database; None: an embedded one
+    :param now: with a time zone
+    :param on_progress: told about once a second how far the rows are
+    :return: the result; what is wrong is in it, as its ``failure``
+    :raises NotFound: when the place or the set that the request names is not there
+    :raises Cancelled: when that was asked for
+    """
+    started = time.monotonic()
+    result = VerifyResult(depth=request.depth, timestamp=now)
+    with reporting(on_progress) as watched:
+        run = _Run(request, settings, connect, now, run_id, cancel or Cancel(), watched, result)
+        for place in run.places():
+            run.verify(place)
+    result.duration = time.monotonic() - started
+    return result
+
+
+@dataclass
+class _Run:
+    """One verify, from place to place."""
+
+    request: VerifyRequest
+    settings: Settings
+    connect: Connect | None
+    now: datetime
+    run_id: str | None
+    cancel: Cancel
+    watched: list[Progress]
+    result: VerifyResult
+
+    def __post_init__(self) -> None:
+        self._catalog = Catalog(self.settings)
+
+    def places(self) -> Iterator[Location]:
+        """Where to look."""
+        if self.request.backup_path is not None or self.request.task_id is not None:
+            yield self._catalog.place(self.request.backup_path, self.request.task_id)
+        else:
+            yield from locate_all(self.settings.backup_root, self.settings.backup_directory)
+
+    def verify(self, location: Location) -> None:
+        """Verify the set of one place that is asked for."""
+        for look in range(1, _LOOKS + 1):
+            self.cancel.check()
+            try:
+                found = self._find(location)
+            except StorageFault as fault:
+                _log.error("%s: %s", location.relative_path, fault.message)
+                self.result.faults.append(fault)
+                return
+            if found is None:
+                self.result.notes.append(f"{location.relative_path}: no set to verify")
+                return
+            try:
+                with _kept(location, found):
+                    self._told(location, found, self._verified(location, found))
+                return
+            except (NotFound, Conflict) as fault:
+                # Removed, or being removed, since it was found: then another one is the newest.
+                if self.request.timestamp != LATEST or look == _LOOKS:
+                    self.result.faults.append(fault)
+                    return
+
+    def _find(self, location: Location) -> FoundSet | None:
+        asked_for_a_place = self.request.backup_path is not None or self.request.task_id is not None
+        if self.request.timestamp != LATEST:
+            return self._catalog.find(location, self.request.timestamp)
+        newest = newest_of(self._catalog.at(location))
+        if newest is None and asked_for_a_place:
+            raise NotFound(f"{location.relative_path}: it holds no set; make a backup")
+        return newest
+
+    def _verified(self, location: Location, found: FoundSet) -> SetVerification:
+        started = time.monotonic()
+        one = SetVerification(
+            directory=location.directory,
+            relative_path=location.relative_path,
+            task_id=location.task_id,
+            backup_id=found.backup_id,
+            depth=self.request.depth,
+        )
+        _log.info("verifying set %s in %s: %s", found.backup_id, location.directory, one.depth)
+        try:
+            if found.manifest_file is None:
+                self._bare(location, found, one)
+            else:
+                self._ours(location, found, found.manifest_file, one)
+        except IntegrityFault as fault:
+            one.faults.append(fault.message)
+        except (NotFound, Conflict):
+            raise
+        except BackupError as fault:
+            self.cancel.check()
+            one.obstacle = fault
+        one.duration = time.monotonic() - started
+        return one
+
+    def _ours(self, location: Location, found: FoundSet, manifest_file: str, one: SetVerification) -> None:
+        manifest = read_manifest(location, manifest_file)
+        one.faults += _misfits(manifest, found.backup_id)
+        one.notes += [f"{label}: not in the set: {why}" for label, why in manifest.failed_tables.items()]
+        samples = Samples(manifest)
+        rows = one.depth != "files"
+        progresses = {
+            entry.name: self._progress(location, entry.name, entry.rows, entry.raw_bytes) for entry in manifest.tables
+        }
+        for entry in manifest.tables:
+            self.cancel.check()
+            started = time.monotonic()
+            progresses[entry.name].start()
+            inspection = inspect(
+                location,
+                entry,
+                manifest.fingerprint_algorithm,
+                rows=rows,
+                cancel=self.cancel,
+                progress=progresses[entry.name],
+                see=samples.of(entry) if one.depth == "drill" else None,
+            )
+            one.tables[entry.name] = TableVerification(inspection, time.monotonic() - started)
+            _tell(entry.name, one.tables[entry.name])
+        if one.depth == "drill":
+            if one.damage:
+                one.notes.append("not drilled, for it is damaged")
+                one.depth = "rows"
+            else:
+                drill(
+                    location,
+                    manifest,
+                    self.settings,
+                    self.connect,
+                    tables=one.tables,
+                    samples=samples,
+                    now=self.now,
+                    run_id=self.run_id,
+                    cancel=self.cancel,
+                )
+
+    def _bare(self, location: Location, found: FoundSet, one: SetVerification) -> None:
+        if one.depth == "drill":
+            one.notes.append("not drilled: without a manifest nothing tells which tables and columns to make")
+            one.depth = "rows"
+        for table in found.tables:
+            started = time.monotonic()
+            progress = self._progress(location, table.name, None, table.bytes)
+            progress.start()
+            inspection = inspect_bare(
+                location, table.file, rows=one.depth != "files", cancel=self.cancel, progress=progress
+            )
+            inspection.bytes = table.bytes
+            one.tables[table.name] = TableVerification(inspection, time.monotonic() - started)
+            _tell(table.name, one.tables[table.name])
+
+    def _progress(self, location: Location, label: str, rows: int | None, size: int) -> Progress:
+        progress = Progress(
+            _log, f"{location.relative_path}/{label}", rows, self.settings.progress_rows, expected_bytes=size
+        )
+        self.watched.append(progress)
+        return progress
+
+    def _told(self, location: Location, found: FoundSet, one: SetVerification) -> None:
+        """Write down what was found; that this cannot be done is no fault of the set's."""
+        self.result.sets.append(one)
+        for error in one.errors:
+            _log.error("%s %s: %s", one.relative_path, one.backup_id, error)
+        try:
+            # What was in the way says nothing of the set; another tool's files stay alone as they are.
+            if found.manifest_file is not None and (one.damage or one.obstacle is None):
+                content = outcome(one, found.verification, now=self.now, run_id=self.run_id)
+                location.write(verification_name(found.backup_id), content)
+            location.append_log(one.log_section(now=self.now, run_id=self.run_id))
+        except StorageFault as fault:
+            _log.warning("the outcome was not written beside the set: %s", fault.message)
+            self.result.notes.append(f"{one.relative_path} {one.backup_id}: the outcome was not written: {fault}")
+
+
+def newest_of(place: FoundLocation) -> FoundSet | None:
+    """The set that a location is trusted for: its newest, damaged or not.
+
+    One that lacks a table has failed loudly when it was made; it counts only where there is no other. So do the files
+    of other tools.
+    """
+    ours = [one for one in place.sets if one.manifest_file is not None]
+    complete = [one for one in ours if not one.failed_tables]
+    return next(iter([*complete, *ours, *place.sets]), None)
+
+
+def _misfits(manifest: Manifest, backup_id: str) -> list[str]:
+    """What shows that a manifest is not this set's."""
+    if manifest.backup_id != backup_id:
+        return [f"the manifest of set {backup_id} says that it is of set {manifest.backup_id}"]
+    names = [name for entry in manifest.tables for name in (entry.file, entry.index)]
+    own = of_set(names, backup_id)
+    foreign = [f"the manifest names {name}, which is no file of this set" for name in names if name not in own]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return foreign + [f"the manifest names {name} twice" for name in twice]
+
+
+@contextmanager
+def _kept(location: Location, found: FoundSet) -> Iterator[None]:
+    """Keep a set from being removed; another tool's files have nothing to hold on to."""
+    if found.manifest_file is None:
+        yield
+        return
+    with location.kept(found.manifest_file):
+        yield
+
+
+def _tell(label: str, table: TableVerification) -> None:
+    rows = table.inspection.rows
+    told = "rows not counted" if rows is None else f"{rows:,} rows"
+    _log.info("%s: %s, %s, %.3f s", label, "DAMAGED" if table.faults else "whole", told, table.duration)
