@@ -56,7 +56,7 @@ export function relative(moment, now = Date.now()) {
   const [unit, length] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? ["second", 1];
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
   if (unit === "second") return Math.abs(seconds) < 45 ? t(seconds < 0 ? "time.now" : "time.soon") : format.format(Math.sign(seconds), "minute");
-  return format.format(Math.round(seconds / length), unit);
+  return format.format(Math.trunc(seconds / length), unit);
 }
 
 /** A moment in the user's own time zone. */
