@@ -29,11 +29,11 @@ class Goal:
 
 
 _AGAINST: Final = (
-    ("wide", "CSV, jobs=2, against `psql \\copy` CSV", c.OURS_CSV, c.PSQL_CSV, 1.3),
-    ("wide", "CSV, jobs=2, against `pg_dump -Fd -j2 -Z0`", c.OURS_CSV, c.PG_DUMP_DIRECTORY, 1.25),
+    ("large", "CSV, jobs=2, against `psql \\copy` CSV", c.OURS_CSV, c.PSQL_CSV, 1.3),
+    ("large", "CSV, jobs=2, against `pg_dump -Fd -j2 -Z0`", c.OURS_CSV, c.PG_DUMP_DIRECTORY, 1.25),
     ("wide", "CSV, jobs=2, against the client-cursor way", c.OURS_CSV, c.CLIENT_CURSOR, 5.0),
-    ("wide", "binary, jobs=2, against `psql \\copy` CSV", c.OURS_BINARY, c.PSQL_CSV, 3.0),
-    ("wide", "binary, jobs=2, against `psql \\copy` binary", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
+    ("large", "binary, jobs=2, against `psql \\copy` CSV", c.OURS_BINARY, c.PSQL_CSV, 3.0),
+    ("large", "binary, jobs=2, against `psql \\copy` binary", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
     ("zstd", "CSV + zstd, jobs=2, against `pg_dump -Fd -j2 --compress=zstd:1`", c.OURS_ZSTD, c.PG_DUMP_ZSTD, 1.2),
 )
 _MEMORY: Final = 80 * 2**20
@@ -74,7 +74,7 @@ def _against(outcome: Outcome, case: str, ours: Contender, other: Contender, at_
         reasons = [line.absent for line in outcome.lines if line.absent and line.contender in (ours.key, other.key)]
         return Goal(case, bound, "; ".join(reasons) or "not measured", None)
     values = ratios(them, us)
-    return Goal(case, bound, spread(values, "{:.2f}×"), statistics.median(values) >= at_least)
+    return Goal(f"{case}; {us.dataset}", bound, spread(values, "{:.2f}×"), statistics.median(values) >= at_least)
 
 
 def _rows(outcome: Outcome) -> Iterator[Goal]:
@@ -100,4 +100,6 @@ def _proof(outcome: Outcome, name: str, whole: Contender, unproven: Contender) -
     if with_it is None or without is None:
         return Goal(case, bound, "not measured", None)
     values = [100 * (1 - share) for share in ratios(without, with_it)]
-    return Goal(case, bound, spread(values, "{:.0f} %"), statistics.median(values) <= 100 * _PROOF_SHARE)
+    return Goal(
+        f"{case}; {with_it.dataset}", bound, spread(values, "{:.0f} %"), statistics.median(values) <= 100 * _PROOF_SHARE
+    )

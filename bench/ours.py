@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import psycopg
 
@@ -42,6 +41,7 @@ def main() -> None:
 @contextmanager
 def _unproven() -> Iterator[None]:
     """In this process alone, to learn what they cost: no checksum, no fingerprint, no fsync."""
+    from unittest.mock import patch  # noqa: PLC0415 (it imports much, which the measured runs shall not pay for)
 
     class NoHash:
         def update(self, data: object) -> None:

@@ -45,8 +45,6 @@ def page(
     """
     parts = ["# Measurements", f"Written by `{command}`, which repeats them.", "![the chart](chart.svg)"]
     parts += ["## Goals", "\n".join(_goals(outcomes, dag_runs))]
-    if "wide" in outcomes:
-        parts.append(f"Where a line names no table: {outcomes['wide'].title}; the table below has the seconds.")
     if notes:
         parts.append("What bounds the goals that are not met: [NOTES.md](NOTES.md).")
     parts += ["## How it was measured", _HOW.strip(), "## Machine"]

@@ -96,6 +96,10 @@ def test_a_full_disk_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file = DiskFile(tmp_path / "f")
     with pytest.raises(OSError, match="No space left"):
         file.write(os.urandom(4 * BUFFER))
+    with pytest.raises(OSError, match="No space left"):
+        file.write(os.urandom(BUFFER))
+    with pytest.raises(OSError, match="No space left"):
+        file.sync()
     file.close()
     file = DiskFile(tmp_path / "g")
     file.write(b"a little")

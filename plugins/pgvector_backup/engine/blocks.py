@@ -23,7 +23,7 @@ BLOCK_BYTES: Final = 1 << 20
 class Block:
     """Whole rows on their way to a file; ``row_sum`` is the sum of their fingerprint numbers."""
 
-    data: bytes
+    data: Buffer
     rows: int
     row_sum: int
 
@@ -46,21 +46,36 @@ class FileFacts:
     index_sha256: str
 
 
-def gather(rows: Iterable[Buffer], algorithm: Algorithm) -> Iterator[Block]:
-    """Join rows into blocks. A row larger than a block is a block of its own."""
-    of_row = algorithm.of_row
-    pending: list[Buffer] = []
-    size = row_sum = 0
-    for row in rows:
-        pending.append(row)
-        size += len(row)
-        row_sum += of_row(row)
-        if size >= BLOCK_BYTES:
-            yield Block(b"".join(pending), len(pending), row_sum)
-            pending.clear()
-            size = row_sum = 0
-    if pending:
-        yield Block(b"".join(pending), len(pending), row_sum)
+class Gatherer:
+    """Gathers a connection's rows into blocks, in memory that is the same for each of them.
+
+    Joining rows that were kept until then is slower: their memory goes back to the system, and comes anew, block by
+    block.
+    """
+
+    def __init__(self) -> None:
+        self._memory = memoryview(bytearray(BLOCK_BYTES))
+
+    def blocks(self, rows: Iterable[Buffer], algorithm: Algorithm) -> Iterator[Block]:
+        """Blocks of at most `BLOCK_BYTES`, each good until the next is asked for. A larger row is one of its own."""
+        memory, of_row = self._memory, algorithm.of_row
+        size = count = row_sum = 0
+        for row in rows:
+            end = size + len(row)
+            if end > BLOCK_BYTES:
+                if count:
+                    yield Block(memory[:size], count, row_sum)
+                size = count = row_sum = 0
+                end = len(row)
+                if end > BLOCK_BYTES:
+                    yield Block(row, 1, of_row(row))
+                    continue
+            memory[size:end] = row
+            size = end
+            count += 1
+            row_sum += of_row(row)
+        if count:
+            yield Block(memory[:size], count, row_sum)
 
 
 class BlockFile:
@@ -81,7 +96,7 @@ class BlockFile:
         self._kind = kind
         self._lock = threading.Lock()
         self._bytes = self._raw_bytes = self._rows = self._row_sum = 0
-        self.append(Block(header, 0, 0))
+        self._append_outside_rows(header)
 
     @property
     def parts(self) -> tuple[StagedFile, StagedFile]:
@@ -90,8 +105,6 @@ class BlockFile:
 
     def append(self, block: Block) -> None:
         """Add a block at the end, in whatever order the connections come."""
-        if not block.data:
-            return
         stored = self._kind.pack(block.data)  # outside the lock: several threads at once
         checksum = block_index.of_block(stored)
         with self._lock:
@@ -102,9 +115,14 @@ class BlockFile:
             self._rows += block.rows
             self._row_sum += block.row_sum
 
+    def _append_outside_rows(self, data: bytes) -> None:
+        """What a file has before its first row or after its last."""
+        if data:
+            self.append(Block(data, 0, 0))
+
     def finish(self) -> FileFacts:
         """Add the trailer, wait for the disk and say what the file holds."""
-        self.append(Block(self._kind.format.trailer, 0, 0))
+        self._append_outside_rows(self._kind.format.trailer)
         self.staged.sync()
         return FileFacts(
             name=self.staged.name,

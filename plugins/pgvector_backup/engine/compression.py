@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal
 
+from psycopg.abc import Buffer
+
 from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
 
 CompressionName = Literal["none", "zstd", "gzip"]
@@ -21,6 +23,9 @@ CompressionName = Literal["none", "zstd", "gzip"]
 _SUFFIXES: Final = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 _LEVELS: Final = {"none": (0, 0), "zstd": (1, 19), "gzip": (1, 9)}
 NAMES: Final = tuple(_SUFFIXES)
+
+Packer = Callable[[Buffer], Buffer]
+"""Packs a block; what comes back may be what was given."""
 
 DEFAULT_LEVEL: Final = 1
 """Digits of random floats hardly get smaller with more effort, and vectors are most of the data."""
@@ -46,7 +51,7 @@ class Compression:
         """What file names end in, e.g. ``.zst``."""
         return _SUFFIXES[self.name]
 
-    def packer(self) -> Callable[[bytes], bytes]:
+    def packer(self) -> Packer:
         """A function that packs one block; any thread may call it."""
         if self.name == "none":
             return lambda data: data
@@ -110,12 +115,12 @@ def _zstd_unpacker() -> Callable[[bytes, int], bytes]:
     return unpack
 
 
-def _zstd_packer(level: int) -> Callable[[bytes], bytes]:
+def _zstd_packer(level: int) -> Packer:
     zstandard = _zstandard()
     # A compressor keeps its tables between blocks and is not to be shared by threads.
     own = threading.local()
 
-    def pack(data: bytes) -> bytes:
+    def pack(data: Buffer) -> Buffer:
         if not hasattr(own, "compressor"):
             own.compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
         packed: bytes = own.compressor.compress(data)

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import fingerprint
-from pgvector_backup.engine.blocks import BlockFile, FileFacts, gather
+from pgvector_backup.engine import fingerprint, long_turns
+from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import BackupError, DatabaseFault, translated
 from pgvector_backup.engine.file_kind import FileKind
@@ -158,7 +158,7 @@ def copy_out(
     :raises Cancelled: when that was asked for
     """
     work = _Work(streams, finisher)
-    with ThreadPoolExecutor(jobs, thread_name_prefix="copy") as pool:
+    with ThreadPoolExecutor(jobs, thread_name_prefix="copy", initializer=long_turns.take) as pool:
         readers = [pool.submit(_read_all, snapshot, work, throttle, cancel) for _ in range(jobs)]
         try:
             wait(readers)
@@ -214,6 +214,7 @@ def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cance
     """One connection's part: take ranges until there are none; open another connection if this one breaks."""
     with ExitStack() as held:
         conn: Connection[Any] | None = None
+        gatherer = Gatherer()
         while (taken := work.take()) is not None:
             stream, pages = taken
             failure: BackupError | None = None
@@ -223,7 +224,7 @@ def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cance
                 if conn is None:
                     conn = held.enter_context(snapshot.joined())
                 with translated(table=stream.table.name.label):
-                    _read(conn, stream, pages, throttle, cancel)
+                    _read(conn, stream, pages, gatherer=gatherer, throttle=throttle, cancel=cancel)
             except (_GivenUp, BackupError) as fault:
                 # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
                 if conn is not None:
@@ -241,9 +242,11 @@ class _GivenUp(Exception):
     """Another connection has failed in this stream: what is left of it is of no use."""
 
 
-def _read(conn: Connection[Any], stream: Stream, pages: PageRange, throttle: Throttle, cancel: Cancel) -> None:
+def _read(
+    conn: Connection[Any], stream: Stream, pages: PageRange, *, gatherer: Gatherer, throttle: Throttle, cancel: Cancel
+) -> None:
     with conn.cursor() as cursor, cursor.copy(_query(stream.table, stream.chosen, pages)) as copy:
-        for block in gather(stream.chosen.rows(copy), stream.algorithm):
+        for block in gatherer.blocks(stream.chosen.rows(copy), stream.algorithm):
             throttle.spend(len(block.data))
             cancel.check()
             if stream.failure is not None:
@@ -259,7 +262,7 @@ def _can_cut(conn: Connection[Any]) -> bool:
 def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
     sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for block in gather(kind.format.rows(copy), fingerprint.best()):
+        for block in Gatherer().blocks(kind.format.rows(copy), fingerprint.best()):
             sample += _Sample(block.rows, len(block.data), len(kind.pack(block.data)))
     return sample
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from psycopg.abc import Buffer
 
-from pgvector_backup.engine import writeback
+from pgvector_backup.engine import long_turns, writeback
 
 _BUFFER_BYTES: Final = 2 << 20
 """Of each of a file's two buffers. A multiple of every disk's block; larger ones gain nothing."""
@@ -38,7 +38,7 @@ class DiskFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._closing = threading.Lock()
         self._sha256 = hashlib.sha256()
-        self._direct: bool | None = None
+        self._direct = False
         self._offset = 0
         # Anonymous memory begins at a page, as O_DIRECT wants it, and takes room only where it is touched.
         self._filling = mmap.mmap(-1, _BUFFER_BYTES)
@@ -49,6 +49,11 @@ class DiskFile:
 
     def write(self, data: Buffer) -> None:
         """Append."""
+        end = self._filled + len(data)
+        if end < _BUFFER_BYTES:
+            self._filling[self._filled : end] = data
+            self._filled = end
+            return
         view = memoryview(data)
         while view:
             taken = min(len(view), _BUFFER_BYTES - self._filled)
@@ -85,17 +90,17 @@ class DiskFile:
         self._wait()
         if self._writer is None:
             self._set_direct(True)
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="disk")
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=long_turns.take)
             self._spare = mmap.mmap(-1, _BUFFER_BYTES)
         assert self._spare is not None
         self._written = self._writer.submit(self._put, self._filling, self._filled)
         self._filling, self._spare, self._filled = self._spare, self._filling, 0
 
     def _wait(self) -> None:
-        """Until the spare buffer is free."""
-        written, self._written = self._written, None
-        if written is not None:
-            written.result()
+        """Until the spare buffer is free; after a failure that is never again."""
+        if self._written is not None:
+            self._written.result()
+            self._written = None
 
     def _put(self, buffer: mmap.mmap, length: int) -> None:
         with memoryview(buffer) as whole, whole[:length] as part:

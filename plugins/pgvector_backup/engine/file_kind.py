@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pgvector_backup.engine.compression import Compression
+from pgvector_backup.engine.compression import Compression, Packer
 from pgvector_backup.engine.formats import Format
 
 
@@ -18,7 +17,7 @@ class FileKind:
 
     format: Format
     compression: Compression
-    pack: Callable[[bytes], bytes] = field(init=False, repr=False, compare=False)
+    pack: Packer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pack", self.compression.packer())

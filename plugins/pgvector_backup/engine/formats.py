@@ -13,6 +13,8 @@ from typing import Final, Literal
 from psycopg import Copy
 from psycopg.abc import Buffer
 
+from pgvector_backup.engine.copy_data import messages
+
 FormatName = Literal["csv", "binary"]
 
 _BINARY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -40,7 +42,7 @@ class Format:
 
     def rows(self, copy: Copy) -> Iterator[Buffer]:
         """The rows that a connection sends, without what belongs to a file as a whole."""
-        return iter(copy) if self.name == "csv" else _binary_rows(copy)
+        return messages(copy) if self.name == "csv" else _binary_rows(copy)
 
 
 CSV: Final = Format(name="csv", suffix="csv", options="FORMAT csv, HEADER false", header=None, trailer=b"")
@@ -53,10 +55,9 @@ FORMATS: Final = {one.name: one for one in (CSV, BINARY)}
 
 def _binary_rows(copy: Copy) -> Iterator[Buffer]:
     first = True
-    for message in copy:
-        row: Buffer = message
+    for row in messages(copy):
         if first:
             first = False
-            row = bytes(message)[len(_BINARY_HEADER) :]
-        if row != _BINARY_TRAILER:
+            row = bytes(row)[len(_BINARY_HEADER) :]  # noqa: PLW2901
+        if len(row) != len(_BINARY_TRAILER) or row != _BINARY_TRAILER:
             yield row

@@ -59,9 +59,10 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
         with cancel.watching(conn):
             conn.execute("SET statement_timeout = 0")  # first, so that no limit ends the rest
             conn.execute(
-                "SELECT set_config(s.name, v.value, false)"
-                " FROM unnest(%s::text[], %s::text[]) AS v(name, value)"
-                " JOIN pg_settings s ON lower(s.name) = lower(v.name)",
+                "SELECT set_config(s.name, s.value, false)"
+                " FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
+                # Not all of them are known to every version; to look that up in pg_settings takes ten times as long.
+                " WHERE current_setting(s.name, true) IS NOT NULL",
                 [
                     [*_SETTINGS, "lock_timeout"],
                     [*_SETTINGS.values(), f"{round(lock_timeout * 1000)}ms"],

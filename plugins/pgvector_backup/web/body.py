@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import Request
@@ -47,7 +47,7 @@ def _check_texts(body: dict[str, Any]) -> None:
         raise InvalidParams("the body holds a NUL character")
 
 
-def schema_of(keys: Sequence[Key], *, db_connection: str, required: Sequence[str] = ()) -> dict[str, Any]:
+def schema_of(keys: Sequence[Key], *, db_connection: str, example: Mapping[str, Any]) -> dict[str, Any]:
     """OpenAPI's description of such a body.
 
     :param db_connection: pattern of the values that this installation admits there
@@ -57,5 +57,6 @@ def schema_of(keys: Sequence[Key], *, db_connection: str, required: Sequence[str
         properties[key.name] = {**key.schema, "description": key.description, "default": key.default}
         if key.name == "db_connection":
             properties[key.name]["pattern"] = db_connection
-    schema = {"type": "object", "properties": properties, "additionalProperties": False, "required": list(required)}
-    return {"requestBody": {"required": bool(required), "content": {"application/json": {"schema": schema}}}}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    content = {"application/json": {"schema": schema, "example": dict(example)}}
+    return {"requestBody": {"required": False, "content": content}}

@@ -33,6 +33,13 @@ _ENGLISH: Final[dict[str, str]] = {
     messages.TASK_DIRECTORY_MISSING: "the task's directory does not exist: {task_id}",
     messages.PARAMS_MISSING: "required parameters are missing",
     messages.CONNECTION_FAILED: "the database cannot be reached, check the connection",
+    # Of runs whose DAGs may be older or newer than this API.
+    "Vector表恢复完成": "Vector tables restored",
+    "Vector表恢复失败": "The restore of the vector tables failed",
+    "Vector表恢复预演完成,未执行任何更改": "The restore was rehearsed, nothing was changed",
+    "Vector表备份校验完成": "Backups verified",
+    "Vector表备份校验失败": "The verification of the backups failed",
+    "没有可校验的备份": "There is no backup to verify",
 }
 
 _SPOKEN: Final = frozenset({"response", "error", "errors", "message"})

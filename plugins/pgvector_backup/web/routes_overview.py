@@ -56,7 +56,7 @@ def get_overview(request: Request, user: User) -> JSONResponse:
         dags = {model.dag_id: model for model in session.scalars(_DAGS)}
         running = runs.latest([DAG_IDS[kind] for kind in readable], session, ended=False, limit=_RUNNING_AT_MOST)
         told = [_brief(runs.told(run, session)) for run in running]
-        last = next((_brief(runs.told(run, session)) for run in _last_backup(session)), None)
+        last = next((runs.told(run, session) for run in _last_backup(session)), None)
         can_trigger = {kind: DAG_IDS[kind] in dags and may(user, "run", kind) for kind in DAG_IDS}
         connections = _connections(session, tell_all=any(can_trigger.values()))
     backup_dag = dags.get(DAG_IDS["backup"])

@@ -57,12 +57,15 @@ class _Offer:
     keys: tuple[Key, ...]
     request: type[BackupRequest | RestoreRequest | VerifyRequest]
     summary: str
+    example: Mapping[str, Any]
 
+
+_A_SET: Final = {"backup_path": "vector_bak", "timestamp": "20250721_234914"}
 
 OFFERS: Final[dict[Kind, _Offer]] = {
-    "backup": _Offer(BACKUP_KEYS, BackupRequest, "Back up"),
-    "restore": _Offer(RESTORE_KEYS, RestoreRequest, "Restore a set"),
-    "verify": _Offer(VERIFY_KEYS, VerifyRequest, "Verify sets"),
+    "backup": _Offer(BACKUP_KEYS, BackupRequest, "Back up", {"task_id": "task_20250721_213627"}),
+    "restore": _Offer(RESTORE_KEYS, RestoreRequest, "Restore a set", _A_SET | {"truncate_before_restore": True}),
+    "verify": _Offer(VERIFY_KEYS, VerifyRequest, "Verify sets", _A_SET | {"depth": "drill"}),
 }
 
 
@@ -80,7 +83,7 @@ def router_of(kind: Kind) -> APIRouter:
             **answers(RunResult, 404, 409),
             202: {"model": Envelope[Accepted], "description": "The run goes on; its state is at `status_url`"},
         },
-        openapi_extra=schema_of(offer.keys, db_connection=pattern),
+        openapi_extra=schema_of(offer.keys, db_connection=pattern, example=offer.example),
         response_class=JSONResponse,
     )
     async def trigger(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
-from airflow.models.log import Log
 from airflow.utils.session import create_session
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -15,9 +13,9 @@ from pgvector_backup.engine.catalog import FoundLocation
 from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
-from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web import download, sets
 from pgvector_backup.web.access import User, requires
+from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
@@ -103,17 +101,13 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
         raise InvalidParams("timestamp: which set is to be deleted has to be said, latest may be another by now")
     one = sets.catalog().find(found.location, timestamp)
     removed = remove(found.location, one)
-    told = {"relative_path": found.location.relative_path, "timestamp": one.backup_id, "removed": removed}
+    told: dict[str, Any] = {
+        "relative_path": found.location.relative_path,
+        "timestamp": one.backup_id,
+        "removed": removed,
+    }
     with create_session(scoped=False) as session:
-        session.add(
-            Log(
-                event="pgvector_delete_set",
-                owner=user.get_name(),
-                owner_display_name=user.get_name(),
-                extra=json.dumps(told),
-                dag_id=DAG_IDS["backup"],
-            )
-        )
+        note(session, "pgvector_delete_set", user=user.get_name(), kind="backup", **told)
     return answer(request, told)
 
 
@@ -142,7 +136,15 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
 def download_file(
     request: Request,
     location: Location,
-    file: Annotated[str, Path(description="A bare file name", min_length=1, max_length=TASK_ID_LENGTH)],
+    file: Annotated[
+        str,
+        Path(
+            description="A bare file name",
+            min_length=1,
+            max_length=TASK_ID_LENGTH,
+            examples=["langchain_pg_embedding_20250721_234914.csv"],
+        ),
+    ],
 ) -> Response:
     """Streamed, with ranges; the log of a location too."""
     return download.send(request, download.find(_at(location), file))

@@ -31,6 +31,7 @@ from starlette.concurrency import run_in_threadpool
 from pgvector_backup.engine.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
 from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPORT, Kind
 from pgvector_backup.web import temporary_connection
+from pgvector_backup.web.audit import note
 
 _RETURN_VALUE: Final = "return_value"
 
@@ -80,6 +81,7 @@ def trigger(kind: Kind, conf: Mapping[str, Any], *, user: str, uri: str | None =
             )
         except (ParamValidationError, ValueError) as fault:
             raise InvalidParams(str(fault)) from None
+        note(session, "trigger_dag_run", user=user, kind=kind, run_id=run_id)
     return run_id
 
 
@@ -183,6 +185,7 @@ def cancel(kind: Kind, run_id: str, *, user: str) -> None:
             dag.set_task_instance_state(
                 task_id=task.task_id, run_id=run_id, state=TaskInstanceState.FAILED, session=session
             )
+        note(session, "pgvector_cancel_run", user=user, kind=kind, run_id=run_id)
         if not at_work:
             set_dag_run_state_to_failed(dag=dag, run_id=run_id, commit=True, session=session)
 

@@ -25,7 +25,8 @@ from pgvector_backup.web.runs import run_url
 
 COLLECTION, EMBEDDING = "langchain_pg_collection", "langchain_pg_embedding"
 
-_VERIFIED: Final = ("when", "depth", "ok", "run_id")
+_VERIFIED: Final = {"when": "verified_at", "depth": "depth", "ok": "ok", "run_id": "run_id"}
+"""What the last verification is told in short as, by its keys in the file that the verify wrote."""
 
 
 def catalog() -> Catalog:
@@ -174,7 +175,7 @@ def _type(task_id: str | None) -> str:
 
 
 def _verified(verification: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if verification is None else {name: verification.get(name) for name in _VERIFIED}
+    return None if verification is None else {name: verification.get(key) for name, key in _VERIFIED.items()}
 
 
 def _log_section(location: Location, backup_id: str) -> str | None:

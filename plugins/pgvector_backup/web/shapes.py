@@ -212,7 +212,7 @@ class Overview(Open):
     """What the page shows first."""
 
     running: list[Run]
-    last: Run | None
+    last: WholeRun | None
     newest_good: BackupSet | None
     schedule: str | None
     next_run: str | None

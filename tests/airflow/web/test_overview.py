@@ -49,7 +49,7 @@ def warning(overview: dict[str, Any], code: str) -> dict[str, Any]:
 
 
 def verify(root: Path, backup_id: str | None, *, ok: bool = True, place: str | None = None) -> None:
-    told = {"when": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
+    told = {"verified_at": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
     locate(root, place, "vector_bak").write(f"verified_{backup_id}.json", json.dumps(told).encode())
 
 
@@ -181,6 +181,7 @@ def test_a_backup_that_failed(house: Path, api: Api, database: Database) -> None
     overview = api.get("/overview")
     assert overview["running"] == []
     assert overview["last"]["run_id"] == run_id
+    assert overview["last"]["result"] is None
     assert codes(overview) == ["LAST_FAILED"]
     assert "gave no reason" in warning(overview, "LAST_FAILED")["message"]
 

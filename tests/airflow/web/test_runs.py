@@ -189,3 +189,15 @@ def test_many_who_wait_hold_up_nobody(house: Any, app: Any, as_: Callable[[str],
     codes, took = asyncio.run(all_at_once())
     assert codes == [202] * crowd
     assert took < 5
+
+
+def test_the_audit_log_tells_who_did_what(api: Api, begun: str) -> None:
+    from airflow.models.log import Log
+
+    data_of(api.call("DELETE", f"/backup/{begun}"))
+    with create_session() as session:
+        lines = session.scalars(select(Log).where(Log.run_id == begun).order_by(Log.id)).all()
+        assert [(line.event, line.owner, line.dag_id) for line in lines] == [
+            ("trigger_dag_run", "user", "pgvector_backup"),
+            ("pgvector_cancel_run", "user", "pgvector_backup"),
+        ]

@@ -195,7 +195,13 @@ class TestDetail:
         assert made.backup_id is not None
         location.append_log(f"==== 2025-07-21T23:49:14+08:00  OK  {made.backup_id}\nrun_id:    manual__1\n\n")
         location.append_log("==== 2025-07-22T23:49:14+08:00  OK  20250722_234914\nrun_id:    manual__2\n\n")
-        verified = {"when": "2026-01-01T00:00:00+00:00", "depth": "rows", "ok": True, "run_id": "v1", "figures": {}}
+        verified = {
+            "verified_at": "2026-01-01T00:00:00+00:00",
+            "depth": "rows",
+            "ok": True,
+            "run_id": "v1",
+            "figures": {},
+        }
         location.write(f"verified_{made.backup_id}.json", json.dumps(verified).encode())
         data = api.get(f"/sets/vector_bak/{made.backup_id}")
         embedding = data["tables"]["langchain_pg_embedding"]
@@ -214,7 +220,12 @@ class TestDetail:
         assert data["source"]["database"] == database.name
         assert data["log_section"].splitlines()[-1] == "run_id:    manual__1"
         assert data["verification"] == verified
-        assert data["verified"] == {name: verified[name] for name in ("when", "depth", "ok", "run_id")}
+        assert data["verified"] == {
+            "when": "2026-01-01T00:00:00+00:00",
+            "depth": "rows",
+            "ok": True,
+            "run_id": "v1",
+        }
         assert api.get("/sets/vector_bak/latest") == data
 
     def test_of_a_task(self, house: Path, api: Api, database: Database) -> None:
