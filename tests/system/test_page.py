@@ -383,6 +383,36 @@ def test_a_restore_of_one_table_leaves_the_others_out(visit: Visitors, one_set: 
         assert seen.posted() == []
 
 
+def test_a_verification_says_what_it_will_read(visit: Visitors, one_set: MadeSet) -> None:
+    key, _, _ = one_set
+    with visit(before=verifiable) as seen:
+        seen.open_set(key).get_by_role("button", name="Verify").click()
+        told = seen.dialog.locator(".consequence")
+        for depth, words in (
+            ("files", "checksums are compared. The database is not touched"),
+            ("rows", "every row is decoded"),
+            ("drill", "restored into a scratch database"),
+        ):
+            seen.dialog.get_by_label("Depth").select_option(depth)
+            expect(told).to_contain_text(key)
+            expect(told).to_contain_text(words)
+        seen.window.keyboard.press("Escape")
+        seen.button("Verify newest").click()
+        expect(told).to_contain_text("the newest set of every location")
+        assert seen.posted() == []
+
+
+def verifiable(window: Page) -> None:
+    """The real overview, of an installation in which this user may verify."""
+
+    def allowed(route: Route) -> None:
+        body = route.fetch().json()
+        body["data"]["can_trigger"]["verify"] = True
+        route.fulfill(json=body)
+
+    window.route("**/vector/overview", allowed)
+
+
 # --- the list and its history ---
 
 

@@ -183,7 +183,7 @@ function verification(body) {
   return h(
     "details",
     { class: "fold" },
-    h("summary", {}, t("detail.verification"), body.when && h("span", { class: "muted" }, ` · ${relative(body.when)}`)),
+    h("summary", {}, t("detail.verification"), body.verified_at && h("span", { class: "muted" }, ` · ${relative(body.verified_at)}`)),
     h("pre", { tabindex: "0" }, JSON.stringify(body, null, 2)),
   );
 }

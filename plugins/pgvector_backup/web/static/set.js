@@ -29,7 +29,7 @@ export function verifiedBadge(set) {
   const { verified } = set;
   if (!verified) return h("span", { class: "badge none" }, t("set.unverified"));
   if (!verified.ok) return badge("failed", "cross", "set.damaged", t("set.damaged.verify"));
-  return badge("success", "check", `set.verified.${verified.depth}`, `${relative(verified.when)} · ${moment(verified.when)}`);
+  return badge("success", "check", `set.verified.${verified.depth}`, verified.when && `${relative(verified.when)} · ${moment(verified.when)}`);
 }
 
 function badge(state, picture, key, title) {

@@ -22,7 +22,7 @@ function tile(name, title, ...content) {
 }
 
 const big = (...content) => h("p", { class: "big" }, ...content);
-const line = (...content) => h("p", { class: "muted small" }, ...content);
+const line = (...content) => h("p", { class: "muted small" }, content);
 
 function last({ last: run }, sets) {
   const title = t("tile.last");
@@ -41,7 +41,7 @@ function last({ last: run }, sets) {
     title,
     big(time(ended, relative(ended)), " ", stateBadge(run)),
     line(facts.join(" · ")),
-    run.error && h("p", { class: "small bad-text clamp", title: run.error.response }, run.error.response),
+    run.error && h("p", { class: `small clamp ${run.cancelled ? "muted" : "bad-text"}`, title: run.error.response }, run.error.response),
     line(runLink(run)),
   );
 }
@@ -68,7 +68,7 @@ function verified({ newest_good: set }) {
     "verified",
     title,
     big(verifiedBadge(set)),
-    line(done ? [t(`depth.${done.depth}`), " · ", time(done.when, relative(done.when))] : t("tile.unverified.text")),
+    line(done ? [t(`depth.${done.depth}`), done.when && [" · ", time(done.when, relative(done.when))]] : t("tile.unverified.text")),
   );
 }
 

@@ -83,7 +83,7 @@ export default {
   "run.verify.success": "Verified",
   "run.verify.failed": "Verification failed",
   "run.verify.cancelled": "Verification cancelled",
-  "run.cancelled.text": "It was stopped before its end; nothing half-made was left behind.",
+  "run.cancelled.text": "It was stopped before its end. Nothing half-made is left; a set that was complete by then stays.",
   "run.failed.text": "The task's log in Airflow tells why.",
 
   "progress.queued": "Waiting for a free worker …",

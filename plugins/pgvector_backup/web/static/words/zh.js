@@ -83,7 +83,7 @@ export default {
   "run.verify.success": "校验通过",
   "run.verify.failed": "校验失败",
   "run.verify.cancelled": "校验已取消",
-  "run.cancelled.text": "运行在结束前被停止，没有留下未完成的文件。",
+  "run.cancelled.text": "运行在结束前被停止。没有留下未完成的文件；已完成的备份集会保留。",
   "run.failed.text": "原因见 Airflow 中的任务日志。",
 
   "progress.queued": "等待空闲的 worker……",
