@@ -16,12 +16,12 @@ import psycopg
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
 
-_TABLES: Final = """
+TABLES: Final = """
 CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);
 CREATE TABLE langchain_pg_embedding (
     id varchar NOT NULL, collection_id uuid, embedding vector({dimensions}), document varchar, cmetadata jsonb);
 """
-_KEYS: Final = """
+KEYS: Final = """
 ALTER TABLE langchain_pg_embedding
     ADD PRIMARY KEY (id),
     ADD FOREIGN KEY (collection_id) REFERENCES langchain_pg_collection (uuid) ON DELETE CASCADE;
@@ -78,7 +78,7 @@ def _fill(conn: psycopg.Connection[tuple[object, ...]], dataset: Dataset) -> Non
     collections = [uuid.UUID(int=chance.getrandbits(128), version=4) for _ in range(_COLLECTIONS)]
     conn.execute("CREATE EXTENSION vector")
     with conn.transaction():
-        for statement in _TABLES.format(dimensions=dataset.dimensions).split(";"):
+        for statement in TABLES.format(dimensions=dataset.dimensions).split(";"):
             conn.execute(statement)
         for number, collection in enumerate(collections):
             conn.execute(
@@ -92,7 +92,7 @@ def _fill(conn: psycopg.Connection[tuple[object, ...]], dataset: Dataset) -> Non
             for batch in _batches(dataset, chance, collections):
                 copy.write(batch)
             copy.write(b"\xff\xff")
-    conn.execute(_KEYS)
+    conn.execute(KEYS)
     conn.execute("VACUUM (ANALYZE)")
 
 

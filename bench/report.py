@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from bench.all_goals import all_goals
 from bench.cases import Line, Outcome, ratios
 from bench.dag_runs import DagRuns
-from bench.goals import goals, spread
+from bench.goals import spread
 
 _HOW: Final = """\
 Every figure is a median; the least and the greatest are in brackets. The contenders of a table take turns, A B C,
@@ -65,7 +66,7 @@ def _goals(outcomes: Mapping[str, Outcome], dag_runs: DagRuns | None) -> Iterato
     yield "| case | goal | measured: median (least–greatest) | met |"
     yield "|---|---|---|---|"
     words = {True: "yes", False: "**no**", None: "–"}
-    for goal in goals(outcomes, dag_runs):
+    for goal in all_goals(outcomes, dag_runs):
         yield f"| {goal.case} | {goal.bound} | {goal.measured} | {words[goal.met]} |"
 
 

@@ -32,6 +32,7 @@ from pgvector_backup.embedded.server import EmbeddedPostgres, EmbeddedPostgresEr
 DAG_ID = "pgvector_backup"
 CONNECTION = "AIRFLOW_CONN_PGVECTOR_DEFAULT"
 BACKUP_ROOT = "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT"
+SCHEDULES = ("AIRFLOW__PGVECTOR_BACKUP__SCHEDULE", "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE")
 DIRECTORY = CHECKOUT / ".demo"
 
 
@@ -103,7 +104,7 @@ def _running_airflow(*, serve: bool) -> Iterator[tuple[StandaloneAirflow, str | 
     Gives Airflow, with the embedded server's URI or None.
     """
     # The demo shows one backup: the one that it triggers.
-    environment = _users_settings() if serve else {"AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "None"}
+    environment = _users_settings() if serve else dict.fromkeys(SCHEDULES, "None")
     airflow = StandaloneAirflow(DIRECTORY / "airflow", port=_port(), environment=environment)
     with contextlib.ExitStack() as stack:
         stack.callback(airflow.stop)

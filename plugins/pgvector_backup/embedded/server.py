@@ -199,7 +199,7 @@ class EmbeddedPostgres:
 
     def _run_server(self) -> None:
         options = self._keeper_options()
-        self._socket_directory = _make_socket_directory()
+        self._socket_directory = _make_socket_directory(self.directory if self.disposable else None)
         options.append(f"--remove={self._socket_directory}")
         if self.disposable:
             options.append(f"--remove={self.directory}")
@@ -266,12 +266,16 @@ def _open_to_others(path: Path) -> bool:
     return all(part.stat().st_mode & 0o001 for part in (real, *real.parents))
 
 
-def _make_socket_directory() -> str:
-    """A private directory whose path is short enough for a Unix socket."""
-    parent = tempfile.gettempdir()
-    if len(os.fsencode(parent)) + len("/pg-12345678") > _LONGEST_SOCKET_DIRECTORY:
-        parent = "/tmp"  # noqa: S108 - mkdtemp makes the name and the permissions safe
-    return tempfile.mkdtemp(prefix="pg-", dir=parent)
+def _make_socket_directory(inside: Path | None) -> str:
+    """A private directory whose path is short enough for a Unix socket.
+
+    :param inside: where it should be, if the path allows it; None: the temporary directory
+    """
+    # mkdtemp makes the name and the permissions safe, in /tmp too.
+    for parent in (inside and str(inside), tempfile.gettempdir()):
+        if parent and len(os.fsencode(parent)) + len("/pg-12345678") <= _LONGEST_SOCKET_DIRECTORY:
+            return tempfile.mkdtemp(prefix="pg-", dir=parent)
+    return tempfile.mkdtemp(prefix="pg-", dir="/tmp")
 
 
 def remove_abandoned(directory: Path) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, Final, NamedTuple
 
 from pgvector_backup.engine import messages, staging
@@ -51,11 +52,29 @@ def locate(root: Root, task_id: str | None, directory_name: str, *, create: bool
         check_task_id(task_id)
     text = os.fspath(root)
     if _is_url(text):
-        # fsspec is needed by those who use it only.
-        from pgvector_backup.engine.object_location import ObjectLocation  # noqa: PLC0415
-
-        return ObjectLocation(text, task_id, directory_name, create=create)
+        objects: Location = _object_location().ObjectLocation(text, task_id, directory_name, create=create)
+        return objects
     return LocalLocation(_local(text), task_id, directory_name, create=create)
+
+
+def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, int | None]:
+    """Where a request's sets would lie, with nothing made; and how many bytes are free there, None if nobody can say.
+
+    :raises NotFound: when the task's directory is not there
+    """
+    _check_directory_name(directory_name)
+    if task_id is not None:
+        check_task_id(task_id)
+    text = os.fspath(root)
+    below = directory_name if task_id is None else f"{task_id}/{directory_name}"
+    if _is_url(text):
+        return f"{text.rstrip('/')}/{below}", None
+    base = _local(text)
+    if task_id is not None and not (base / task_id).is_dir():
+        raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
+    there = next(path for path in (base / below, *(base / below).parents) if path.is_dir())
+    with translated():
+        return str(base / below), shutil.disk_usage(there).free
 
 
 def locate_path(root: Root, relative_path: str, directory_name: str) -> Location:
@@ -77,12 +96,7 @@ def locate_all(root: Root, directory_name: str) -> list[Location]:
     """Every place below the root that may hold sets: the root's own first, then the tasks' by name."""
     _check_directory_name(directory_name)
     text = os.fspath(root)
-    if _is_url(text):
-        from pgvector_backup.engine import object_location  # noqa: PLC0415
-
-        tasks = object_location.subdirectories(text)
-    else:
-        tasks = _subdirectories(_local(text))
+    tasks = _object_location().subdirectories(text) if _is_url(text) else _subdirectories(_local(text))
     found = []
     for task_id in [None, *(name for name in sorted(tasks) if re.fullmatch(r"[A-Za-z0-9_]+", name))]:
         with suppress(NotFound):
@@ -97,6 +111,18 @@ def _check_directory_name(directory_name: str) -> None:
 
 def _is_url(root: str) -> bool:
     return "://" in root and not root.startswith("file://")
+
+
+def _object_location() -> ModuleType:
+    """What keeps sets in object stores; fsspec is needed by those who do that only."""
+    try:
+        from pgvector_backup.engine import object_location  # noqa: PLC0415
+    except ImportError:
+        raise InvalidParams(
+            "backup_root: a URL needs the package fsspec and the one for that store, such as s3fs; install them, or "
+            "name a path"
+        ) from None
+    return object_location
 
 
 def _local(root: str) -> Path:

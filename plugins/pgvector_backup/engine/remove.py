@@ -21,11 +21,19 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     :return: the names removed
     :raises Conflict: while somebody reads the set; nothing is removed
     """
+    names = files_of(location, found)
     if found.manifest_file is None:
-        return _removed(location, [table.file for table in found.tables])
-    names = of_set([entry.name for entry in location.entries()], found.backup_id)
+        return _removed(location, names)
     with location.seized(found.manifest_file):
-        return _removed(location, [found.manifest_file, *(name for name in names if name != found.manifest_file)])
+        return _removed(location, names)
+
+
+def files_of(location: Location, found: FoundSet) -> list[str]:
+    """The files that a removal of a set removes, in that order."""
+    if found.manifest_file is None:
+        return [table.file for table in found.tables]
+    names = of_set([entry.name for entry in location.entries()], found.backup_id)
+    return [found.manifest_file, *(name for name in names if name != found.manifest_file)]
 
 
 def _removed(location: Location, names: list[str]) -> list[str]:

@@ -143,6 +143,7 @@ class _Run:
     selection: Selection | None
     watched: list[Progress]
     truncate_seconds: float = 0.0
+    aside: list[SetAside] = field(default_factory=list)
 
     def plan(self, conn: Connection[Any], chosen: Sequence[StoredTable]) -> dict[str, TableRestore]:
         """What would be done, without a lock and without a change."""
@@ -181,7 +182,7 @@ class _Run:
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
         targets = self._lock(conn, self._provide(conn, chosen))
         truncated = self._truncate(conn, targets)
-        aside = self._set_aside(conn, targets)
+        self._set_aside(conn, targets)
         progress = {
             one.label: Progress(
                 _log,
@@ -200,7 +201,7 @@ class _Run:
             with _told(one.label, self.request):
                 outcome = self._restore_one(conn, one, progress[one.label])
             outcomes[one.label] = (outcome, time.monotonic() - started)
-        self._finish(conn, targets, aside)
+        self._finish(conn, targets)
         self._advance_sequences(conn, targets)
         return {one.label: self._result(one, *outcomes[one.label]) for one in targets}, truncated
 
@@ -316,26 +317,21 @@ class _Run:
 
     # --- indexes and keys ---
 
-    def _set_aside(self, conn: Connection[Any], targets: Sequence[_Target]) -> list[SetAside]:
-        aside: list[SetAside] = []
-        growing = []
-        for one in targets:
-            if one.created or one.table.kind != "table":
-                continue
-            rows = _expected_rows(one.stored)
-            if one.empty or suspension.worth_it(rows, one.rows_before):
-                dropped = suspension.set_aside_indexes(conn, one.table)
-                if dropped:
-                    _log.info(
-                        "%s: indexes set aside until its rows are in: %s", one.label, ", ".join(d.name for d in dropped)
-                    )
-                aside += dropped
-                growing.append(one.table)
+    def _set_aside(self, conn: Connection[Any], targets: Sequence[_Target]) -> None:
+        """Of the tables that hold no rows, indexes and the foreign keys between them."""
+        emptied = [one for one in targets if one.empty and not one.created and one.table.kind == "table"]
+        for one in emptied:
+            self._set_aside_indexes(conn, one)
         if any(suspension.worth_it(_expected_rows(one.stored), 0) for one in targets):
-            aside += suspension.set_aside_foreign_keys(conn, growing)
-        return aside
+            self.aside += suspension.set_aside_foreign_keys(conn, [one.table for one in emptied])
 
-    def _finish(self, conn: Connection[Any], targets: Sequence[_Target], aside: Sequence[SetAside]) -> None:
+    def _set_aside_indexes(self, conn: Connection[Any], one: _Target) -> None:
+        dropped = suspension.set_aside_indexes(conn, one.table)
+        if dropped:
+            _log.info("%s: indexes set aside until its rows are in: %s", one.label, ", ".join(d.name for d in dropped))
+        self.aside += dropped
+
+    def _finish(self, conn: Connection[Any], targets: Sequence[_Target]) -> None:
         """Keys first, for the rows have to be right before the long work begins; then indexes."""
         created = [one for one in targets if one.created]
         renamed = self._renamed([(one.stored, one.name) for one in targets])
@@ -351,7 +347,7 @@ class _Run:
                             _log.warning("%s", left_out)
                             one.notes.append(left_out)
         by_oid = {one.table.oid: one for one in targets}
-        for away in aside:
+        for away in self.aside:
             if not away.is_index:
                 with _told(by_oid[away.table.oid].label, self.request):
                     suspension.make_again(conn, away)
@@ -363,7 +359,7 @@ class _Run:
                 default=0,
             ),
         )
-        for away in aside:
+        for away in self.aside:
             if away.is_index:
                 one = by_oid[away.table.oid]
                 self._build(conn, one, away.name, lambda away=away: suspension.make_again(conn, away))
@@ -426,6 +422,9 @@ class _Run:
             changed = True
             if note:
                 one.notes.append(note)
+        coming = staged_rows.coming(conn, one.table, staging, into=one.into, on_conflict=self.request.on_conflict)
+        if one.table.kind == "table" and suspension.worth_it(coming, one.rows_before):
+            self._set_aside_indexes(conn, one)
         return staged_rows.insert(
             conn,
             one.table,

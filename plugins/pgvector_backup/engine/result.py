@@ -86,11 +86,15 @@ class BackupResult:
 
 @dataclass(frozen=True)
 class TruncateResult:
-    """What a truncate did: rows of each table as counted under its lock, before and after. Seconds."""
+    """What a truncate did: rows of each table as counted under its lock, before and after. Seconds.
+
+    :param planned: nothing was emptied, only found out that it would be allowed
+    """
 
     rows_before: Mapping[str, int]
     rows_after: Mapping[str, int]
     duration: float
+    planned: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The truncate's part of the run's result."""
@@ -103,7 +107,7 @@ class TruncateResult:
             }
             for label, before in self.rows_before.items()
         }
-        return {"truncate_performed": True, "truncate_results": each, "duration": round(self.duration, 3)}
+        return {"truncate_performed": not self.planned, "truncate_results": each, "duration": round(self.duration, 3)}
 
 
 @dataclass

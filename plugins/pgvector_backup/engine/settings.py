@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgvector_backup.engine.errors import InvalidParams
 from pgvector_backup.engine.tables import TableName, parse_names
+
+SECTION: Final = "pgvector_backup"
+"""Of airflow.cfg; an environment variable of it is ``AIRFLOW__PGVECTOR_BACKUP__KEY``."""
 
 DEFAULT_ROOT: Final = "data_pipeline/training_data"
 """Below AIRFLOW_HOME."""
@@ -46,3 +53,85 @@ class Settings:
                     f"truncate_tables names {table.label}, which `tables` does not: "
                     "only what is backed up may be emptied"
                 )
+
+
+Given = Callable[[str], "str | None"]
+"""The text that a key of `SECTION` was given, wherever it stands; None where nobody wrote it down."""
+
+
+def read_settings(given: Given, *, home: str, backup_root: str | None = None, tables: str | None = None) -> Settings:
+    """Read how an installation backs up.
+
+    :param home: AIRFLOW_HOME, below which sets are kept unless ``backup_root`` says otherwise
+    :param backup_root: in place of the configured one
+    :param tables: in place of the configured list; what it leaves out is not emptied either
+    :raises InvalidParams: naming the key whose value cannot be used
+    """
+
+    def text(key: str, default: str) -> str:
+        value = given(key)
+        return default if value is None else value
+
+    root = backup_root or text("backup_root", "") or os.path.join(home, DEFAULT_ROOT)
+    names = parse_names(tables or text("tables", "langchain_pg_collection,langchain_pg_embedding"))
+    emptied = text("truncate_tables", "langchain_pg_embedding")
+    # Empty means that none may be emptied. What nobody wrote down is no contradiction to the tables listed.
+    may_be_emptied = parse_names(emptied) if emptied.strip() else ()
+    if tables or given("truncate_tables") is None:
+        may_be_emptied = tuple(name for name in may_be_emptied if name in names)
+    return Settings(
+        backup_root=root,
+        backup_directory=text("backup_directory", "vector_bak"),
+        tables=names,
+        truncate_tables=may_be_emptied,
+        timestamp_format=text("timestamp_format", "%Y%m%d_%H%M%S"),
+        jobs=whole_number(given, "jobs", 2),
+        progress_rows=whole_number(given, "progress_rows", 50_000),
+        max_mb_per_second=number(given, "max_mb_per_second", 0) or None,
+        lock_timeout=number(given, "lock_timeout", 10),
+    )
+
+
+def number(given: Given, key: str, default: float) -> float:
+    """A key's value as a finite number.
+
+    :raises InvalidParams: when it is none
+    """
+    text = given(key)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidParams(f"[{SECTION}] {key}: not a number: {text!r}") from None
+    if not math.isfinite(value):
+        raise InvalidParams(f"[{SECTION}] {key}: not a finite number: {text!r}")
+    return value
+
+
+def whole_number(given: Given, key: str, default: int) -> int:
+    """A key's value as a whole number.
+
+    :raises InvalidParams: when it is none
+    """
+    value = float(number(given, key, default))
+    if not value.is_integer():
+        raise InvalidParams(f"[{SECTION}] {key}: not a whole number: {given(key)!r}")
+    return int(value)
+
+
+def time_zone(name: str) -> tzinfo:
+    """The zone that names of sets are in: ``utc``, ``system``, or a name of the IANA database.
+
+    :raises InvalidParams: when there is no such zone
+    """
+    if name.lower() == "utc":
+        return timezone.utc
+    if name.lower() == "system":
+        zone = datetime.now().astimezone().tzinfo
+        assert zone is not None
+        return zone
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise InvalidParams(f"[core] default_timezone: no such time zone: {name!r}") from None

@@ -42,6 +42,19 @@ def create(conn: Connection[Any], label: str, into: Into) -> Into:
     return Into(name, name, into.columns)
 
 
+def coming(conn: Connection[Any], table: Table, staging: Into, *, into: Into, on_conflict: str) -> int:
+    """How many rows an insert will write, new ones and new versions: what its indexes will have to take."""
+    rows = count(conn, staging)
+    if on_conflict != "skip" or not table.primary_key:
+        return rows
+    key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
+    row = conn.execute(
+        sql.SQL("SELECT count(*) FROM {} AS s JOIN {} AS t USING ({})").format(staging.source, into.source, key)
+    ).fetchone()
+    assert row is not None
+    return rows - int(row[0])
+
+
 def insert(
     conn: Connection[Any],
     table: Table,

@@ -32,10 +32,12 @@ def truncate(
     *,
     manifest_file: str,
     cancel: Cancel | None = None,
+    dry_run: bool = False,
 ) -> TruncateResult:
     """Empty ``truncate_tables``, all of them or none, if a set on disk holds every row that they hold now.
 
     :param manifest_file: bare name of the set's manifest, in the request's location
+    :param dry_run: find out whether it would be allowed now, keep nobody out, change nothing
     :raises InvalidParams: when no table may be emptied
     :raises IntegrityFault: when a file of the set does not match its manifest
     :raises Conflict: when a table holds a row that the set does not, or another database answers
@@ -52,18 +54,25 @@ def truncate(
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             _require_same_database(conn, manifest)
             with conn.transaction():
-                tables = {name: _locked(conn, name) for name in settings.truncate_tables}
+                tables = {
+                    name: _locked(conn, name, "ACCESS SHARE" if dry_run else "ACCESS EXCLUSIVE")
+                    for name in settings.truncate_tables
+                }
                 rows_before = {
                     name.label: _require_backed_up(conn, table, entries[name], manifest)
                     for name, table in tables.items()
                 }
                 _require_unreferenced(conn, list(tables.values()))
                 cancel.check()
-                conn.execute(sql.SQL("TRUNCATE TABLE {}").format(sql.SQL(", ").join(t.source for t in tables.values())))
+                if not dry_run:
+                    emptied = sql.SQL(", ").join(table.source for table in tables.values())
+                    conn.execute(sql.SQL("TRUNCATE TABLE {}").format(emptied))
                 rows_after = {name.label: _count(conn, table) for name, table in tables.items()}
     for label, rows in rows_before.items():
-        _log.info("%s: emptied of %s rows, all of them in %s", label, f"{rows:,}", manifest_file)
-    return TruncateResult(rows_before=rows_before, rows_after=rows_after, duration=time.monotonic() - started)
+        done = "would be emptied" if dry_run else "emptied"
+        _log.info("%s: %s of %s rows, all of them in %s", label, done, f"{rows:,}", manifest_file)
+    duration = time.monotonic() - started
+    return TruncateResult(rows_before=rows_before, rows_after=rows_after, duration=duration, planned=dry_run)
 
 
 def _entry(manifest: Manifest, name: TableName) -> TableEntry:
@@ -97,13 +106,13 @@ def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
         )
 
 
-def _locked(conn: Connection[Any], name: TableName) -> Table:
-    """Keep everybody out of a table until the transaction ends; waits at most the session's lock timeout."""
+def _locked(conn: Connection[Any], name: TableName, mode: str) -> Table:
+    """Lock a table until the transaction ends; waits at most the session's lock timeout."""
     table = describe(conn, name)
     if not table.has_rows_of_its_own:
         raise Conflict(f"{name.label} is a {table.kind}, which cannot be emptied; take it out of truncate_tables")
     try:
-        conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.source))
+        conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(table.source, sql.SQL(mode)))
     except psycopg.Error as fault:
         raise database_fault(fault, table=name.label) from fault
     return table

@@ -10,19 +10,17 @@ import math
 import re
 import struct
 import sys
+import threading
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from pgvector_backup.engine.errors import IntegrityFault
 from pgvector_backup.engine.formats import FormatName
 from pgvector_backup.engine.tables import Column
-
-try:
-    from orjson import loads
-except ImportError:  # not everybody has it; it is 5 times as fast
-    from json import loads  # type: ignore[assignment, unused-ignore]
+from pgvector_backup.engine.vector_text import NotReadHere, encoder
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 
@@ -30,7 +28,6 @@ _TYPE: Final = re.compile(r'(?:(?:[^."]+|"(?:[^"]|"")+")\.)?(vector|halfvec|spar
 _SPARSE: Final = re.compile(r"\{([^{}]*)\}/(\d+)")
 _MOST_DIMENSIONS: Final = {"vector": 16_000, "halfvec": 16_000, "sparsevec": 1_000_000_000, "bit": 83_886_080}
 _LARGEST_HALF: Final = 65504.0
-_OF_NUMBERS: Final = b"0123456789eE+-.,[] "
 
 
 @dataclass(frozen=True)
@@ -105,17 +102,24 @@ def parse(field: bytes, kind: VectorType, file_format: FormatName) -> Vector:
 def _dense(field: bytes) -> Vector:
     if not (field.startswith(b"[") and field.endswith(b"]")):
         raise ValueError("no brackets")
-    numbers: list[float]
-    if field.translate(None, _OF_NUMBERS):
-        # Letters that are in no number: what pgvector forbids, if it can be read at all.
-        numbers = [float(part) for part in field[1:-1].split(b",")]
-    else:
-        try:
-            numbers = loads(field)
-        except ValueError:
-            # pgvector reads more than it writes: other tools' `+1`, `.5`, `1.`
-            numbers = [float(part) for part in field[1:-1].split(b",")]
+    encode = _encoder()
+    if encode is not None:
+        with suppress(NotReadHere):
+            return _dense_binary(encode(field))
+    # Also what pgvector forbids, such as NaN, so that it can be told from what is no number at all.
+    numbers = [float(part) for part in field[1:-1].split(b",")]
     return Vector(len(numbers), _singles(numbers))
+
+
+_own: Final = threading.local()
+
+
+def _encoder() -> Callable[[bytes], bytes] | None:
+    """Its parser is not to be shared by threads."""
+    if not hasattr(_own, "encode"):
+        _own.encode = encoder("vector")
+    encode: Callable[[bytes], bytes] | None = _own.encode
+    return encode
 
 
 def _singles(numbers: Iterable[float]) -> array[float]:

@@ -195,6 +195,20 @@ class VerifyResult:
         return f"{first.relative_path} {first.backup_id}: {first.damage[0]}{whole}{more}"
 
 
+def failed_result(error: str, depth: str, timestamp: datetime) -> dict[str, Any]:
+    """The public result of a verify that came to nothing."""
+    return {
+        "response": messages.VERIFY_FAILED,
+        "verify_performed": False,
+        "depth": depth,
+        "sets": [],
+        "errors": [error],
+        "notes": [],
+        "duration": 0.0,
+        "timestamp": timestamp.isoformat(timespec="seconds"),
+    }
+
+
 def outcome(one: SetVerification, earlier: Mapping[str, Any] | None, *, now: datetime, run_id: str | None) -> bytes:
     """The content of ``verified_{timestamp}.json``; ``last`` keeps when each depth was last passed or failed.
 

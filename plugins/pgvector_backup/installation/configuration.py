@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, timedelta
+from typing import Final, get_args
 
 from airflow.configuration import AIRFLOW_HOME, conf
 from croniter import croniter  # type: ignore[import-untyped]
 
 from pgvector_backup.engine.errors import InvalidParams
-from pgvector_backup.engine.settings import DEFAULT_ROOT, Settings
-from pgvector_backup.engine.tables import parse_names
+from pgvector_backup.engine.request import Depth
+from pgvector_backup.engine.settings import SECTION, Settings, number, read_settings, time_zone, whole_number
 from pgvector_backup.installation import temporary
-
-SECTION: Final = "pgvector_backup"
 
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
@@ -60,24 +55,7 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
     :param tables: in place of the configured list; what it leaves out is not emptied either
     :raises InvalidParams: naming the key whose value cannot be used
     """
-    root = backup_root or _text("backup_root", "") or os.path.join(AIRFLOW_HOME, DEFAULT_ROOT)
-    names = parse_names(tables or _text("tables", "langchain_pg_collection,langchain_pg_embedding"))
-    emptied = _text("truncate_tables", "langchain_pg_embedding")
-    # Empty means that none may be emptied. What nobody wrote down is no contradiction to the tables listed.
-    may_be_emptied = parse_names(emptied) if emptied.strip() else ()
-    if tables or not conf.has_option(SECTION, "truncate_tables"):
-        may_be_emptied = tuple(name for name in may_be_emptied if name in names)
-    return Settings(
-        backup_root=root,
-        backup_directory=_text("backup_directory", "vector_bak"),
-        tables=names,
-        truncate_tables=may_be_emptied,
-        timestamp_format=_text("timestamp_format", "%Y%m%d_%H%M%S"),
-        jobs=_whole_number("jobs", 2),
-        progress_rows=_whole_number("progress_rows", 50_000),
-        max_mb_per_second=_number("max_mb_per_second", 0) or None,
-        lock_timeout=_number("lock_timeout", 10),
-    )
+    return read_settings(_given, home=AIRFLOW_HOME, backup_root=backup_root, tables=tables)
 
 
 def connection_rules() -> ConnectionRules:
@@ -89,68 +67,54 @@ def connection_rules() -> ConnectionRules:
     )
 
 
-def schedule() -> str | None:
-    """When the DAG runs by itself: a cron expression or preset; None for never.
+def schedule(key: str = "schedule", default: str = "@daily") -> str | None:
+    """When a DAG runs by itself: a cron expression or preset; None for never.
 
+    :param key: ``schedule`` of the backup, ``verify_schedule`` of the verify
     :raises InvalidParams: for what Airflow would not take, because it would not say where that came from
     """
-    text = _text("schedule", "@daily").strip()
+    text = _text(key, default).strip()
     if text.lower() in ("", "none"):
         return None
     if text not in _PRESETS and not croniter.is_valid(text):
         raise InvalidParams(
-            f"[{SECTION}] schedule: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
+            f"[{SECTION}] {key}: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
         )
+    return text
+
+
+def verify_depth() -> str:
+    """How deep a verify looks that does not say so itself.
+
+    :raises InvalidParams: when it is no depth
+    """
+    text = _text("verify_depth", "rows").strip()
+    if text not in get_args(Depth):
+        raise InvalidParams(f"[{SECTION}] verify_depth: not one of {', '.join(get_args(Depth))}: {text!r}")
     return text
 
 
 def retries() -> int:
     """How often a task is tried again after a failure that a retry may cure."""
-    return _whole_number("retries", 1)
+    return whole_number(_given, "retries", 1)
 
 
 def retry_delay() -> timedelta:
     """How long before it is tried again."""
-    return timedelta(seconds=_number("retry_delay", 10))
+    return timedelta(seconds=number(_given, "retry_delay", 10))
 
 
 def now() -> datetime:
     """The time in ``[core] default_timezone``, which names of sets are in."""
-    return datetime.now(_timezone(conf.get("core", "default_timezone", fallback="utc")))
+    return datetime.now(time_zone(conf.get("core", "default_timezone", fallback="utc")))
 
 
-def _timezone(name: str) -> tzinfo:
-    if name.lower() == "utc":
-        return timezone.utc
-    if name.lower() == "system":
-        zone = datetime.now().astimezone().tzinfo
-        assert zone is not None
-        return zone
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise InvalidParams(f"[core] default_timezone: no such time zone: {name!r}") from None
+def _given(key: str) -> str | None:
+    # "%" in a value, as in timestamp_format, must not be taken for an interpolation.
+    value = conf.get(SECTION, key, raw=True) if conf.has_option(SECTION, key) else None
+    return None if value is None else str(value).replace("%%", "%")
 
 
 def _text(key: str, default: str) -> str:
-    # "%" in a value, as in timestamp_format, must not be taken for an interpolation.
-    value = conf.get(SECTION, key, fallback=default, raw=True) if conf.has_option(SECTION, key) else default
-    return str(value).replace("%%", "%")
-
-
-def _number(key: str, default: float) -> float:
-    text = _text(key, str(default))
-    try:
-        number = float(text)
-    except ValueError:
-        raise InvalidParams(f"[{SECTION}] {key}: not a number: {text!r}") from None
-    if not math.isfinite(number):
-        raise InvalidParams(f"[{SECTION}] {key}: not a finite number: {text!r}")
-    return number
-
-
-def _whole_number(key: str, default: int) -> int:
-    number = _number(key, default)
-    if not number.is_integer():
-        raise InvalidParams(f"[{SECTION}] {key}: not a whole number: {_text(key, str(default))!r}")
-    return int(number)
+    value = _given(key)
+    return default if value is None else value

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from airflow.sdk import Param
 
 from pgvector_backup.engine.keys import Key
-from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS
-from pgvector_backup.installation.configuration import connection_rules
+from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.installation.configuration import connection_rules, verify_depth
 
 
 def backup_params() -> dict[str, Param]:
@@ -19,6 +20,11 @@ def backup_params() -> dict[str, Param]:
 def restore_params() -> dict[str, Param]:
     """The Params of a restore."""
     return params_of(RESTORE_KEYS)
+
+
+def verify_params() -> dict[str, Param]:
+    """The Params of a verify; its depth is the configured one unless a run says otherwise."""
+    return params_of([replace(key, default=verify_depth()) if key.name == "depth" else key for key in VERIFY_KEYS])
 
 
 def params_of(keys: Sequence[Key]) -> dict[str, Param]:

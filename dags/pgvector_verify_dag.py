@@ -1,0 +1,42 @@
+"""DAG `pgvector_verify`: hold backup sets against their manifests, report."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG, Asset
+
+from pgvector_backup.installation import configuration
+from pgvector_backup.operators.params import verify_params
+from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
+
+DOC = """
+Reads backup sets from end to end and says which tables are whole. Nothing is compared with the tables as they are now.
+
+| task | does |
+|---|---|
+| `verify` | looks at every set that is asked for, as deep as asked; writes `verified_{timestamp}.json` beside each |
+| `report` | returns the result, fails if a set is damaged |
+
+`{}` verifies the newest set of every location. Depths: `files` compares sizes and checksums; `rows` decodes every row
+as well; `drill` restores the set into a scratch database as well, compares, searches for nearest neighbours, and drops
+it: on an embedded server of the worker's own, or on the server that `db_connection` names. An unknown key is refused.
+"""
+
+with DAG(
+    dag_id="pgvector_verify",
+    description="Verify backup sets of the pgvector tables",
+    doc_md=DOC,
+    schedule=configuration.schedule("verify_schedule", "@weekly"),
+    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    params=verify_params(),
+    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    tags=["pgvector", "backup"],
+) as dag:
+    verify = PgVectorVerifyOperator(task_id="verify", conf_from_run=True, outlets=[Asset("pgvector_verify")])
+    report = PgVectorVerifyReportOperator(task_id="report", trigger_rule="all_done", retries=0)
+    verify >> report
+    dag.add_result(report.output)

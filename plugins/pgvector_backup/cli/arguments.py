@@ -1,0 +1,170 @@
+"""The command line's words: its commands, and their flags, which come from the keys that every entrance has."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import pgvector_backup
+from pgvector_backup.engine.keys import Key
+from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+
+_EPILOG: Final = """\
+exit codes:
+  0  done                      5  damage: a file does not match its manifest
+  1  an error of the program   6  storage: disk full, no right, I/O error
+  2  what was asked is wrong   7  database: not reachable, query failed, no right
+  3  not found                 130, 143  stopped by Ctrl-C or SIGTERM; nothing half-done is left
+  4  conflict: it would lose or overwrite rows, or something is in use
+
+the database: --dsn, else DATABASE_URL, else AIRFLOW_CONN_PGVECTOR_DEFAULT, else libpq's own PGHOST, PGDATABASE, …
+settings: flags, else AIRFLOW__PGVECTOR_BACKUP__KEY, else [pgvector_backup] of airflow.cfg, else the defaults
+"""
+
+_SETTINGS: Final[dict[str, tuple[str, str]]] = {
+    "backup_root": ("--root", "where task directories live: a path, or a URL of fsspec's"),
+    "backup_directory": ("--directory", "directory below a task's, or below the root (default vector_bak)"),
+    "tables": ("--tables", "[schema.]name list of the tables to back up, comma-separated"),
+    "truncate_tables": ("--tables", "[schema.]name list of the tables to empty, comma-separated"),
+    "timestamp_format": ("--timestamp-format", "of file names, as strftime has it"),
+    "jobs": ("--jobs", "connections at once"),
+    "max_mb_per_second": ("--max-mb-per-second", "limit on what is read from the server; 0 for none"),
+    "lock_timeout": ("--lock-timeout", "seconds to wait for another session's lock"),
+    "progress_rows": ("--progress-rows", "rows between two lines of progress in the log"),
+}
+
+_NOT_HERE: Final = ("db_connection", "truncate_vector_tables", "backup_vector_tables")
+"""Keys that say with flags or commands of their own what they say elsewhere."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    main = argparse.ArgumentParser(
+        prog="pgvector-backup",
+        description="Back up, verify and restore pgvector tables; what Airflow's DAGs do, without Airflow.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    main.add_argument("--version", action="version", version=f"pgvector-backup {pgvector_backup.__version__}")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    one = _command(commands, "backup", "write the tables, as of one moment, to a new set of files", database=True)
+    _keys(one, BACKUP_KEYS)
+    _settings(one, "tables", "timestamp_format", "jobs", "max_mb_per_second", "lock_timeout", "progress_rows")
+    _dry_run(one, "say what would be read, how large that is and whether there is room")
+
+    one = _command(commands, "list", "list the sets, newest first")
+    one.add_argument("--task-id", help="only those of this task")
+    one.add_argument("--global-only", action="store_true", help="only those of no task")
+
+    one = _command(commands, "show", "show one set: tables, columns, checksums, how it was verified")
+    _place(one)
+
+    one = _command(commands, "verify", "hold sets against their manifests; without a place, the newest of each")
+    _keys(one, VERIFY_KEYS)
+    one.add_argument(
+        "--on-server",
+        action="store_true",
+        help="drill in a scratch database on the server of --dsn, not on an embedded one",
+    )
+    _dsn(one)
+    _settings(one, "lock_timeout", "progress_rows")
+
+    one = _command(commands, "restore", "bring tables of a set back, all or none", database=True)
+    _keys(one, RESTORE_KEYS)
+    _settings(one, "jobs", "lock_timeout", "progress_rows")
+    _dry_run(one, "say which tables, rows and conflicts there would be, change nothing")
+    _yes(one)
+
+    one = _command(commands, "truncate", "empty tables, if a set holds every row that they hold", database=True)
+    one.add_argument("--task-id", help="the task whose directory holds the set; the root's own if left out")
+    one.add_argument("--timestamp", required=True, help="the set to rely on; latest: the newest that is whole")
+    _settings(one, "truncate_tables", "lock_timeout")
+    _dry_run(one, "say whether it would be allowed, and how many rows it would cost")
+    _yes(one)
+
+    one = _command(commands, "remove", "remove a set, its files and what lies beside them")
+    _place(one)
+    _dry_run(one, "say which files would go")
+    _yes(one)
+    return main
+
+
+def conf_of(arguments: argparse.Namespace, keys: Iterable[Key]) -> dict[str, Any]:
+    """The keys of a request that the command line gave."""
+    given = {key.name: getattr(arguments, key.name, None) for key in keys if key.name not in _NOT_HERE}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The settings that the command line gave."""
+    given: Mapping[str, Any] = vars(arguments)
+    return {key: str(value) for key in _SETTINGS if (value := given.get(f"setting_{key}")) is not None}
+
+
+def _command(commands: Any, name: str, says: str, *, database: bool = False) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = commands.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+    _settings(one, "backup_root", "backup_directory")
+    one.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    one.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only, draw no progress")
+    if database:
+        _dsn(one)
+    return one
+
+
+def _dsn(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--dsn", help="postgresql:// URI or key=value words of the database; better without a password")
+
+
+def _settings(one: argparse.ArgumentParser, *keys: str) -> None:
+    for key in keys:
+        flag, says = _SETTINGS[key]
+        one.add_argument(flag, dest=f"setting_{key}", metavar=key.upper(), help=says.replace("%", "%%"))
+
+
+def _dry_run(one: argparse.ArgumentParser, says: str) -> None:
+    one.add_argument("--dry-run", action="store_true", help=says)
+
+
+def _yes(one: argparse.ArgumentParser) -> None:
+    one.add_argument("-y", "--yes", action="store_true", help="do not ask, where rows or files would go")
+
+
+def _place(one: argparse.ArgumentParser) -> None:
+    _keys(one, [key for key in VERIFY_KEYS if key.name in ("backup_path", "task_id", "timestamp")])
+
+
+def _keys(one: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
+    """A flag a key; what it may be is checked where every entrance's requests are."""
+    for key in keys:
+        if key.name in _NOT_HERE:
+            continue
+        flag = f"--{key.name.replace('_', '-')}"
+        says = key.description.replace("`", "").replace("%", "%%")
+        if "boolean" in key.types:
+            one.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=says)
+        elif "array" in key.types:
+            one.add_argument(flag, nargs="+", action="extend", metavar="NAME", help=says)
+        elif "object" in key.types:
+            one.add_argument(flag, action=_Pairs, metavar="OLD=NEW", help=says)
+        elif "integer" in key.types:
+            one.add_argument(flag, type=int, metavar="NUMBER", help=says)
+        else:
+            one.add_argument(flag, choices=key.choices, metavar=None if key.choices else key.name.upper(), help=says)
+
+
+class _Pairs(argparse.Action):
+    """``--flag OLD=NEW``, as often as needed, becomes a mapping."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        old, separator, new = str(values).partition("=")
+        if not separator or not old or not new:
+            parser.error(f"{option_string}: write OLD=NEW, not {values!r}")
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), old: new})

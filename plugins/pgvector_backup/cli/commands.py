@@ -1,0 +1,332 @@
+"""The commands: each puts a request together, calls one story, tells what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pgvector_backup.cli import words
+from pgvector_backup.cli.arguments import conf_of
+from pgvector_backup.cli.configuration import Configuration
+from pgvector_backup.cli.database import connect_to
+from pgvector_backup.cli.terminal import confirm, progress_bars, say
+from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.catalog import Catalog, FoundSet
+from pgvector_backup.engine.errors import BackupError, InvalidParams, StorageFault
+from pgvector_backup.engine.integrity import read_manifest
+from pgvector_backup.engine.location import Location, locate
+from pgvector_backup.engine.preview import preview
+from pgvector_backup.engine.remove import files_of, remove
+from pgvector_backup.engine.request import (
+    BACKUP_KEYS,
+    LATEST,
+    RESTORE_KEYS,
+    VERIFY_KEYS,
+    BackupRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
+from pgvector_backup.engine.restore import restore
+from pgvector_backup.engine.result import RestoreReport, RunReport, human_size
+from pgvector_backup.engine.truncate import truncate
+from pgvector_backup.engine.verify import verify
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One call of the command line."""
+
+    arguments: argparse.Namespace
+    configuration: Configuration
+    cancel: Cancel
+
+    @property
+    def run_id(self) -> str:
+        """By which logs and manifests know who did it."""
+        now = self.configuration.now().isoformat(timespec="seconds")
+        return f"cli__{_user()}@{platform.node() or 'localhost'}__{now}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say.
+
+    :param body: for programs
+    :param say: for people
+    :param failure: what the exit code tells of
+    """
+
+    body: Mapping[str, Any]
+    say: Callable[[], None]
+    failure: BackupError | None = None
+
+
+def _backup(order: Order) -> Answer:
+    arguments, settings = order.arguments, order.configuration.settings()
+    request = BackupRequest.from_mapping(conf_of(arguments, BACKUP_KEYS))
+    connect = connect_to(arguments.dsn, order.configuration)
+    if arguments.dry_run:
+        planned = preview(request, settings, connect, cancel=order.cancel)
+        return Answer(planned.to_json(), lambda: words.say_preview(planned.to_json()), planned.failure)
+    run_id, now = order.run_id, order.configuration.now()
+    location = locate(settings.backup_root, request.task_id, settings.backup_directory)
+    try:
+        with progress_bars(not arguments.quiet) as bars:
+            result = backup(request, settings, connect, now=now, run_id=run_id, cancel=order.cancel, on_progress=bars)
+    except BackupError as fault:
+        report = RunReport(None, None, truncate_asked=False, timestamp=now, faults=[fault.message])
+        _log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
+        raise
+    faults = [] if result.failure is None else [result.failure.message]
+    report = RunReport(result.to_json(), None, truncate_asked=False, timestamp=now, faults=faults)
+    _log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
+    body = report.to_json()
+    return Answer(body, lambda: words.say_backup(body), result.failure)
+
+
+def _list(order: Order) -> Answer:
+    arguments, settings = order.arguments, order.configuration.settings()
+    if arguments.task_id is not None and arguments.global_only:
+        raise InvalidParams("--global-only: those of no task and those of one task at once are none")
+    catalog = Catalog(settings)
+    if arguments.task_id is not None:
+        found = [catalog.at(catalog.place(None, arguments.task_id))]
+    else:
+        found = [place for place in catalog.locations() if place.location.task_id is None or not arguments.global_only]
+    sets = sorted((one for place in found for one in place.sets), key=lambda one: one.moment, reverse=True)
+    body = {"backup_root": str(settings.backup_root), "sets": [_told(one) for one in sets]}
+    return Answer(body, lambda: words.say_list(sets, str(settings.backup_root)))
+
+
+def _show(order: Order) -> Answer:
+    location, found = _found(order)
+    manifest = None if found.manifest_file is None or found.damaged else read_manifest(location, found.manifest_file)
+    body = _told(found)
+    if manifest is not None:
+        body |= {
+            "run_id": manifest.run_id,
+            "source": {
+                "server_version": manifest.source.server_version,
+                "pgvector_version": manifest.source.pgvector_version,
+                "database": manifest.source.database,
+            },
+            "fingerprint_algorithm": manifest.fingerprint_algorithm,
+            "tables": [
+                {
+                    "name": entry.name,
+                    "kind": entry.kind,
+                    "rows": entry.rows,
+                    "bytes": entry.bytes,
+                    "file": entry.file,
+                    "format": entry.format,
+                    "compression": entry.compression,
+                    "sha256": entry.sha256,
+                    "fingerprint": entry.fingerprint,
+                    "columns": {column.name: column.type for column in entry.columns},
+                    "primary_key": list(entry.primary_key),
+                    "indexes": [index.definition for index in entry.indexes],
+                }
+                for entry in manifest.tables
+            ],
+        }
+    body["verification"] = found.verification
+    return Answer(body, lambda: words.say_set(body))
+
+
+def _verify(order: Order) -> Answer:
+    arguments = order.arguments
+    conf = conf_of(arguments, VERIFY_KEYS)
+    if "timestamp" in conf:
+        conf = _placed(conf, order.configuration)
+    request = VerifyRequest.from_mapping(conf)
+    if arguments.on_server and request.depth != "drill":
+        raise InvalidParams("--on-server: only a drill needs a server; add --depth drill")
+    if arguments.dsn is not None and not arguments.on_server:
+        raise InvalidParams("--dsn: a verify asks no database; for a drill on that server, add --on-server")
+    connect = connect_to(arguments.dsn, order.configuration) if arguments.on_server else None
+    with progress_bars(not arguments.quiet) as bars:
+        result = verify(
+            request,
+            order.configuration.settings(),
+            connect,
+            now=order.configuration.now(),
+            run_id=order.run_id,
+            cancel=order.cancel,
+            on_progress=bars,
+        )
+    body = result.to_json()
+    return Answer(body, lambda: words.say_verify(body), result.failure)
+
+
+def _restore(order: Order) -> Answer:
+    arguments, settings = order.arguments, order.configuration.settings()
+    request = RestoreRequest.from_mapping(_placed(conf_of(arguments, RESTORE_KEYS), order.configuration))
+    connect = connect_to(arguments.dsn, order.configuration)
+    catalog = Catalog(settings)
+    location = catalog.place(request.backup_path, request.task_id)
+    found = catalog.find(location, request.timestamp)
+    labels = ", ".join(request.tables or [table.name for table in found.tables])
+    if not arguments.dry_run and request.truncate_before_restore:
+        what = f"{labels}: the rows that are there now will be replaced by those of set {found.backup_id}."
+        confirm(what, labels, sure=arguments.yes)
+    if not arguments.dry_run and request.on_conflict == "update":
+        what = f"{labels}: rows whose keys are in set {found.backup_id} will be overwritten."
+        confirm(what, labels, sure=arguments.yes)
+    run_id, now = order.run_id, order.configuration.now()
+    asked = (found.relative_path, found.backup_id)
+    try:
+        with progress_bars(not arguments.quiet) as bars:
+            result = restore(
+                replace(request, timestamp=found.backup_id),
+                settings,
+                connect,
+                now=now,
+                run_id=run_id,
+                cancel=order.cancel,
+                on_progress=bars,
+                dry_run=arguments.dry_run,
+            )
+    except BackupError as fault:
+        if not arguments.dry_run:
+            _log_section(location, RestoreReport(None, asked, now, [fault.message]).log_section(run_id=run_id))
+        raise
+    body = result.to_json()
+    if not arguments.dry_run:
+        _log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
+    return Answer(body, lambda: words.say_restore(body))
+
+
+def _truncate(order: Order) -> Answer:
+    arguments, settings = order.arguments, order.configuration.settings()
+    request = BackupRequest.from_mapping({"task_id": arguments.task_id, "truncate_vector_tables": True})
+    connect = connect_to(arguments.dsn, order.configuration)
+    location, found = _found(order)
+    if found.manifest_file is None:
+        raise InvalidParams(f"timestamp: set {found.backup_id} has no manifest, so nothing can be emptied on its word")
+    labels = ", ".join(table.label for table in settings.truncate_tables)
+    if not arguments.dry_run:
+        confirm(
+            f"{labels} will be emptied, if set {found.backup_id} holds every row of it.", labels, sure=arguments.yes
+        )
+    result = truncate(
+        request,
+        settings,
+        connect,
+        manifest_file=found.manifest_file,
+        cancel=order.cancel,
+        dry_run=arguments.dry_run,
+    )
+    body = {**result.to_json(), "backup_id": found.backup_id, "dry_run": arguments.dry_run}
+    if not arguments.dry_run:
+        told = "; ".join(
+            f"{label}: {rows:,} rows -> {result.rows_after[label]:,}" for label, rows in result.rows_before.items()
+        )
+        when = order.configuration.now().isoformat(timespec="seconds")
+        _log_section(
+            location, f"==== {when}  TRUNCATE OK  {found.backup_id}\nrun_id:    {order.run_id}\ntruncate:  {told}\n\n"
+        )
+    return Answer(body, lambda: words.say_truncate(body))
+
+
+def _remove(order: Order) -> Answer:
+    arguments = order.arguments
+    if arguments.timestamp in (None, LATEST):
+        raise InvalidParams("--timestamp: name the set itself; the latest may be another one by the time it is removed")
+    location, found = _found(order)
+    names = files_of(location, found)
+    if not arguments.dry_run:
+        confirm(
+            f"Set {found.backup_id} in {location.directory} will be removed: {len(names)} files, "
+            f"{human_size(found.bytes)}.",
+            found.backup_id,
+            sure=arguments.yes,
+        )
+        names = remove(location, found)
+    body = {
+        "backup_path": found.relative_path,
+        "timestamp": found.backup_id,
+        "remove_performed": not arguments.dry_run,
+        "dry_run": arguments.dry_run,
+        "files": names,
+    }
+
+    def tell() -> None:
+        say(f"set {found.backup_id} in {location.directory}: {'would remove' if arguments.dry_run else 'removed'}")
+        for name in names:
+            say(f"  {name}")
+
+    return Answer(body, tell)
+
+
+_PLACE_KEYS: Final = [key for key in VERIFY_KEYS if key.name in ("backup_path", "task_id", "timestamp")]
+
+COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
+    "backup": _backup,
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "restore": _restore,
+    "truncate": _truncate,
+    "remove": _remove,
+}
+
+
+# --- what they share ---
+
+
+def _placed(conf: dict[str, Any], configuration: Configuration) -> dict[str, Any]:
+    """A request's keys with a place in them: the root's own where the command line names none."""
+    if "backup_path" in conf or "task_id" in conf:
+        return conf
+    return {**conf, "backup_path": configuration.settings().backup_directory}
+
+
+def _found(order: Order) -> tuple[Location, FoundSet]:
+    """The set that the command line names; the newest that is whole, where it does not say which."""
+    conf = _placed(conf_of(order.arguments, _PLACE_KEYS), order.configuration)
+    request = VerifyRequest.from_mapping(conf)
+    catalog = Catalog(order.configuration.settings())
+    location = catalog.place(request.backup_path, request.task_id)
+    return location, catalog.find(location, request.timestamp)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user, as in a container
+        return "unknown"
+
+
+def _log_section(location: Location, section: str) -> None:
+    try:
+        location.append_log(section)
+    except StorageFault as fault:
+        _log.warning("no section was added to the log file: %s", fault.message)
+
+
+def _told(one: FoundSet) -> dict[str, Any]:
+    return {
+        "backup_path": one.relative_path,
+        "task_id": one.task_id,
+        "timestamp": one.backup_id,
+        "created_at": one.created_at,
+        "backup_directory": one.directory,
+        "manifest_file": one.manifest_file,
+        "rows": one.rows,
+        "bytes": one.bytes,
+        "whole": one.whole,
+        "damaged": one.damaged,
+        "failed_tables": dict(one.failed_tables or {}),
+        "verified": words.verified(one),
+        "tables": [
+            {"name": table.name, "file": table.file, "rows": table.rows, "bytes": table.bytes} for table in one.tables
+        ],
+    }

@@ -1,0 +1,92 @@
+"""What people at a terminal see: progress bars, tables, a question before something is lost; logs go to stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.progress import OnProgress
+
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
+
+
+def log_to_stderr(level: int) -> None:
+    """Send what the engine logs to stderr."""
+    logging.basicConfig(stream=sys.stderr, level=level, format=_LOG_FORMAT, datefmt="%H:%M:%S", force=True)
+
+
+@contextmanager
+def progress_bars(wanted: bool) -> Iterator[OnProgress | None]:
+    """Bars on stderr, if that is a terminal and rich is installed; otherwise the log's lines have to do."""
+    try:
+        if not (wanted and sys.stderr.isatty()):
+            raise ImportError
+        from rich.console import Console  # noqa: PLC0415 (needed at a terminal only)
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+    except ImportError:
+        yield None
+        return
+    # The bars say what lines of progress would; those would only tear them.
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def show(report: Mapping[str, Any]) -> None:
+        for label, table in report["tables"].items():
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=table["expected_bytes"], rows=0)
+            expected = table["expected_bytes"]
+            # An estimate that was overtaken says nothing any more.
+            total = expected if expected is None else max(expected, table["bytes"])
+            bars.update(tasks[label], completed=table["bytes"], total=total, rows=table["rows"])
+
+    with bars:
+        yield show
+
+
+def confirm(what: str, word: str, *, sure: bool) -> None:
+    """Ask before rows or files are lost: the word has to be typed.
+
+    :param sure: whether ``--yes`` was given
+    :raises InvalidParams: when the answer is another, or there is nobody to ask
+    """
+    if sure:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
+    sys.stderr.write(f"{what}\nType {word} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != word:
+        raise InvalidParams("not confirmed; nothing was changed")
+
+
+def say(text: str = "") -> None:
+    """A line of the result, on stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    for row in (head, *rows):
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

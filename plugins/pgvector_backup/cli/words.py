@@ -1,0 +1,174 @@
+"""Results in words, for people; programs ask for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pgvector_backup.cli.terminal import say, say_table
+from pgvector_backup.engine.catalog import FoundSet
+from pgvector_backup.engine.result import human_size
+
+
+def verified(one: FoundSet) -> dict[str, Any] | None:
+    """What is told of a set's last verify, in few words."""
+    if one.verification is None:
+        return None
+    return {name: one.verification.get(name) for name in ("verified_at", "depth", "ok", "run_id")}
+
+
+def rows(rows: int | None) -> str:
+    """A count, or that nobody has counted."""
+    return "?" if rows is None else f"{rows:,}"
+
+
+def say_preview(body: Mapping[str, Any]) -> None:
+    """What a backup would do."""
+    say(
+        f"would back up database {body['database']} (PostgreSQL {body['server_version']}) to {body['backup_directory']}"
+    )
+    say_table(
+        ("table", "rows, about", "size, about"),
+        [
+            (label, rows(table["rows"]), table["file_size"] or "?")
+            if table["success"]
+            else (label, "FAILS", table["error"])
+            for label, table in body["tables"].items()
+        ],
+    )
+    free = "unknown" if body["free_bytes"] is None else human_size(body["free_bytes"])
+    say(f"needed: about {body['needed_size']}, free: {free}")
+
+
+def say_backup(body: Mapping[str, Any]) -> None:
+    """What a backup did."""
+    if body["backup_id"] is None:
+        return
+    say(f"set {body['backup_id']} in {body['backup_directory']}, {body['duration']:.3f} s")
+    say_table(
+        ("table", "rows", "size", "file"),
+        [
+            (label, f"{table['row_count']:,}", table["file_size"], table["backup_file"])
+            if table["success"]
+            else (label, "FAILED", "", table["error"])
+            for label, table in body["tables_backed_up"].items()
+        ],
+    )
+
+
+def say_list(sets: Sequence[FoundSet], root: str) -> None:
+    """The sets that there are."""
+    if not sets:
+        say(f"no sets below {root}")
+        return
+    say_table(
+        ("timestamp", "where", "tables", "rows", "size", "state", "verified"),
+        [
+            (
+                one.backup_id,
+                one.relative_path,
+                str(len(one.tables)),
+                rows(one.rows),
+                human_size(one.bytes),
+                state(one),
+                when_verified(one),
+            )
+            for one in sets
+        ],
+    )
+
+
+def state(one: FoundSet) -> str:
+    """A set's state in a word or two."""
+    if one.damaged:
+        return "DAMAGED"
+    if one.manifest_file is None:
+        return "no manifest"
+    return "lacks tables" if one.failed_tables else "whole"
+
+
+def when_verified(one: FoundSet) -> str:
+    """When a set was last verified, and how."""
+    told = verified(one)
+    if told is None:
+        return "never"
+    return f"{told['verified_at']} {told['depth']}{'' if told['ok'] else ' FAILED'}"
+
+
+def say_set(body: Mapping[str, Any]) -> None:
+    """All that is known of one set."""
+    say(f"set        {body['timestamp']}")
+    say(f"in         {body['backup_directory']}")
+    say(f"made       {body['created_at']}")
+    if body["damaged"]:
+        say(f"DAMAGED    {body['damaged']}")
+    if source := body.get("source"):
+        pgvector = source["pgvector_version"] or "none"
+        say(f"of         database {source['database']}, PostgreSQL {source['server_version']}, pgvector {pgvector}")
+    if (verification := body["verification"]) is not None:
+        state = "whole" if verification.get("ok") else "DAMAGED"
+        say(f"verified   {verification.get('verified_at')}, {verification.get('depth')}: {state}")
+        for error in verification.get("errors", ()):
+            say(f"           {error}")
+    for label, why in body["failed_tables"].items():
+        say(f"lacks      {label}: {why}")
+    for table in body["tables"]:
+        say()
+        say(f"table      {table['name']}: {rows(table['rows'])} rows, {human_size(table['bytes'])}")
+        say(f"file       {table['file']}")
+        if "sha256" in table:
+            say(f"sha256     {table['sha256']}")
+            say(f"columns    {', '.join(f'{name} {kind}' for name, kind in table['columns'].items())}")
+            for definition in table["indexes"]:
+                say(f"index      {definition}")
+
+
+def say_verify(body: Mapping[str, Any]) -> None:
+    """What a verify found."""
+    if not body["sets"]:
+        say("nothing to verify: there is no set")
+    for one in body["sets"]:
+        state = "whole" if one["ok"] else "DAMAGED" if one["damaged_tables"] or not one["tables"] else "NOT VERIFIED"
+        say(f"{one['backup_path']} {one['timestamp']}: {state} ({one['depth']}, {one['duration']:.3f} s)")
+        for label, table in one["tables"].items():
+            drill = table.get("drill")
+            drilled = "" if drill is None else f", restored {drill['rows']:,} rows, {drill['searches']} searches equal"
+            say(f"  {label}: {'whole' if table['ok'] else 'DAMAGED'}, {rows(table['rows'])} rows{drilled}")
+        for error in one["errors"]:
+            say(f"  error: {error}")
+        for note in one["notes"]:
+            say(f"  note: {note}")
+    for note in body["notes"]:
+        say(f"note: {note}")
+
+
+def say_truncate(body: Mapping[str, Any]) -> None:
+    """What a truncate did, or would do."""
+    for label, table in body["truncate_results"].items():
+        if body["dry_run"]:
+            say(f"{label}: {table['rows_before']:,} rows, all of them in set {body['backup_id']}; would be emptied")
+        else:
+            say(f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}")
+
+
+def say_restore(body: Mapping[str, Any]) -> None:
+    """What a restore did, or would do."""
+    info = body["backup_info"]
+    done = "would restore" if body["dry_run"] else "restored"
+    say(f"{done} set {info['timestamp']} of {info['backup_path']}, {body['duration']:.3f} s")
+    for label, table in body["truncate_results"].items():
+        say(f"  {label}: emptied first, of {table['rows_before']:,} rows")
+    for table in body["restore_results"].values():
+        made = ", which would be created" if body["dry_run"] and table["created"] else ""
+        made = ", created" if table["created"] and not made else made
+        say(
+            f"  {table['target']}{made}: {table['rows_restored']:,} rows from {table['source_file']}, "
+            f"{table['rows_before']:,} rows before, {table['rows_after']:,} after"
+        )
+        for word in ("updated", "skipped", "left_out"):
+            if table[f"rows_{word}"]:
+                say(f"    {word.replace('_', ' ')}: {table[f'rows_{word}']:,} rows")
+        if table["indexes_built"]:
+            say(f"    indexes built: {', '.join(table['indexes_built'])}")
+        for note in table["notes"]:
+            say(f"    note: {note}")

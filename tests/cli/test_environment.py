@@ -1,0 +1,170 @@
+"""Where a command finds its settings and its database, and that no password gets out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.engine.conftest import House
+from tests.engine.sets import whole_sets
+
+PASSWORD = "s3cret/wörd"
+
+
+def words_of(house: House) -> dict[str, str]:
+    """libpq's words for the test's database."""
+    query = parse_qs(urlsplit(house.database.uri()).query)
+    return {"host": query["host"][0], "port": query["port"][0], "user": "postgres", "dbname": house.database.name}
+
+
+def ways(house: House) -> dict[str, tuple[list[str], dict[str, str | None]]]:
+    """Every way to name a database: words of the command, environment."""
+    known = words_of(house)
+    conninfo = " ".join(f"{name}={value}" for name, value in known.items())
+    stored = json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": known["host"],
+            "port": int(known["port"]),
+            "login": "postgres",
+            "schema": known["dbname"],
+        }
+    )
+    nowhere: dict[str, str | None] = {"DATABASE_URL": None}
+    return {
+        "--dsn URI": (["--dsn", house.database.uri()], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}),
+        "--dsn words": (["--dsn", conninfo], nowhere),
+        "DATABASE_URL": ([], {"DATABASE_URL": house.database.uri()}),
+        "DATABASE_URL of SQLAlchemy": (
+            [],
+            {"DATABASE_URL": house.database.uri().replace("postgresql://", "postgresql+psycopg://")},
+        ),
+        "Airflow's URI": ([], {**nowhere, "AIRFLOW_CONN_PGVECTOR_DEFAULT": house.database.uri()}),
+        "Airflow's JSON": ([], {**nowhere, "AIRFLOW_CONN_PGVECTOR_DEFAULT": stored}),
+        "Airflow's configured connection": (
+            [],
+            {
+                **nowhere,
+                "AIRFLOW__PGVECTOR_BACKUP__CONNECTION_ID": "warehouse",
+                "AIRFLOW_CONN_WAREHOUSE": house.database.uri(),
+            },
+        ),
+        "libpq's own": (
+            [],
+            {
+                **nowhere,
+                "PGHOST": known["host"],
+                "PGPORT": known["port"],
+                "PGUSER": "postgres",
+                "PGDATABASE": known["dbname"],
+            },
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "--dsn URI",
+        "--dsn words",
+        "DATABASE_URL",
+        "DATABASE_URL of SQLAlchemy",
+        "Airflow's URI",
+        "Airflow's JSON",
+        "Airflow's configured connection",
+        "libpq's own",
+    ],
+)
+def test_a_database_is_named(house: House, command: Command, way: str) -> None:
+    house.langchain(5)
+    words, environment = ways(house)[way]
+    done = command("backup", "-q", *words, **environment)
+    assert done.code == 0, done.err
+    assert len(whole_sets(house.directory)) == 1
+
+
+def test_settings_of_airflow_cfg_of_the_environment_and_of_flags(house: House, command: Command) -> None:
+    house.langchain(5)
+    home = house.root.parent / "airflow"
+    home.mkdir()
+    (home / "airflow.cfg").write_text(
+        "[core]\ndefault_timezone = Asia/Shanghai\n"
+        "[pgvector_backup]\n"
+        f"backup_root = {house.root}/of_the_file\n"
+        "backup_directory = of_the_file\n"
+        "timestamp_format = %%Y%%m%%d_%%H%%M%%S\n"
+        "tables = langchain_pg_collection\n"
+    )
+    unset = {"AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": None}
+    result = command("backup", "--json", **unset).json
+    assert result["backup_directory"] == f"{house.root}/of_the_file/of_the_file"
+    assert result["timestamp"].endswith("+08:00")
+    assert list(result["tables_backed_up"]) == ["langchain_pg_collection"]
+    by_environment = {**unset, "AIRFLOW__PGVECTOR_BACKUP__BACKUP_DIRECTORY": "of_the_environment"}
+    assert command("backup", "--json", **by_environment).json["backup_directory"].endswith("/of_the_environment")
+    by_flag = command("backup", "--json", "--directory", "of_the_flag", "--root", f"{house.root}/f", **by_environment)
+    assert by_flag.json["backup_directory"] == f"{house.root}/f/of_the_flag"
+
+
+def test_the_root_is_where_airflow_has_it(house: House, command: Command) -> None:
+    done = command("list", "--json", AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT=None)
+    assert done.json["backup_root"] == str(house.root.parent / "airflow" / "data_pipeline" / "training_data")
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://keeper:{PASSWORD}@127.0.0.1:1/x",
+        f"postgresql://keeper:{PASSWORD}@[/x",
+        f"host=127.0.0.1 port=1 password={PASSWORD} frob=1",
+        f"postgresql://keeper:{PASSWORD}@127.0.0.1:1/x?nosuchoption=1",
+    ],
+)
+@pytest.mark.parametrize("where", ["--dsn", "DATABASE_URL", "AIRFLOW_CONN_PGVECTOR_DEFAULT"])
+def test_a_password_is_never_told(house: House, command: Command, dsn: str, where: str) -> None:
+    house.directory.mkdir()
+    if where == "--dsn":
+        done = command("backup", "--dsn", dsn)
+    else:
+        done = command("backup", **{"DATABASE_URL": None, where: dsn})
+    assert done.code in (2, 7)
+    told = done.out + done.err + "".join(path.read_text() for path in house.directory.iterdir())
+    for part in (PASSWORD, "s3cret"):
+        assert part not in told
+
+
+def test_a_password_on_the_command_line_is_warned_of(house: House, command: Command) -> None:
+    house.langchain(5)
+    uri = house.database.uri().replace("postgres@", "postgres:hidden@")
+    done = command("backup", "-q", "--dsn", uri)
+    assert done.code == 0
+    assert "a password in --dsn is seen by everybody" in done.err
+    assert "hidden" not in done.err + done.out
+
+
+def test_a_broken_pipe_is_no_error(house: House) -> None:
+    import subprocess
+    import sys
+
+    from tests.cli.conftest import environment_of
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgvector_backup", "list", "--json"],
+        env=environment_of(house),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    process.wait(60)
+    process.stderr.close()
+    assert b"Traceback" not in error
+    assert process.returncode == 141
+    assert Path(os.devnull).exists()

@@ -1,0 +1,70 @@
+"""Sets written by one version of PostgreSQL load into another, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from pgvector_backup.embedded.server import EmbeddedPostgres
+from tests.conftest import Database
+from tests.engine.conftest import House
+from tests.engine.test_backup_round_trip import KINDS
+from tests.engine.test_restore_round_trip import PAIR, contents
+
+HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding vector_cosine_ops)"
+
+
+@pytest.fixture(scope="module")
+def older_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres16"), version=16) as running:
+        yield running
+
+
+@pytest.fixture
+def older(older_server: EmbeddedPostgres) -> Iterator[Database]:
+    with psycopg.connect(older_server.dsn, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE test")
+    yield Database(older_server, "test")
+    with psycopg.connect(older_server.dsn, autocommit=True) as conn:
+        conn.execute("DROP DATABASE test WITH (FORCE)")
+
+
+def version(database: Database) -> int:
+    return int(database.run("SHOW server_version_num")[0][0]) // 10_000
+
+
+@pytest.mark.parametrize("file_format", ["csv", "binary"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_from_18_into_16_and_back(
+    house: House, older: Database, elsewhere: Database, file_format: str, compression: str
+) -> None:
+    assert (version(house.database), version(older), version(elsewhere)) == (18, 16, 18)
+    house.langchain(3000)
+    house.database.run(HNSW)
+    before = contents(house.database, *PAIR)
+    house.backup(file_format=file_format, compression=compression)
+    result = house.restore(into=older)
+    assert contents(older, *PAIR) == before
+    assert "by_cosine" in result.tables["langchain_pg_embedding"].indexes
+    house.connect = older.connect
+    house.backup(file_format=file_format, compression=compression)
+    house.restore(into=elsewhere)
+    assert contents(elsewhere, *PAIR) == before
+    house.restore(into=house.database, truncate_before_restore=True)
+    assert contents(house.database, *PAIR) == before
+
+
+@pytest.mark.parametrize("kind", ["all_vector_types", "generated_and_dropped", "langchain_older", "partitioned"])
+def test_every_type_from_16_into_18(house: House, older: Database, kind: str) -> None:
+    name, script = KINDS[kind]
+    older.run("CREATE EXTENSION vector")
+    older.run(script)
+    house.configure(tables=name)
+    house.connect = older.connect
+    for file_format in ("csv", "binary"):
+        house.backup(file_format=file_format)
+        house.database.run(f"DROP TABLE IF EXISTS {name}")
+        house.restore(into=house.database)
+        assert contents(house.database, name) == contents(older, name)
