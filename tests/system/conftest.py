@@ -24,6 +24,7 @@ from pgvector_backup.embedded.server import EmbeddedPostgres
 DAG_ID = "pgvector_backup"
 URI_DAG_ID = "pgvector_backup_uri"
 RESTORE_DAG_ID = "pgvector_restore"
+VERIFY_DAG_ID = "pgvector_verify"
 TASKS = ("backup", "truncate", "report")
 
 # Characters that a URI has to encode, so that a password has more than one spelling.
@@ -195,7 +196,8 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
     dags.mkdir()
     shipped = CHECKOUT / "dags" / "pgvector_backup_dag.py"
     shutil.copy(shipped, dags)
-    shutil.copy(CHECKOUT / "dags" / "pgvector_restore_dag.py", dags)
+    for name in ("restore", "verify"):
+        shutil.copy(CHECKOUT / "dags" / f"pgvector_{name}_dag.py", dags)
     text = shipped.read_text(encoding="utf-8").replace("from __future__ import annotations", "")
     text = text.replace('dag_id="pgvector_backup"', f'dag_id="{URI_DAG_ID}"')
     (dags / "uri_dag.py").write_text(URI_DAG + text, encoding="utf-8")
@@ -237,7 +239,7 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
         },
     )
     with airflow:
-        for dag_id in (DAG_ID, URI_DAG_ID, RESTORE_DAG_ID):
+        for dag_id in (DAG_ID, URI_DAG_ID, RESTORE_DAG_ID, VERIFY_DAG_ID):
             airflow.wait_for_dag(dag_id)
         yield Installation(airflow, server, root, airflow.client("admin"))
 

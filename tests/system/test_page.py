@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser import open_browser
-from tests.system.conftest import DAG_ID, LONG_ROWS, RESTORE_DAG_ID, Installation, until
+from tests.system.conftest import DAG_ID, LONG_ROWS, RESTORE_DAG_ID, VERIFY_DAG_ID, Installation, until
 from tests.system.page import ROUTE, Visitors
 from tests.system.test_interruptions import WAITING_AT_GATE, closed_gate, data_files
 
@@ -383,9 +383,12 @@ def test_a_restore_of_one_table_leaves_the_others_out(visit: Visitors, one_set: 
         assert seen.posted() == []
 
 
+# --- a verification ---
+
+
 def test_a_verification_says_what_it_will_read(visit: Visitors, one_set: MadeSet) -> None:
     key, _, _ = one_set
-    with visit(before=verifiable) as seen:
+    with visit() as seen:
         seen.open_set(key).get_by_role("button", name="Verify").click()
         told = seen.dialog.locator(".consequence")
         for depth, words in (
@@ -396,21 +399,44 @@ def test_a_verification_says_what_it_will_read(visit: Visitors, one_set: MadeSet
             seen.dialog.get_by_label("Depth").select_option(depth)
             expect(told).to_contain_text(key)
             expect(told).to_contain_text(words)
+            expect(seen.dialog.get_by_label("Database for the drill")).to_be_visible(visible=depth == "drill")
         seen.window.keyboard.press("Escape")
         seen.button("Verify newest").click()
         expect(told).to_contain_text("the newest set of every location")
         assert seen.posted() == []
 
 
-def verifiable(window: Page) -> None:
-    """The real overview, of an installation in which this user may verify."""
+def test_a_verified_set_is_marked_so(installation: Installation, visit: Visitors) -> None:
+    key, _, directory = made_set(installation, "verified")
+    with visit() as seen:
+        expect(seen.set_of(key).locator(".col-verified")).to_have_text("Not yet")
+        seen.open_set(key).get_by_role("button", name="Verify").click()
+        seen.dialog.get_by_label("Depth").select_option("rows")
+        seen.dialog.get_by_role("button", name="Verify", exact=True).click()
+        expect(seen.notice).to_contain_text(f"Every row decoded: {key} is whole.", timeout=60_000)
+        expect(seen.set_of(key).locator(".col-verified")).to_have_text("Every row")
+        run = str(seen.notice.get_attribute("data-notice"))
+        (outcome,) = directory.glob("verified_*.json")
+        assert json.loads(outcome.read_bytes())["run_id"] == run
+        # The link of the verify's own task leads to the set that it read.
+        seen.open(f"?dag_id={VERIFY_DAG_ID}&run_id={quote(run, safe='')}")
+        expect(seen.set_of(key).locator(".set-detail")).to_contain_text("Verification")
 
-    def allowed(route: Route) -> None:
-        body = route.fetch().json()
-        body["data"]["can_trigger"]["verify"] = True
-        route.fulfill(json=body)
 
-    window.route("**/vector/overview", allowed)
+def test_a_verification_names_what_is_damaged(installation: Installation, visit: Visitors) -> None:
+    key, manifest, directory = made_set(installation, "names_what_is_damaged")
+    file = directory / table_of(manifest, "langchain_pg_embedding")["file"]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with visit() as seen:
+        seen.open_set(key).get_by_role("button", name="Verify").click()
+        seen.dialog.get_by_label("Depth").select_option("files")
+        seen.dialog.get_by_role("button", name="Verify", exact=True).click()
+        expect(seen.notice).to_contain_text("Verification failed", timeout=60_000)
+        expect(seen.notice).to_contain_text("langchain_pg_embedding")
+        expect(seen.notice).to_contain_text("langchain_pg_collection")  # which is whole
+        expect(seen.set_of(key).locator(".col-verified")).to_have_text("Damaged")
 
 
 # --- the list and its history ---

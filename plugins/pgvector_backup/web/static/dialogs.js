@@ -61,12 +61,21 @@ export function askVerify({ overview, set, started }) {
     skip: ["backup_path", "task_id", "timestamp"],
     suggestions: { db_connection: overview.connections?.known },
   });
-  const conf = () => ({ ...(set && { backup_path: set.relative_path, timestamp: set.timestamp }), ...form.conf() });
+  const where = form.nodes.find((node) => node.dataset.key === "db_connection");
+  const conf = () => {
+    const { depth, db_connection } = form.values();
+    return {
+      ...(set && { backup_path: set.relative_path, timestamp: set.timestamp }),
+      depth, // always: an installation may have another default
+      ...(depth === "drill" && db_connection && { db_connection }),
+    };
+  };
   ask({
     title: set ? t("verify.title.set", { set: set.timestamp }) : t("verify.title"),
     content: form.nodes,
     consequence: () => {
-      const { depth = "rows" } = form.conf();
+      const { depth } = form.values();
+      where.hidden = depth !== "drill"; // no other depth has need of a server
       const what = set ? mixed("verify.will.set", { set: code(keyOf(set)) }) : [t("verify.will.newest")];
       return will(...what, " ", t(`verify.will.${depth}`));
     },

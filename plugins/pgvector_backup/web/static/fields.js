@@ -18,7 +18,8 @@ function words(key, part, kind) {
  * @param {string} kind of the run: the same key may mean something else to another kind
  * @param {{skip?: string[], values?: object, choices?: object, suggestions?: object}} options `choices`: the values of an
  *   array to tick; `suggestions`: values offered for a text
- * @returns {{nodes: Node[], conf: function(): object}} `conf` has what differs from the default
+ * @returns {{nodes: Node[], values: function(): object, conf: function(): object}} `values` has every key, `conf` what
+ *   differs from the default
  */
 export function fieldsFor(keys, kind, { skip = [], values = {}, choices = {}, suggestions = {} } = {}) {
   const fields = keys
@@ -27,6 +28,7 @@ export function fieldsFor(keys, kind, { skip = [], values = {}, choices = {}, su
     .map((key) => ({ key, ...field(key, values[key.name] ?? key.default, choices[key.name], suggestions[key.name]) }));
   return {
     nodes: fields.map(({ node }) => node),
+    values: () => Object.fromEntries(fields.map(({ key, read }) => [key.name, read()])),
     conf: () => {
       const conf = {};
       for (const { key, read } of fields) {

@@ -369,8 +369,8 @@ async function followAddress() {
     const run = await api.run(kind, runId);
     if (isOver(run)) ended.set(runId, run);
     else watched.set(runId, kind);
-    // A restore is of a set that another run has made.
-    const { backup_path: path, timestamp } = run.result?.backup_info ?? {};
+    // A restore and a verify are of sets that other runs have made.
+    const { backup_path: path, timestamp } = run.result?.backup_info ?? run.result?.sets?.[0] ?? {};
     if (path && timestamp) reveal(path, timestamp);
   } catch (fault) {
     known.problem = fault;

@@ -133,7 +133,9 @@ function summary(kind, result) {
     const rows = restored.reduce((sum, [, table]) => sum + (table.rows_restored ?? 0), 0);
     return t("summary.restore", { count: rows, tables: restored.map(([label]) => label).join(", "), time: duration(result.duration) });
   }
-  return result.response ?? t("summary.verify");
+  const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
+  if (!verified.length) return result.response ?? "";
+  return [t("summary.verify", { count: verified.length, depth: t(`depth.${result.depth}`), sets: verified.join(", ") }), ...(result.notes ?? [])].join(" ");
 }
 
 /** One ended run as a notice that stays until it is dismissed. */

@@ -96,7 +96,7 @@ export default {
   "summary.backup": { one: "{count} row, {size}, in {time}.", other: "{count} rows, {size}, in {time}." },
   "summary.truncated": { one: "{table} was emptied of {count} row.", other: "{table} was emptied of {count} rows." },
   "summary.restore": { one: "{count} row restored into {tables} in {time}.", other: "{count} rows restored into {tables} in {time}." },
-  "summary.verify": "Everything matches.",
+  "summary.verify": { one: "{depth}: {sets} is whole.", other: "{depth}: all {count} sets are whole: {sets}." },
 
   "sets.title": "Backup sets",
   "sets.count": { one: "{count} set of {all}", other: "{count} sets of {all}" },

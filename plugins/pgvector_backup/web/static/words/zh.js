@@ -96,7 +96,7 @@ export default {
   "summary.backup": "共 {count} 行，{size}，用时 {time}。",
   "summary.truncated": "已清空 {table} 的 {count} 行。",
   "summary.restore": "已将 {count} 行恢复到 {tables}，用时 {time}。",
-  "summary.verify": "全部一致。",
+  "summary.verify": "{depth}：{count} 个备份集完好：{sets}。",
 
   "sets.title": "备份集",
   "sets.count": "{count} 个，共 {all} 个",
