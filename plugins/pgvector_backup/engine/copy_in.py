@@ -7,6 +7,7 @@ tables that a killed run would leave behind.
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,10 +24,11 @@ from pgvector_backup.engine.formats import BINARY, CSV, FORMATS, Format, FormatN
 from pgvector_backup.engine.progress import Progress
 from pgvector_backup.engine.rows import Field, rows_of
 from pgvector_backup.engine.stored_set import Block
-from pgvector_backup.engine.vector_text import NotReadHere
 
-_SENT_BYTES: Final = 1 << 17
-"""Sent at once: small enough that the server is at work while the next rows are made."""
+_log: Final = logging.getLogger(__name__)
+
+_ENCODED_ROWS: Final = 16
+"""Encoded and sent at once: few enough that the server is at work while the next ones are made."""
 
 _SAMPLED_ROWS: Final = 100
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
@@ -104,7 +106,12 @@ class Load:
         """Send every row that is wanted; the server has taken them all when this returns."""
         first = next(self.blocks, None)
         if self.encoder is not None and first is not None and not self._agrees(first):
+            _log.warning(
+                "%s: the server reads the first rows otherwise than this side; it gets all of them as text",
+                self.progress.label,
+            )
             self.encoder = None
+            self.proof = self.algorithm
         sent_as: FormatName = "binary" if self.encoder is not None else self.form
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
         self._form: Format = FORMATS[sent_as]
@@ -167,11 +174,9 @@ class Load:
         return rows
 
     def _encoded(self, block: Block, loaded: Loaded) -> int:
-        assert self.encoder is not None
-        encode, number_of, wanted = self.encoder.encode, self.algorithm.of_row, len(self.into.columns)
-        number_of_sent = self.proof.of_row
-        rows = read_sum = sent_sum = sent = size = 0
-        pending: list[bytes] = []
+        number_of, wanted = self.algorithm.of_row, len(self.into.columns)
+        rows = read_sum = 0
+        pending: list[tuple[bytes, list[Field]]] = []
         left: list[bytes] = []
         line = block.first_line or 0
         for row, fields in rows_of(block.data, "csv"):
@@ -181,32 +186,36 @@ class Load:
             if self.mend is not None:
                 fields = self.mend(block, line, fields)  # noqa: PLW2901
                 line += row.count(b"\n")
-            if self.keep is not None and not self.keep(fields):
-                continue
-            try:
-                encoded = encode(fields)
-            except NotReadHere:
-                left.append(row if self.mend is None else _quoted(fields))
-                continue
-            sent_sum += number_of_sent(encoded)
-            sent += 1
-            pending.append(encoded)
-            size += len(encoded)
-            if size >= _SENT_BYTES:
-                self._write(b"".join(pending))
-                pending.clear()
-                size = 0
+            if self.keep is None or self.keep(fields):
+                pending.append((row, fields))
+                if len(pending) == _ENCODED_ROWS:
+                    left += self._send_encoded(pending, loaded)
+                    pending.clear()
         if pending:
-            self._write(b"".join(pending))
+            left += self._send_encoded(pending, loaded)
         if left:
             for encoded in self._converted(left):
-                sent_sum += number_of_sent(encoded)
-                sent += 1
+                loaded.sent_sum += self.proof.of_row(encoded)
                 self._write(encoded)
         loaded.read_sum += read_sum
-        loaded.sent_sum += sent_sum
-        loaded.rows_sent += sent
         return rows
+
+    def _send_encoded(self, rows: Sequence[tuple[bytes, list[Field]]], loaded: Loaded) -> list[bytes]:
+        """Send rows in the binary format; those that the server has to read come back, in CSV."""
+        assert self.encoder is not None
+        number_of = self.proof.of_row
+        encoded = self.encoder.many([fields for _, fields in rows])
+        ready = [row for row in encoded if row is not None]
+        loaded.sent_sum += sum(map(number_of, ready))
+        loaded.rows_sent += len(rows)
+        self._write(b"".join(ready))
+        if len(ready) == len(rows):
+            return []
+        return [
+            row if self.mend is None else _quoted(fields)
+            for (row, fields), made in zip(rows, encoded, strict=True)
+            if made is None
+        ]
 
     # --- the COPY that is open ---
 
@@ -267,18 +276,15 @@ class Load:
         assert self.encoder is not None
         if self.mend is not None:
             return True  # such rows are compared by what they mean, once they are in the table
-        rows: list[bytes] = []
-        encoded: list[bytes] = []
+        rows: list[tuple[bytes, list[Field]]] = []
         for row, fields in rows_of(block.data, "csv"):
             _require(fields, len(self.into.columns))
-            try:
-                encoded.append(self.encoder.encode(fields))
-            except NotReadHere:
-                continue
-            rows.append(row)
+            rows.append((row, fields))
             if len(rows) == _SAMPLED_ROWS:
                 break
-        return not rows or list(self._converted(rows)) == encoded
+        made = self.encoder.many([fields for _, fields in rows])
+        sample = [(row, encoded) for (row, _), encoded in zip(rows, made, strict=True) if encoded is not None]
+        return not sample or list(self._converted([row for row, _ in sample])) == [encoded for _, encoded in sample]
 
 
 class _BrokenOff(Exception):

@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from typing import Final
+from typing import Final, cast
 
 from pgvector_backup.engine import vector_text
 from pgvector_backup.engine.rows import Field
 from pgvector_backup.engine.tables import bare_type
-from pgvector_backup.engine.vector_text import NotReadHere
+from pgvector_backup.engine.vector_text import NotReadHere, VectorEncoder
 
 Encode = Callable[[bytes], bytes]
 
@@ -37,28 +36,48 @@ _DATE: Final = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _FLOAT: Final = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|Infinity)")
 
 
-@dataclass(frozen=True)
 class RowEncoder:
-    """Makes rows of the binary format; one encoder a column."""
+    """Makes rows of the binary format, many at a time, column by column."""
 
-    columns: Sequence[Encode]
+    def __init__(self, columns: Sequence[Encode | VectorEncoder]) -> None:
+        self._columns = columns
+        self._count = _COUNT.pack(len(columns))
 
-    def encode(self, fields: Sequence[Field]) -> bytes:
-        """One row, its count of fields first.
-
-        :raises NotReadHere: for a value that only the server can judge
-        """
-        if len(fields) != len(self.columns):
-            raise NotReadHere
-        parts = [_COUNT.pack(len(fields))]
-        for encode, field in zip(self.columns, fields, strict=True):
-            if field is None:
-                parts.append(_NULL)
+    def many(self, rows: Sequence[Sequence[Field]]) -> list[bytes | None]:
+        """Each row with its count of fields first; None for one with a value that only the server can judge."""
+        columns: list[list[bytes | None]] = [[self._count] * len(rows)]
+        for at, encode in enumerate(self._columns):
+            texts = [row[at] for row in rows]
+            if isinstance(encode, VectorEncoder):
+                columns.append(_vectors(encode, texts))
+            elif encode is _as_it_is:
+                columns.append([_NULL if text is None else _LENGTH.pack(len(text)) + text for text in texts])
             else:
-                value = encode(field)
-                parts.append(_LENGTH.pack(len(value)))
-                parts.append(value)
-        return b"".join(parts)
+                columns.append([_NULL if text is None else _value(encode, text) for text in texts])
+        return [
+            None if None in parts else b"".join(cast("tuple[bytes, ...]", parts))
+            for parts in zip(*columns, strict=True)
+        ]
+
+
+def _value(encode: Encode, text: bytes) -> bytes | None:
+    try:
+        value = encode(text)
+    except NotReadHere:
+        return None
+    return _LENGTH.pack(len(value)) + value
+
+
+def _vectors(encoder: VectorEncoder, texts: Sequence[Field]) -> list[bytes | None]:
+    values = iter(encoder.many([text for text in texts if text is not None]))
+    found: list[bytes | None] = []
+    for text in texts:
+        value = None if text is None else next(values)
+        if text is None:
+            found.append(_NULL)
+        else:
+            found.append(None if value is None else _LENGTH.pack(len(value)) + value)
+    return found
 
 
 def row_encoder(types: Sequence[str]) -> RowEncoder | None:
@@ -71,7 +90,7 @@ def row_encoder(types: Sequence[str]) -> RowEncoder | None:
     return RowEncoder(known) if len(known) == len(columns) else None
 
 
-def column_encoder(type_name: str) -> Encode | None:
+def column_encoder(type_name: str) -> Encode | VectorEncoder | None:
     """How to encode one type's values; None for a type that is not known here."""
     base, _ = bare_type(type_name)
     if base in ("vector", "halfvec"):
