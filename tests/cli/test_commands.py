@@ -158,7 +158,40 @@ def test_restore_dry_run_changes_nothing(house: House, command: Command, backed_
     assert done.json["restore_performed"] is False
     assert done.json["restore_results"][EMBEDDING]["created"] is True
     assert elsewhere.run("SELECT 1 FROM pg_class WHERE relname LIKE 'langchain%'") == []
-    assert "would restore" in command("restore", "--timestamp", "latest", "--dry-run").out
+    assert done.json["restore_results"][EMBEDDING]["indexes_built"] == ["ix_cmetadata_gin"]
+    assert (
+        "indexes to be built"
+        in command("restore", "--timestamp", "latest", "--dry-run", DATABASE_URL=elsewhere.uri()).out
+    )
+
+
+def test_restore_dry_run_counts_the_keys_that_are_there(house: House, command: Command, backed_up: str) -> None:
+    house.database.run(f"DELETE FROM {EMBEDDING} WHERE id > 'id-3'")
+    left = house.count(EMBEDDING)
+    words = ["restore", "--timestamp", backed_up, "--tables", EMBEDDING, "--dry-run"]
+    refused = command(*words)
+    assert refused.code == 4
+    assert f"{left} of its keys are there already" in refused.out
+    skipped = command(*words, "--on-conflict", "skip", "--json")
+    assert skipped.code == 0
+    planned = skipped.json["restore_results"][EMBEDDING]
+    assert (planned["rows_restored"], planned["rows_skipped"], planned["rows_after"]) == (58 - left, left, 58)
+    updated = command(*words, "--on-conflict", "update", "--json").json["restore_results"][EMBEDDING]
+    assert (updated["rows_restored"], updated["rows_updated"], updated["rows_after"]) == (58, left, 58)
+    assert command(*words, "--truncate-before-restore").code == 0
+    assert house.count(EMBEDDING) == left
+    done = command("restore", "--timestamp", backed_up, "--tables", EMBEDDING, "--on-conflict", "skip", "--json")
+    assert done.json["restore_results"][EMBEDDING]["rows_skipped"] == left
+    assert house.count(EMBEDDING) == 58
+
+
+@pytest.mark.parametrize("file_format", ["csv", "binary"])
+def test_restore_dry_run_of_every_format(house: House, command: Command, file_format: str) -> None:
+    house.langchain()
+    house.backup(file_format=file_format, compression="gzip")
+    done = command("restore", "--timestamp", "latest", "--dry-run", "--json")
+    assert done.code == 4
+    assert "58 of its keys" in done.json["restore_results"][EMBEDDING]["notes"][0]
 
 
 def test_restore_asks_before_rows_are_replaced(house: House, command: Command, backed_up: str) -> None:

@@ -24,6 +24,7 @@ from pgvector_backup.engine.search import Search, VectorColumn
 from pgvector_backup.engine.vectors import Vector, VectorType
 from tests.conftest import Database
 from tests.engine.conftest import House
+from tests.engine.test_backup_round_trip import KINDS
 
 EMBEDDING = "langchain_pg_embedding"
 
@@ -319,3 +320,16 @@ def test_a_file_of_another_directory_is_not_touched(house: House, temporary: Pat
     assert scratch.sweep_directories(temporary) == []
     assert elsewhere.is_dir()
     strange.unlink()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_table_is_drilled(house: House, kind: str) -> None:
+    name, script = KINDS[kind]
+    house.database.run(script)
+    house.configure(tables=name)
+    rows = sum(table.rows for table in house.backup().tables.values())
+    result = house.verify(depth="drill")
+    assert result.errors == []
+    (table,) = result.sets[0].tables.values()
+    assert table.drill is not None
+    assert table.drill["rows"] == rows

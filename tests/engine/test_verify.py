@@ -19,7 +19,11 @@ import zstandard
 from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine import blocks, fingerprint
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import Cancelled, IntegrityFault, InvalidParams, NotFound
+from pgvector_backup.engine.catalog import Catalog
+from pgvector_backup.engine.errors import Cancelled, Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault
+from pgvector_backup.engine.inspection import inspect
+from pgvector_backup.engine.location import LocalLocation
+from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.request import VerifyRequest
 from pgvector_backup.engine.verification import SetVerification, VerifyResult
 from pgvector_backup.engine.verify import verify
@@ -203,6 +207,31 @@ def test_a_manifest_names_a_file_of_another_set(backed_up: House) -> None:
 def test_a_manifest_names_a_file_twice(backed_up: House) -> None:
     reseal(backed_up, lambda body: body["tables"].append(body["tables"][0] | {"name": "again"}))
     assert "twice" in damage(backed_up, "files").damage[0]
+
+
+@pytest.mark.parametrize(("what", "value"), [("format", "parquet"), ("compression", "lz4")])
+def test_a_manifest_tells_of_files_that_nobody_reads(backed_up: House, what: str, value: str) -> None:
+    reseal(backed_up, lambda body: body["tables"][1].update({what: value}))
+    assert value in damage(backed_up, "files").damage[0]
+
+
+def test_an_error_of_the_program_is_no_damage_and_stops_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.langchain()
+    for task_id in ("one", "two"):
+        (house.root / task_id).mkdir()
+        house.backup(task_id=task_id)
+
+    def failing(location: Any, *args: Any, **kwargs: Any) -> Any:
+        if location.task_id == "one":
+            raise KeyError("a fault of ours")
+        return inspect(location, *args, **kwargs)
+
+    monkeypatch.setattr("pgvector_backup.engine.verify.inspect", failing)
+    result = house.verify()
+    assert [(one.task_id, one.ok, one.damage) for one in result.sets] == [("one", False, []), ("two", True, [])]
+    assert result.failure is not None
+    assert result.failure.error_type == "INTERNAL_ERROR"
+    assert not list((house.root / "one" / "vector_bak").glob("verified_*.json"))
 
 
 @pytest.mark.parametrize("what", ["rows", "bytes", "raw_bytes"])
@@ -615,6 +644,65 @@ def test_a_set_is_verified_while_it_is_being_removed(backed_up: House) -> None:
     assert result.failure.error_type == "CONFLICT"
 
 
+def test_a_set_cannot_be_removed_while_it_is_read(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = Catalog(backed_up.settings)
+    location = catalog.place("vector_bak", None)
+    refused: list[str] = []
+
+    def removing(*args: Any, **kwargs: Any) -> Any:
+        with pytest.raises(Conflict, match="in use"):
+            remove(location, catalog.find(location, "latest"))
+        refused.append(str(args[1].name))
+        return inspect(*args, **kwargs)
+
+    monkeypatch.setattr("pgvector_backup.engine.verify.inspect", removing)
+    assert backed_up.verify().errors == []
+    assert refused == [COLLECTION, EMBEDDING]
+
+
+def test_sets_in_an_object_store(house: House) -> None:
+    house.langchain()
+    house.configure(backup_root=f"memory://{house.root.name}-{house.database.name}/sets")
+    backup = house.backup(compression="gzip")
+    assert house.verify().errors == []
+    location = Catalog(house.settings).place("vector_bak", None)
+    told = {entry.name: entry for entry in location.entries()}
+    assert f"verified_{backup.backup_id}.json" in told
+    name = backup.tables[EMBEDDING].file
+    with location.open(name) as file:
+        content = bytearray(file.read())
+    content[len(content) // 2] ^= 1
+    location.write(name, bytes(content))
+    result = house.verify(depth="files")
+    assert only(result).damaged_tables == [EMBEDDING]
+    assert name in result.errors[0]
+
+
+@pytest.mark.parametrize("missing", ["the file", "its index", "the manifest"])
+def test_a_disk_that_cannot_be_read_is_no_damage(
+    backed_up: House, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """It can be tried again; and nothing is written that would say that the set is damaged."""
+    path = {
+        "the file": file_of(backed_up, EMBEDDING),
+        "its index": file_of(backed_up, EMBEDDING, "index"),
+        "the manifest": manifest_of(backed_up),
+    }[missing]
+    opened = LocalLocation.open
+
+    def failing(self: LocalLocation, name: str) -> Any:
+        if name == path.name:
+            raise StorageFault(f"{name}: Input/output error")
+        return opened(self, name)
+
+    monkeypatch.setattr(LocalLocation, "open", failing)
+    result = backed_up.verify()
+    assert isinstance(result.failure, StorageFault)
+    assert result.failure.can_retry
+    assert path.name in result.errors[0]
+    assert not list(backed_up.directory.glob("verified_*.json"))
+
+
 # --- sets of other tools ---
 
 
@@ -669,3 +757,9 @@ def test_a_long_row_across_reads_is_one_row(house: House) -> None:
     result = house.verify()
     assert result.errors == []
     assert only(result).tables[EMBEDDING].inspection.rows == 3
+
+
+def test_a_damaged_index_does_not_discredit_its_file(backed_up: House) -> None:
+    flip(file_of(backed_up, EMBEDDING, "index"), 20)
+    notes = damage(backed_up, "rows").tables[EMBEDDING].inspection.notes
+    assert any("only its index is damaged" in note for note in notes)

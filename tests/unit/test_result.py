@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import datetime, timedelta, timezone
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.errors import Conflict, DatabaseFault, NotFound
-from pgvector_backup.engine.result import BackupResult, RunReport, TableBackup, TruncateResult, human_size
+from pgvector_backup.engine.result import BackupResult, RunReport, TableBackup, TruncateResult, human_size, section_of
 
 WHEN = datetime(2025, 7, 21, 23, 49, 14, 999, tzinfo=timezone(timedelta(hours=8)))
 EMBEDDING = TableBackup(duration=0.3124, rows=58, bytes=782336, file="langchain_pg_embedding_1.csv", sha256="ab")
@@ -147,3 +148,10 @@ def test_the_log_section_tells_the_run_line_by_line() -> None:
         "truncate:  langchain_pg_embedding: 58 rows -> 0\n"
         "\n"
     )
+
+
+def test_the_section_of_a_set_is_that_of_its_backup() -> None:
+    backup = "==== 2026-11-25T14:00:00+00:00  OK  20261125_140000\nrun_id:    one\n\n"
+    verify = "==== 2026-11-25T15:00:00+00:00  VERIFY OK  20261125_140000\nrun_id:    two\n\n"
+    assert section_of(io.BytesIO((verify + backup + verify).encode()), "20261125_140000") == backup.strip()
+    assert section_of(io.BytesIO(verify.encode()), "20261125_140000") is None

@@ -18,7 +18,7 @@ from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog, FoundSet
-from pgvector_backup.engine.errors import BackupError, InvalidParams, StorageFault
+from pgvector_backup.engine.errors import BackupError, Conflict, InvalidParams, StorageFault
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate
 from pgvector_backup.engine.preview import preview
@@ -201,7 +201,10 @@ def _restore(order: Order) -> Answer:
     body = result.to_json()
     if not arguments.dry_run:
         _log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
-    return Answer(body, lambda: words.say_restore(body))
+    conflicts = sum(table.conflicts for table in result.tables.values())
+    refused = arguments.dry_run and conflicts and request.on_conflict == "error"
+    failure = Conflict(f"{conflicts:,} keys of the set are there already") if refused else None
+    return Answer(body, lambda: words.say_restore(body), failure)
 
 
 def _truncate(order: Order) -> Answer:

@@ -128,7 +128,7 @@ def say_verify(body: Mapping[str, Any]) -> None:
     if not body["sets"]:
         say("nothing to verify: there is no set")
     for one in body["sets"]:
-        state = "whole" if one["ok"] else "DAMAGED" if one["damaged_tables"] or not one["tables"] else "NOT VERIFIED"
+        state = "whole" if one["ok"] else "DAMAGED" if one["damaged"] else "NOT VERIFIED"
         say(f"{one['backup_path']} {one['timestamp']}: {state} ({one['depth']}, {one['duration']:.3f} s)")
         for label, table in one["tables"].items():
             drill = table.get("drill")
@@ -169,6 +169,6 @@ def say_restore(body: Mapping[str, Any]) -> None:
             if table[f"rows_{word}"]:
                 say(f"    {word.replace('_', ' ')}: {table[f'rows_{word}']:,} rows")
         if table["indexes_built"]:
-            say(f"    indexes built: {', '.join(table['indexes_built'])}")
+            say(f"    indexes {'to be ' if body['dry_run'] else ''}built: {', '.join(table['indexes_built'])}")
         for note in table["notes"]:
             say(f"    note: {note}")

@@ -107,7 +107,7 @@ def inspect(
                 file, index, entry, found, reader=reader, hashed=sha256.update, cancel=cancel, progress=progress
             )
         elif rows:
-            found.notes.append(f"{entry.file}: its rows were not decoded, for its index does not tell where they are")
+            found.notes.append(f"{entry.file}: its rows were not decoded, for nothing tells where they are")
         while data := file.read(_READ_BYTES):
             cancel.check()
             sha256.update(data)
@@ -116,6 +116,8 @@ def inspect(
         found.blame(f"{entry.file}: {found.bytes:,} bytes on disk, {entry.bytes:,} in the manifest")
     elif sha256.hexdigest() != entry.sha256:
         found.blame(f"{entry.file}: its SHA-256 is not the manifest's; the file was altered")
+    elif index is None:
+        found.notes.append(f"{entry.file}: the file itself is as it was written, only its index is damaged")
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import fingerprint, foreign_csv, staged_rows, suspension, target
+from pgvector_backup.engine import fingerprint, foreign_csv, key_conflicts, staged_rows, suspension, target
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, read_back
@@ -152,7 +152,7 @@ class _Run:
             name = target.find(conn, stored, self.request.schema)
             rows = 0 if stored.entry is None else stored.entry.rows
             notes: list[str] = []
-            before = 0
+            before = conflicts = 0
             if name is None:
                 if not self._may_create(stored):
                     raise target.not_there(conn, stored, self.request.schema)
@@ -160,19 +160,52 @@ class _Run:
                 table = describe(conn, name)
                 notes = target.check(stored, table)
                 before = _count(conn, table)
+                conflicts, met = self._conflicts(conn, stored, table, before)
+                notes += met
             kept_rows = 0 if self.request.truncate_before_restore else before
+            if name is None:
+                entry = stored.entry
+                indexes = () if entry is None else entry.indexes
+            else:
+                apart = not kept_rows or suspension.worth_it(rows, kept_rows)
+                indexes = table.indexes if apart else ()
+            skipped = conflicts if self.request.on_conflict == "skip" else 0
+            updated = conflicts if self.request.on_conflict == "update" else 0
             planned[stored.label] = TableRestore(
                 duration=0.0,
                 file=stored.file,
                 bytes=stored.bytes,
-                rows=rows,
+                rows=rows - skipped,
+                updated=updated,
+                skipped=skipped,
+                conflicts=conflicts,
                 rows_before=before,
-                rows_after=kept_rows + rows,
+                rows_after=kept_rows + rows - skipped - updated,
                 target=(name or target.name_of(stored, self.request.schema)).label,
                 created=name is None,
+                indexes=tuple(index.name for index in indexes if index.constraint is None),
                 notes=tuple(notes),
             )
         return planned
+
+    def _conflicts(
+        self, conn: Connection[Any], stored: StoredTable, table: Table, before: int
+    ) -> tuple[int, list[str]]:
+        """Rows whose key is there already, and what is to be said of that."""
+        if not before or self.request.truncate_before_restore:
+            return 0, []
+        if self.selection is not None:
+            return 0, [f"{stored.label}: which of its keys are there already was not looked at"]
+        conflicts = key_conflicts.count(conn, self.stored_set, stored, table, self.cancel)
+        if conflicts is None:
+            return 0, [f"{stored.label}: without its primary key nothing tells which rows are there already"]
+        if conflicts and self.request.on_conflict == "error":
+            refused = (
+                f"{stored.label}: {conflicts:,} of its keys are there already, so the restore would be refused; set "
+                "truncate_before_restore, or on_conflict to skip or update"
+            )
+            return conflicts, [refused]
+        return conflicts, []
 
     def carry_out(
         self, conn: Connection[Any], chosen: Sequence[StoredTable]

@@ -187,6 +187,7 @@ class TableRestore:
     :param updated: of these, rows that took the place of one with the same key
     :param skipped: rows of the set that gave way to one with the same key
     :param left_out: rows of the set that were not asked for: of other collections
+    :param conflicts: of a restore that is only planned, rows of the set whose key is there already
     :param rows_before: in the table, before it was emptied if it was
     :param created: whether the table was made
     :param method: how rows were sent: ``binary``, ``csv``, or ``csv as binary`` where vectors were parsed here
@@ -201,6 +202,7 @@ class TableRestore:
     updated: int = 0
     skipped: int = 0
     left_out: int = 0
+    conflicts: int = 0
     rows_before: int = 0
     rows_after: int = 0
     target: str = ""
@@ -366,6 +368,7 @@ def section_of(log: BinaryIO, backup_id: str) -> str | None:
     log.seek(max(log.seek(0, os.SEEK_END) - _LOG_TAIL, 0))
     for section in log.read().decode(errors="replace").split("\n\n"):
         first = section.lstrip().partition("\n")[0]
-        if first.startswith("==== ") and backup_id in first.split():
+        # Of a verify or a restore of that set it says one word more.
+        if first.startswith("==== ") and first.split()[3:] == [backup_id]:
             return section.strip()
     return None

@@ -12,15 +12,14 @@ import struct
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from pgvector_backup.engine.errors import IntegrityFault
 from pgvector_backup.engine.formats import FormatName
 from pgvector_backup.engine.tables import Column
-from pgvector_backup.engine.vector_text import NotReadHere, encoder
+from pgvector_backup.engine.vector_text import VectorEncoder, encoder
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 
@@ -102,10 +101,11 @@ def parse(field: bytes, kind: VectorType, file_format: FormatName) -> Vector:
 def _dense(field: bytes) -> Vector:
     if not (field.startswith(b"[") and field.endswith(b"]")):
         raise ValueError("no brackets")
-    encode = _encoder()
-    if encode is not None:
-        with suppress(NotReadHere):
-            return _dense_binary(encode(field))
+    fast = _encoder()
+    if fast is not None:
+        (binary,) = fast.many([field])
+        if binary is not None:
+            return _dense_binary(binary)
     # Also what pgvector forbids, such as NaN, so that it can be told from what is no number at all.
     numbers = [float(part) for part in field[1:-1].split(b",")]
     return Vector(len(numbers), _singles(numbers))
@@ -114,12 +114,12 @@ def _dense(field: bytes) -> Vector:
 _own: Final = threading.local()
 
 
-def _encoder() -> Callable[[bytes], bytes] | None:
+def _encoder() -> VectorEncoder | None:
     """Its parser is not to be shared by threads."""
-    if not hasattr(_own, "encode"):
-        _own.encode = encoder("vector")
-    encode: Callable[[bytes], bytes] | None = _own.encode
-    return encode
+    if not hasattr(_own, "fast"):
+        _own.fast = encoder("vector")
+    fast: VectorEncoder | None = _own.fast
+    return fast
 
 
 def _singles(numbers: Iterable[float]) -> array[float]:

@@ -110,6 +110,7 @@ class SetVerification:
             "tables": {label: table.to_json() for label, table in self.tables.items()},
             "whole_tables": self.whole_tables,
             "damaged_tables": self.damaged_tables,
+            "damaged": bool(self.damage),
             "errors": self.errors,
             "notes": [*self.notes, *(note for table in self.tables.values() for note in table.inspection.notes)],
             "duration": round(self.duration, 3),

@@ -12,8 +12,10 @@ from typing import Final
 
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.inspection import inspect, inspect_bare
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate_all
@@ -108,6 +110,10 @@ class _Run:
                 if self.request.timestamp != LATEST or look == _LOOKS:
                     self.result.faults.append(fault)
                     return
+            except (StorageFault, IntegrityFault) as fault:  # the manifest cannot even be held on to
+                _log.error("%s: %s", location.relative_path, fault.message)
+                self.result.faults.append(fault)
+                return
 
     def _find(self, location: Location) -> FoundSet | None:
         asked_for_a_place = self.request.backup_path is not None or self.request.task_id is not None
@@ -140,12 +146,21 @@ class _Run:
         except BackupError as fault:
             self.cancel.check()
             one.obstacle = fault
+        except Exception as fault:
+            # A fault of this program must neither pass for damage nor keep the other sets from being looked at.
+            _log.exception("set %s in %s could not be verified", found.backup_id, location.directory)
+            one.obstacle = BackupError(
+                f"an error of the program: {type(fault).__name__}; the log of this run has the rest"
+            )
         one.duration = time.monotonic() - started
         return one
 
     def _ours(self, location: Location, found: FoundSet, manifest_file: str, one: SetVerification) -> None:
         manifest = read_manifest(location, manifest_file)
         one.faults += _misfits(manifest, found.backup_id)
+        if one.faults:
+            # What it says of its files is not to be trusted any more than what it says of itself.
+            return
         one.notes += [f"{label}: not in the set: {why}" for label, why in manifest.failed_tables.items()]
         samples = Samples(manifest)
         rows = one.depth != "files"
@@ -241,7 +256,12 @@ def _misfits(manifest: Manifest, backup_id: str) -> list[str]:
     own = of_set(names, backup_id)
     foreign = [f"the manifest names {name}, which is no file of this set" for name in names if name not in own]
     twice = sorted({name for name in names if names.count(name) > 1})
-    return foreign + [f"the manifest names {name} twice" for name in twice]
+    unknown = [
+        f"{entry.name}: the manifest says that it is {entry.format} and {entry.compression}, which nobody here reads"
+        for entry in manifest.tables
+        if entry.format not in FORMATS or entry.compression not in COMPRESSIONS
+    ]
+    return [*foreign, *(f"the manifest names {name} twice" for name in twice), *unknown]
 
 
 @contextmanager
