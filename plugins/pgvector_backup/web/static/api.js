@@ -27,7 +27,11 @@ async function call(method, path, body) {
   try {
     answer = await fetch(new URL(path, BASE), {
       method,
-      headers: { Accept: "application/json", "Accept-Language": language, ...(body && { "Content-Type": "application/json" }) },
+      headers: {
+        Accept: "application/json",
+        "Accept-Language": language,
+        ...(body && { "Content-Type": "application/json" }),
+      },
       body: body && JSON.stringify(body),
       cache: "no-store",
       signal: AbortSignal.timeout(PATIENCE),
@@ -50,7 +54,8 @@ const segments = (path) => path.split("/").map(encodeURIComponent).join("/");
 export const overview = () => call("GET", "overview");
 export const list = () => call("GET", "restore/list");
 export const detail = (set) => call("GET", `sets/${segments(set.relative_path)}/${encodeURIComponent(set.timestamp)}`);
-export const remove = (set) => call("DELETE", `sets/${segments(set.relative_path)}/${encodeURIComponent(set.timestamp)}`);
+export const remove = (set) =>
+  call("DELETE", `sets/${segments(set.relative_path)}/${encodeURIComponent(set.timestamp)}`);
 
 /** Start a run of `kind` (backup, restore or verify); at once, without waiting for its end. */
 export const start = (kind, conf) => call("POST", `${kind}?wait=0`, conf);
@@ -58,7 +63,8 @@ export const run = (kind, runId) => call("GET", `${kind}/${encodeURIComponent(ru
 export const cancel = (kind, runId) => call("DELETE", `${kind}/${encodeURIComponent(runId)}?wait=0`);
 
 /** Where a file of a location is downloaded from. */
-export const fileUrl = (relativePath, file) => new URL(`download/${segments(relativePath)}/${encodeURIComponent(file)}`, BASE).href;
+export const fileUrl = (relativePath, file) =>
+  new URL(`download/${segments(relativePath)}/${encodeURIComponent(file)}`, BASE).href;
 
 /** A page of Airflow's UI, by its path below the server's root. */
 export const airflowUrl = (path) => new URL(path, ROOT).href;

@@ -16,13 +16,24 @@ import { usable, whenOf } from "./set.js";
 export function setDetail(set, told, actions) {
   if (told === undefined) return h("p", { class: "muted loading" }, t("loading"));
   if (told instanceof Error) {
-    return h("div", { class: "notice bad", role: "alert" }, icon("warning"), h("div", {}, h("strong", {}, told.message), told.response && h("p", {}, told.response)));
+    return h(
+      "div",
+      { class: "notice bad", role: "alert" },
+      icon("warning"),
+      h("div", {}, h("strong", {}, told.message), told.response && h("p", {}, told.response)),
+    );
   }
   return h(
     "div",
     { class: "set-detail" },
     buttons(set, told, actions),
-    set.damaged && h("p", { class: "notice bad" }, icon("warning"), h("span", {}, h("strong", {}, t("set.damaged")), " ", set.damaged)),
+    set.damaged &&
+      h(
+        "p",
+        { class: "notice bad" },
+        icon("warning"),
+        h("span", {}, h("strong", {}, t("set.damaged")), " ", set.damaged),
+      ),
     Object.entries(told.failed_tables ?? {}).map(([label, why]) =>
       h("p", { class: "notice bad" }, icon("warning"), h("span", {}, h("code", {}, label), ": ", why)),
     ),
@@ -37,7 +48,12 @@ export function setDetail(set, told, actions) {
 function buttons(set, told, actions) {
   const button = (name, picture, kind = "") => {
     const act = actions[name];
-    const why = typeof act === "string" ? act : name !== "download" && name !== "remove" && !usable(set) ? t("set.unusable") : null;
+    const why =
+      typeof act === "string"
+        ? act
+        : name !== "download" && name !== "remove" && !usable(set)
+          ? t("set.unusable")
+          : null;
     return h(
       "button",
       {
@@ -68,7 +84,9 @@ function list(pairs) {
   return h(
     "dl",
     { class: "facts" },
-    pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+    pairs
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
   );
 }
 
@@ -79,7 +97,13 @@ function facts(set) {
     [t("fact.directory"), h("code", {}, set.relative_path)],
     [t("fact.made"), whenOf(set)],
     [t("fact.database"), source?.database],
-    [t("fact.server"), source && [`PostgreSQL ${source.server_version}`, source.pgvector_version && ` · pgvector ${source.pgvector_version}`]],
+    [
+      t("fact.server"),
+      source && [
+        `PostgreSQL ${source.server_version}`,
+        source.pgvector_version && ` · pgvector ${source.pgvector_version}`,
+      ],
+    ],
     [t("fact.system"), source?.system_identifier && h("code", {}, String(source.system_identifier))],
     [t("fact.run"), set.run_id && h("code", {}, set.run_id)],
   ]);
@@ -98,7 +122,9 @@ function tablePart(set, label, table) {
         t("rows", { count: table.rows ?? 0 }),
         size(table.bytes),
         table.duration ? `${duration(table.duration)} · ${speed(table.bytes / table.duration)}` : null,
-        table.compression && table.compression !== "none" ? t("table.compressed", { name: table.compression, size: size(table.raw_bytes) }) : null,
+        table.compression && table.compression !== "none"
+          ? t("table.compressed", { name: table.compression, size: size(table.raw_bytes) })
+          : null,
       ]
         .filter(Boolean)
         .map((piece) => h("span", {}, piece)),
@@ -123,7 +149,15 @@ function columnTable(columns, keys) {
     h(
       "table",
       { class: "plain" },
-      h("thead", {}, h("tr", {}, ["name", "type", "dimensions"].map((name) => h("th", { scope: "col" }, t(`columns.${name}`))))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["name", "type", "dimensions"].map((name) => h("th", { scope: "col" }, t(`columns.${name}`))),
+        ),
+      ),
       h(
         "tbody",
         {},
@@ -131,8 +165,18 @@ function columnTable(columns, keys) {
           h(
             "tr",
             {},
-            h("td", {}, h("code", {}, column.name), keys.includes(column.name) && h("span", { class: "badge none" }, t("columns.key"))),
-            h("td", {}, h("code", {}, column.type), column.not_null && h("span", { class: "muted small" }, " NOT NULL")),
+            h(
+              "td",
+              {},
+              h("code", {}, column.name),
+              keys.includes(column.name) && h("span", { class: "badge none" }, t("columns.key")),
+            ),
+            h(
+              "td",
+              {},
+              h("code", {}, column.type),
+              column.not_null && h("span", { class: "muted small" }, " NOT NULL"),
+            ),
             h("td", {}, column.dimensions ? count(column.dimensions) : ""),
           ),
         ),
@@ -147,7 +191,11 @@ function definitions(title, entries) {
     "details",
     { class: "fold" },
     h("summary", {}, `${title} (${entries.length})`),
-    h("ul", { class: "definitions" }, entries.map(({ name, definition }) => h("li", {}, h("code", {}, definition ?? name)))),
+    h(
+      "ul",
+      { class: "definitions" },
+      entries.map(({ name, definition }) => h("li", {}, h("code", {}, definition ?? name))),
+    ),
   );
 }
 
@@ -160,7 +208,17 @@ function checksum(value) {
     "span",
     { class: "checksum" },
     h("code", {}, value),
-    h("button", { type: "button", class: "button icon-only", "aria-label": t("action.copy"), title: t("action.copy"), on: { click: (event) => copy(event, value) } }, icon("copy")),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "button icon-only",
+        "aria-label": t("action.copy"),
+        title: t("action.copy"),
+        on: { click: (event) => copy(event, value) },
+      },
+      icon("copy"),
+    ),
   );
 }
 
@@ -183,12 +241,22 @@ function verification(body) {
   return h(
     "details",
     { class: "fold" },
-    h("summary", {}, t("detail.verification"), body.verified_at && h("span", { class: "muted" }, ` · ${relative(body.verified_at)}`)),
+    h(
+      "summary",
+      {},
+      t("detail.verification"),
+      body.verified_at && h("span", { class: "muted" }, ` · ${relative(body.verified_at)}`),
+    ),
     h("pre", { tabindex: "0" }, JSON.stringify(body, null, 2)),
   );
 }
 
 function log(section) {
   if (!section) return null;
-  return h("details", { class: "fold", open: true }, h("summary", {}, t("detail.log")), h("pre", { tabindex: "0", "aria-label": t("detail.log") }, section.trim()));
+  return h(
+    "details",
+    { class: "fold", open: true },
+    h("summary", {}, t("detail.log")),
+    h("pre", { tabindex: "0", "aria-label": t("detail.log") }, section.trim()),
+  );
 }

@@ -22,19 +22,43 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
   const told = h("div", { class: "consequence", id: `${id}-told`, "aria-live": "polite" });
   const guard = h("div", { class: "guard" });
   const problem = h("div", { role: "alert" });
-  const cancel = h("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, t(confirm ? "action.back_out" : "action.close"));
-  const go = confirm && h("button", { type: "submit", class: `button ${danger ? "danger solid" : "primary"}` }, confirm);
+  const cancel = h(
+    "button",
+    { type: "button", class: "button", on: { click: () => dialog.close() } },
+    t(confirm ? "action.back_out" : "action.close"),
+  );
+  const go =
+    confirm && h("button", { type: "submit", class: `button ${danger ? "danger solid" : "primary"}` }, confirm);
   const form = h(
     "form",
     { method: "dialog", novalidate: true, on: { submit, input: update, change: update } },
-    h("header", {}, h("h2", { id }, title), h("button", { type: "button", class: "button icon-only", "aria-label": t("action.close"), on: { click: () => dialog.close() } }, icon("cross"))),
+    h(
+      "header",
+      {},
+      h("h2", { id }, title),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "button icon-only",
+          "aria-label": t("action.close"),
+          on: { click: () => dialog.close() },
+        },
+        icon("cross"),
+      ),
+    ),
     h("div", { class: "dialog-body" }, content),
     h("div", { class: "dialog-verdict" }, consequence && told, guard, problem),
     h("footer", {}, cancel, go),
   );
   const dialog = h(
     "dialog",
-    { class: "dialog", "aria-labelledby": id, "aria-describedby": consequence ? `${id}-told` : null, on: { close: closed } },
+    {
+      class: "dialog",
+      "aria-labelledby": id,
+      "aria-describedby": consequence ? `${id}-told` : null,
+      on: { close: closed },
+    },
     form,
   );
   const opener = document.activeElement?.dataset?.focus;
@@ -52,8 +76,24 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
     const word = confirmation?.() ?? null;
     if (word !== wanted) {
       wanted = word;
-      typed = word === null ? null : h("input", { id: `${id}-word`, type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", data: { confirmation: "" } });
-      fill(guard, word !== null && [h("label", { for: `${id}-word` }, t("dialog.type.before"), h("code", {}, word), t("dialog.type.after")), typed]);
+      typed =
+        word === null
+          ? null
+          : h("input", {
+              id: `${id}-word`,
+              type: "text",
+              autocomplete: "off",
+              spellcheck: "false",
+              autocapitalize: "off",
+              data: { confirmation: "" },
+            });
+      fill(
+        guard,
+        word !== null && [
+          h("label", { for: `${id}-word` }, t("dialog.type.before"), h("code", {}, word), t("dialog.type.after")),
+          typed,
+        ],
+      );
     }
     if (go) go.setAttribute("aria-disabled", String(!ready()));
   }
@@ -64,7 +104,15 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
     event.preventDefault();
     if (!go || form.hasAttribute("aria-busy")) return;
     if (!ready()) {
-      fill(problem, h("p", { class: "notice bad" }, icon("warning"), h("span", {}, t("dialog.type.before"), wanted, t("dialog.type.after"))));
+      fill(
+        problem,
+        h(
+          "p",
+          { class: "notice bad" },
+          icon("warning"),
+          h("span", {}, t("dialog.type.before"), wanted, t("dialog.type.after")),
+        ),
+      );
       typed.focus();
       return;
     }
@@ -75,7 +123,15 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
       await act();
       dialog.close();
     } catch (fault) {
-      fill(problem, h("div", { class: "notice bad" }, icon("warning"), h("div", {}, h("strong", {}, fault.message), fault.response && h("p", {}, fault.response))));
+      fill(
+        problem,
+        h(
+          "div",
+          { class: "notice bad" },
+          icon("warning"),
+          h("div", {}, h("strong", {}, fault.message), fault.response && h("p", {}, fault.response)),
+        ),
+      );
       announce(fault.message);
     } finally {
       form.removeAttribute("aria-busy");

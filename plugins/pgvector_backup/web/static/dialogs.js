@@ -20,7 +20,8 @@ function mixed(key, nodes, params = {}) {
     .flatMap((part, index) => (index % 2 ? (nodes[part] ?? `{${part}}`) : part));
 }
 
-const connectionOf = (conf, overview) => code(masked(conf.db_connection) ?? overview.connections?.default ?? "pgvector_default");
+const connectionOf = (conf, overview) =>
+  code(masked(conf.db_connection) ?? overview.connections?.default ?? "pgvector_default");
 
 /** A URI is shown without what stands before the host. */
 function masked(connection) {
@@ -29,7 +30,10 @@ function masked(connection) {
 
 /** Back up now. */
 export function askBackup({ overview, started, values }) {
-  const form = fieldsFor(overview.backup_keys, "backup", { values, suggestions: { db_connection: overview.connections?.known } });
+  const form = fieldsFor(overview.backup_keys, "backup", {
+    values,
+    suggestions: { db_connection: overview.connections?.known },
+  });
   const empties = (conf) => conf.truncate_vector_tables === true;
   const target = overview.truncate_tables ?? [];
   ask({
@@ -94,7 +98,8 @@ export function askRestore({ overview, set, started }) {
   });
   const chosen = (conf) => conf.tables ?? labels;
   const replaces = (conf) => conf.truncate_before_restore === true || conf.on_conflict === "update";
-  const largest = (conf) => [...chosen(conf)].sort((one, other) => (set.tables[other].rows ?? 0) - (set.tables[one].rows ?? 0))[0] ?? null;
+  const largest = (conf) =>
+    [...chosen(conf)].sort((one, other) => (set.tables[other].rows ?? 0) - (set.tables[one].rows ?? 0))[0] ?? null;
   ask({
     title: t("restore.title", { set: set.timestamp }),
     content: form.nodes,
@@ -103,7 +108,11 @@ export function askRestore({ overview, set, started }) {
       const tables = chosen(conf);
       if (tables.length === 0) return danger(t("restore.no_table"));
       const rows = tables.map((label) => set.tables[label].rows).filter((one) => one !== null && one !== undefined);
-      const into = () => ({ connection: connectionOf(conf, overview), tables: names(tables), schema: code(conf.schema ?? "") });
+      const into = () => ({
+        connection: connectionOf(conf, overview),
+        tables: names(tables),
+        schema: code(conf.schema ?? ""),
+      });
       const total = rows.length ? t("rows", { count: rows.reduce((sum, one) => sum + one, 0) }) : t("restore.all_rows");
       return [
         will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into(), { rows: total, set: keyOf(set) })),
@@ -119,7 +128,10 @@ export function askRestore({ overview, set, started }) {
     act: async () => {
       const conf = form.conf();
       if (chosen(conf).length === 0) throw new Error(t("restore.no_table"));
-      started("restore", await api.start("restore", { backup_path: set.relative_path, timestamp: set.timestamp, ...conf }));
+      started(
+        "restore",
+        await api.start("restore", { backup_path: set.relative_path, timestamp: set.timestamp, ...conf }),
+      );
     },
   });
 }
@@ -159,7 +171,13 @@ export function askDelete({ overview, set, deleted }) {
   ask({
     title: t("delete.title", { set: set.timestamp }),
     content: [
-      danger(...mixed("delete.will", { set: code(keyOf(set)) }, { size: size(set.bytes), rows: count(set.rows), place: placeName(set) })),
+      danger(
+        ...mixed(
+          "delete.will",
+          { set: code(keyOf(set)) },
+          { size: size(set.bytes), rows: count(set.rows), place: placeName(set) },
+        ),
+      ),
       newest && danger(t("delete.newest")),
     ].filter(Boolean),
     confirmation: () => (newest ? set.timestamp : null),

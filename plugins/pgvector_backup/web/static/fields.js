@@ -45,11 +45,17 @@ function field(key, value, choices, suggestions) {
   const help = h("p", { class: "help", id: `${id}-help` }, coded(key.description));
   const props = { id, name: key.name, "aria-describedby": `${id}-help` };
   const types = [key.schema.type].flat();
-  const labelled = (control, ...more) => h("div", { class: "field", data: { key: key.name } }, h("label", { for: id }, key.title), control, ...more, help);
+  const labelled = (control, ...more) =>
+    h("div", { class: "field", data: { key: key.name } }, h("label", { for: id }, key.title), control, ...more, help);
 
   if (types.includes("boolean")) {
     const input = h("input", { ...props, type: "checkbox", checked: value === true });
-    const node = h("div", { class: "field check", data: { key: key.name } }, h("label", { for: id }, input, h("span", {}, key.title)), help);
+    const node = h(
+      "div",
+      { class: "field check", data: { key: key.name } },
+      h("label", { for: id }, input, h("span", {}, key.title)),
+      help,
+    );
     return { node, read: () => input.checked };
   }
   if (types.includes("array") && choices) return ticked(key, choices);
@@ -59,7 +65,9 @@ function field(key, value, choices, suggestions) {
   }
   if (types.includes("object")) return pairs(key, props, labelled);
   if (key.schema.enum) {
-    const options = key.schema.enum.map((one) => h("option", { value: one }, known(`choice.${one}`) ? t(`choice.${one}`) : one));
+    const options = key.schema.enum.map((one) =>
+      h("option", { value: one }, known(`choice.${one}`) ? t(`choice.${one}`) : one),
+    );
     const input = h("select", props, options);
     input.value = value;
     return { node: labelled(input), read: () => input.value };
@@ -68,7 +76,13 @@ function field(key, value, choices, suggestions) {
     const input = h("input", { ...props, type: "number", step: 1, inputmode: "numeric", value: value ?? "" });
     return { node: labelled(input), read: () => (input.value === "" ? key.default : Number(input.value)) };
   }
-  const list = suggestions?.length ? h("datalist", { id: `${id}-list` }, suggestions.map((one) => h("option", { value: one }))) : null;
+  const list = suggestions?.length
+    ? h(
+        "datalist",
+        { id: `${id}-list` },
+        suggestions.map((one) => h("option", { value: one })),
+      )
+    : null;
   const input = h("input", {
     ...props,
     type: "text",
@@ -83,7 +97,10 @@ function field(key, value, choices, suggestions) {
 }
 
 const lines = (text) => {
-  const all = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  const all = text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
   return all.length ? all : null;
 };
 
@@ -107,11 +124,29 @@ function ticked(key, choices) {
 function pairs(key, props, labelled) {
   const rows = h("div", { class: "pairs" });
   const add = (first) => {
-    const input = (which, more) => h("input", { type: "text", autocomplete: "off", "aria-label": t(`field.${which}`), placeholder: t(`field.${which}`), ...more });
-    rows.append(h("div", { class: "pair" }, input("old", first ? props : {}), h("span", { "aria-hidden": "true" }, "→"), input("new", {})));
+    const input = (which, more) =>
+      h("input", {
+        type: "text",
+        autocomplete: "off",
+        "aria-label": t(`field.${which}`),
+        placeholder: t(`field.${which}`),
+        ...more,
+      });
+    rows.append(
+      h(
+        "div",
+        { class: "pair" },
+        input("old", first ? props : {}),
+        h("span", { "aria-hidden": "true" }, "→"),
+        input("new", {}),
+      ),
+    );
   };
   add(true);
-  rows.addEventListener("input", () => [...rows.lastElementChild.querySelectorAll("input")].some((one) => one.value) && add(false));
+  rows.addEventListener(
+    "input",
+    () => [...rows.lastElementChild.querySelectorAll("input")].some((one) => one.value) && add(false),
+  );
   const read = () => {
     const entries = [...rows.children]
       .map((row) => [...row.querySelectorAll("input")].map((one) => one.value.trim()))

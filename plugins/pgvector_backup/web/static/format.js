@@ -40,7 +40,12 @@ export function duration(seconds) {
   if (seconds < 10) return t("unit.s", { n: number(seconds, seconds < 1 ? 2 : 1) });
   const whole = Math.round(seconds);
   if (whole < 60) return t("unit.s", { n: number(whole, 0) });
-  const parts = [["unit.d", 86400], ["unit.h", 3600], ["unit.min", 60], ["unit.s", 1]];
+  const parts = [
+    ["unit.d", 86400],
+    ["unit.h", 3600],
+    ["unit.min", 60],
+    ["unit.s", 1],
+  ];
   const first = parts.findIndex(([, length]) => whole >= length);
   const [[unit, length], next] = [parts[first], parts[first + 1]];
   const rest = Math.floor((whole % length) / next[1]);
@@ -48,14 +53,24 @@ export function duration(seconds) {
   return rest ? `${head} ${t(next[0], { n: number(rest, 0) })}` : head;
 }
 
-const STEPS = [["year", 31_557_600], ["month", 2_629_800], ["week", 604_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
+const STEPS = [
+  ["year", 31_557_600],
+  ["month", 2_629_800],
+  ["week", 604_800],
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+];
 
 /** How long ago or until then, e.g. "3 hours ago". */
 export function relative(moment, now = Date.now()) {
   const seconds = (new Date(moment).getTime() - now) / 1000;
   const [unit, length] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? ["second", 1];
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
-  if (unit === "second") return Math.abs(seconds) < 45 ? t(seconds < 0 ? "time.now" : "time.soon") : format.format(Math.sign(seconds), "minute");
+  if (unit === "second")
+    return Math.abs(seconds) < 45
+      ? t(seconds < 0 ? "time.now" : "time.soon")
+      : format.format(Math.sign(seconds), "minute");
   return format.format(Math.trunc(seconds / length), unit);
 }
 
@@ -85,7 +100,9 @@ export function renewAges(root) {
 export function fileFormat(tables) {
   const name = { csv: "CSV", binary: t("format.binary") };
   const all = Object.values(tables).map(({ format, compression }) =>
-    [name[format] ?? format ?? "CSV", compression && compression !== "none" ? compression : null].filter(Boolean).join(" · "),
+    [name[format] ?? format ?? "CSV", compression && compression !== "none" ? compression : null]
+      .filter(Boolean)
+      .join(" · "),
   );
   return [...new Set(all)].join(", ") || "–";
 }

@@ -16,7 +16,13 @@ const CHARTS = [
   { name: "rows", of: (table) => table.rows, axis: compact, say: count },
   { name: "bytes", of: (table) => table.bytes, axis: (value) => size(value, 0), say: size, steps: 1024 },
   { name: "duration", of: (table) => table.duration, axis: duration, say: duration },
-  { name: "throughput", of: (table) => (table.duration > 0 ? table.bytes / table.duration : null), axis: (value) => `${size(value, 0)}/s`, say: speed, steps: 1024 },
+  {
+    name: "throughput",
+    of: (table) => (table.duration > 0 ? table.bytes / table.duration : null),
+    axis: (value) => `${size(value, 0)}/s`,
+    say: speed,
+    steps: 1024,
+  },
 ];
 
 /** The charts, in a container of their own; `draw` as often as there is something new. */
@@ -34,7 +40,9 @@ export class History {
 
   /** @param {Array} sets any order; those without a manifest know neither rows nor a moment and are left out */
   draw(sets) {
-    this.#sets = sets.filter((set) => set.manifest_file && isDated(set) && Object.keys(set.tables).length).sort((a, b) => secondsOf(a) - secondsOf(b));
+    this.#sets = sets
+      .filter((set) => set.manifest_file && isDated(set) && Object.keys(set.tables).length)
+      .sort((a, b) => secondsOf(a) - secondsOf(b));
     this.redraw();
   }
 
@@ -89,7 +97,9 @@ export class History {
     const canvas = figure.querySelector(".canvas");
     const shown = this.#labels.filter((label) => !this.#hidden.has(label));
     const moments = this.#sets.map(secondsOf);
-    const lines = shown.map((label) => this.#sets.map((set) => (set.tables[label] && chart.of(set.tables[label])) ?? null));
+    const lines = shown.map((label) =>
+      this.#sets.map((set) => (set.tables[label] && chart.of(set.tables[label])) ?? null),
+    );
     const known = lines.flat().filter((value) => value !== null);
     canvas.setAttribute("aria-label", this.#summary(chart, shown, lines));
     if (known.length === 0) {
@@ -107,18 +117,42 @@ export class History {
         legend: { show: false },
         cursor: { points: { size: 7 }, drag: { setScale: false, x: false, y: false }, y: false },
         scales: {
-          x: { time: true, range: () => (span[0] === span[1] ? [span[0] - HALF_DAY, span[1] + HALF_DAY] : padded(span)) },
+          x: {
+            time: true,
+            range: () => (span[0] === span[1] ? [span[0] - HALF_DAY, span[1] + HALF_DAY] : padded(span)),
+          },
           y: { range: (_, __, top) => [0, top > 0 ? top * 1.1 : 1] },
         },
         axes: [
-          { ...tone, grid: { show: false }, ticks: { show: false }, size: 24, space: 70, values: (_, splits) => dates(splits, span) },
-          { ...tone, grid, ticks: { show: false }, size: 64, space: 36, incrs: chart.steps && increments(), values: (_, splits) => splits.map(chart.axis) },
+          {
+            ...tone,
+            grid: { show: false },
+            ticks: { show: false },
+            size: 24,
+            space: 70,
+            values: (_, splits) => dates(splits, span),
+          },
+          {
+            ...tone,
+            grid,
+            ticks: { show: false },
+            size: 64,
+            space: 36,
+            incrs: chart.steps && increments(),
+            values: (_, splits) => splits.map(chart.axis),
+          },
         ],
         series: [
           {},
           ...shown.map((label) => {
             const stroke = colour(`line-${this.#line(label)}`);
-            return { label, stroke, width: 2, spanGaps: true, points: { show: moments.length <= 60, size: 5, fill: stroke } };
+            return {
+              label,
+              stroke,
+              width: 2,
+              spanGaps: true,
+              points: { show: moments.length <= 60, size: 5, fill: stroke },
+            };
           }),
         ],
         hooks: { setCursor: [(self) => this.#read(self, chart, figure, shown)] },
@@ -134,7 +168,15 @@ export class History {
   #summary(chart, labels, lines) {
     const parts = labels.map((label, index) => {
       const values = lines[index].filter((value) => value !== null);
-      return values.length && t("history.summary", { table: label, low: chart.say(Math.min(...values)), high: chart.say(Math.max(...values)), last: chart.say(values.at(-1)) });
+      return (
+        values.length &&
+        t("history.summary", {
+          table: label,
+          low: chart.say(Math.min(...values)),
+          high: chart.say(Math.max(...values)),
+          last: chart.say(values.at(-1)),
+        })
+      );
     });
     return [t(`history.${chart.name}`), ...parts.filter(Boolean)].join(". ");
   }
@@ -148,7 +190,16 @@ export class History {
       h("span", {}, when),
       labels.map((label, line) => {
         const value = plot.data[line + 1][index];
-        return value !== null && value !== undefined && h("span", { class: "value", data: { line: this.#line(label) } }, h("span", { class: "swatch" }), chart.say(value));
+        return (
+          value !== null &&
+          value !== undefined &&
+          h(
+            "span",
+            { class: "value", data: { line: this.#line(label) } },
+            h("span", { class: "swatch" }),
+            chart.say(value),
+          )
+        );
       }),
     );
   }
@@ -186,6 +237,11 @@ function increments() {
 /** The dates below a chart: as much of them as its span needs. */
 function dates(splits, [from, to]) {
   const days = (to - from) / 86_400;
-  const parts = days < 2 ? { hour: "2-digit", minute: "2-digit" } : days < 400 ? { month: "short", day: "numeric" } : { year: "numeric", month: "short" };
+  const parts =
+    days < 2
+      ? { hour: "2-digit", minute: "2-digit" }
+      : days < 400
+        ? { month: "short", day: "numeric" }
+        : { year: "numeric", month: "short" };
   return splits.map((split) => moment(split * 1000, parts));
 }

@@ -1,16 +1,18 @@
 /** The page "Vector backups": what it knows, when it asks again, and which part shows what. */
 
 import * as api from "./api.js";
-import { airflowLink, openAirflow } from "./airflow.js";
 import { setDetail } from "./detail.js";
 import { askBackup, askCancel, askDelete, askDownload, askRestore, askVerify } from "./dialogs.js";
-import { announce, byFocus, fill, h, icon } from "./dom.js";
+import { announce, byFocus, fill, h } from "./dom.js";
+import { filterBar } from "./filter.js";
 import { percent, renewAges } from "./format.js";
+import { head } from "./head.js";
 import { History } from "./history.js";
 import { language, locale, onLanguage, t } from "./i18n.js";
+import { problem } from "./problem.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
 import { keyOf, madeAt } from "./set.js";
-import { chosen, filterBy, openSet, placeOptions, setTable, view } from "./sets.js";
+import { chosen, filterBy, noSets, openSet, setTable, showMore, view } from "./sets.js";
 import { tiles } from "./state.js";
 import { followTheme } from "./theme.js";
 import { warningList } from "./warnings.js";
@@ -31,7 +33,10 @@ let timer = null;
 
 const page = document.getElementById("page");
 const part = Object.fromEntries(
-  ["head", "problem", "warnings", "running", "notices", "tiles", "filter", "history", "sets"].map((name) => [name, h("div", { data: { part: name } })]),
+  ["head", "problem", "warnings", "running", "notices", "tiles", "filter", "history", "sets"].map((name) => [
+    name,
+    h("div", { data: { part: name } }),
+  ]),
 );
 part.history.dataset.history = "";
 const history = new History(part.history);
@@ -40,7 +45,12 @@ function build() {
   document.documentElement.lang = locale();
   document.title = t("title");
   const section = (name, title, ...content) =>
-    h("section", { class: `part part-${name}`, "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, title), ...content);
+    h(
+      "section",
+      { class: `part part-${name}`, "aria-labelledby": `${name}-title` },
+      h("h2", { id: `${name}-title` }, title),
+      ...content,
+    );
   fill(
     page,
     part.head,
@@ -73,55 +83,6 @@ function allowed() {
 
 // --- drawing ---
 
-function drawHead() {
-  const may = allowed();
-  const loaded = known.overview !== null;
-  const button = (name, picture, words, kind) => {
-    const why = typeof may[name] === "string" ? may[name] : null;
-    return h(
-      "button",
-      {
-        type: "button",
-        class: `button ${kind}`,
-        "aria-disabled": why || !loaded ? "true" : null,
-        title: loaded ? why : null,
-        data: { focus: `head-${name}`, action: name },
-        on: { click: () => loaded && (why ? announce(why) : may[name]()) },
-      },
-      icon(picture),
-      words,
-    );
-  };
-  const why = loaded && typeof may.backup === "string" ? may.backup : null;
-  fill(
-    part.head,
-    h(
-      "header",
-      { class: "page-head" },
-      h("h1", {}, t("title")),
-      h("div", { class: "toolbar" }, why && h("span", { class: "muted small" }, why), button("verify", "shield", t("action.verify_newest"), ""), button("backup", "plus", t("action.backup"), "primary")),
-    ),
-  );
-}
-
-function drawProblem() {
-  const { problem } = known;
-  if (!problem) return fill(part.problem);
-  const login = problem.status === 401;
-  return fill(
-    part.problem,
-    h(
-      "div",
-      { class: "notice bad", role: "alert" },
-      icon("warning"),
-      h("div", {}, h("strong", {}, problem.message), problem.response && h("p", {}, problem.response)),
-      login
-        ? h("button", { type: "button", class: "button small", on: { click: () => openAirflow("auth/login") } }, t("action.login"))
-        : h("button", { type: "button", class: "button small", data: { focus: "again" }, on: { click: () => refresh() } }, t("action.again")),
-    ),
-  );
-}
-
 function drawNow() {
   const { overview, sets } = known;
   if (!overview) {
@@ -130,41 +91,32 @@ function drawNow() {
   }
   const may = allowed();
   const able = (name) => (typeof may[name] === "function" ? may[name] : null);
-  fill(part.warnings, overview.warnings.length > 0 && h("ul", { class: "warnings", "aria-label": t("warnings.title") }, warningList(overview.warnings, { backUp: able("backup"), verify: able("verify"), open: reveal })));
+  fill(
+    part.warnings,
+    overview.warnings.length > 0 &&
+      h(
+        "ul",
+        { class: "warnings", "aria-label": t("warnings.title") },
+        warningList(overview.warnings, { backUp: able("backup"), verify: able("verify"), open: reveal }),
+      ),
+  );
   fill(part.running, runningCards(overview.running, { canCancel: able("cancel") !== null, cancel: may.cancel }));
-  fill(part.notices, [...ended.values()].map((run) => noticeCard(run, () => dismiss(run))));
+  fill(
+    part.notices,
+    [...ended.values()].map((run) => noticeCard(run, () => dismiss(run))),
+  );
   fill(part.tiles, h("div", { class: "tiles" }, tiles(overview, sets, reveal)));
 }
 
 function drawFilter() {
-  if (known.sets.length === 0) return fill(part.filter);
-  const place = h("select", { id: "filter-place", data: { focus: "place" }, on: { change: (event) => filtered({ place: event.target.value }) } }, placeOptions(known.locations));
-  place.value = known.locations.some((one) => one.relative_path === view.place) ? view.place : "";
-  const words = h("input", {
-    id: "filter-words",
-    type: "search",
-    value: view.words,
-    placeholder: t("filter.words.hint"),
-    data: { focus: "words" },
-    on: { input: (event) => filtered({ words: event.target.value }) },
-  });
-  return fill(
-    part.filter,
-    h(
-      "div",
-      { class: "filter", role: "search" },
-      h("div", { class: "field" }, h("label", { for: "filter-place" }, t("filter.place")), place),
-      h("div", { class: "field" }, h("label", { for: "filter-words" }, t("filter.words")), words),
-      h("p", { class: "muted small", role: "status", data: { part: "count" } }),
-    ),
-  );
+  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, filtered));
 }
 
 function drawSets() {
   const sets = chosen(known.sets);
   const shown = part.filter.querySelector("[data-part=count]");
   if (shown) shown.textContent = t("sets.count", { count: sets.length, all: known.sets.length });
-  if (known.sets.length === 0) return fill(part.sets, known.overview && empty());
+  if (known.sets.length === 0) return fill(part.sets, known.overview && noSets(allowed().backup));
   if (sets.length === 0) return fill(part.sets, h("p", { class: "muted" }, t("sets.none_chosen")));
   return fill(
     part.sets,
@@ -172,7 +124,7 @@ function drawSets() {
       detail: detailOf,
       toggle,
       more: () => {
-        view.limit += 50;
+        showMore();
         drawSets();
       },
     }),
@@ -184,7 +136,12 @@ function detailOf(set) {
   const key = keyOf(set);
   const may = allowed();
   const told = details.get(key);
-  const state = JSON.stringify([language, zone(), set.damaged, Object.values(may).map((act) => (typeof act === "string" ? act : ""))]);
+  const state = JSON.stringify([
+    language,
+    zone(),
+    set.damaged,
+    Object.values(may).map((act) => (typeof act === "string" ? act : "")),
+  ]);
   const shown = drawn.get(key);
   if (shown?.told === told && shown?.state === state) return shown.node;
   const node = setDetail(set, told, may);
@@ -192,24 +149,9 @@ function detailOf(set) {
   return node;
 }
 
-/** No set yet: what to do first. */
-function empty() {
-  const may = allowed().backup;
-  return h(
-    "div",
-    { class: "card empty" },
-    h("h3", {}, t("empty.title")),
-    h("p", {}, t("empty.text")),
-    typeof may === "function"
-      ? h("button", { type: "button", class: "button primary", data: { focus: "first" }, on: { click: () => may() } }, icon("plus"), t("action.backup"))
-      : h("p", { class: "muted" }, may),
-    h("p", { class: "small" }, airflowLink("dags/pgvector_backup", t("empty.dag"))),
-  );
-}
-
 function draw() {
-  drawHead();
-  drawProblem();
+  fill(part.head, head(allowed(), known.overview !== null));
+  fill(part.problem, known.problem && problem(known.problem, refresh));
   drawNow();
 }
 
@@ -247,7 +189,10 @@ function reveal(relativePath, timestamp) {
   drawList();
   const opener = byFocus(`open-${key}`, part.sets);
   opener?.focus({ preventScroll: true });
-  opener?.closest("tbody").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  opener?.closest("tbody").scrollIntoView({
+    block: "start",
+    behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+  });
 }
 
 async function load(set) {
@@ -288,7 +233,11 @@ async function refresh() {
     const before = known.overview;
     known.overview = overview;
     const finished = await follow(overview.running);
-    const news = finished || before === null || overview.last?.run_id !== before.last?.run_id || overview.running.length !== before.running.length;
+    const news =
+      finished ||
+      before === null ||
+      overview.last?.run_id !== before.last?.run_id ||
+      overview.running.length !== before.running.length;
     if (news || overview.running.length === 0) await refreshList();
     known.problem = null;
   } catch (fault) {
@@ -361,7 +310,9 @@ async function followAddress() {
   const asked = new URLSearchParams(location.search);
   const runId = asked.get("run_id");
   const key = asked.get("set");
-  const set = known.sets.find((one) => (key !== null && keyOf(one) === key) || (runId !== null && one.run_id === runId));
+  const set = known.sets.find(
+    (one) => (key !== null && keyOf(one) === key) || (runId !== null && one.run_id === runId),
+  );
   if (set) return reveal(set.relative_path, set.timestamp);
   if (runId === null) return undefined;
   const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";

@@ -52,7 +52,12 @@ function placeOf(run) {
 function cancelButton(run, cancel) {
   return h(
     "button",
-    { type: "button", class: "button small", data: { focus: `cancel-${run.run_id}` }, on: { click: () => cancel(run) } },
+    {
+      type: "button",
+      class: "button small",
+      data: { focus: `cancel-${run.run_id}` },
+      on: { click: () => cancel(run) },
+    },
     icon("cross"),
     t("action.cancel"),
   );
@@ -61,15 +66,24 @@ function cancelButton(run, cancel) {
 /** The figures of a run's progress as one line of text pieces. */
 function figures(run) {
   const shown = run.progress;
-  if (!shown) return h("span", { class: "muted" }, t(`progress.${run.state === "queued" ? "queued" : isFinishing(run) ? "finishing" : "starting"}`));
+  if (!shown)
+    return h(
+      "span",
+      { class: "muted" },
+      t(`progress.${run.state === "queued" ? "queued" : isFinishing(run) ? "finishing" : "starting"}`),
+    );
   const pieces = [
     shown.share !== null && h("strong", {}, percent(shown.share)),
     shown.expected_rows
       ? t("progress.rows_of", { count: shown.rows, of: count(shown.expected_rows) })
       : t("rows", { count: shown.rows }),
-    shown.expected_bytes ? t("progress.bytes_of", { size: size(shown.bytes), of: size(shown.expected_bytes) }) : size(shown.bytes),
+    shown.expected_bytes
+      ? t("progress.bytes_of", { size: size(shown.bytes), of: size(shown.expected_bytes) })
+      : size(shown.bytes),
     shown.bytes_per_second ? speed(shown.bytes_per_second) : null,
-    shown.seconds_left !== null && shown.seconds_left !== undefined ? t("progress.left", { time: duration(shown.seconds_left) }) : null,
+    shown.seconds_left !== null && shown.seconds_left !== undefined
+      ? t("progress.left", { time: duration(shown.seconds_left) })
+      : null,
   ];
   return pieces.filter(Boolean).map((piece) => h("span", {}, piece));
 }
@@ -88,7 +102,9 @@ function tables(shown) {
         "li",
         {},
         h("code", {}, label),
-        table.share === null || table.share === undefined ? h("span") : h("progress", { class: "bar thin", max: 1, "aria-label": label, value: table.share }),
+        table.share === null || table.share === undefined
+          ? h("span")
+          : h("progress", { class: "bar thin", max: 1, "aria-label": label, value: table.share }),
         h("span", {}, t("rows", { count: table.rows })),
       ),
     ),
@@ -126,16 +142,26 @@ function summary(kind, result) {
     const emptied = Object.entries(result.truncate_results ?? {}).map(([label, table]) =>
       t("summary.truncated", { table: label, count: table.rows_before ?? 0 }),
     );
-    return [t("summary.backup", { count: total("row_count"), size: size(total("bytes")), time: duration(result.duration) }), ...emptied].join(" ");
+    return [
+      t("summary.backup", { count: total("row_count"), size: size(total("bytes")), time: duration(result.duration) }),
+      ...emptied,
+    ].join(" ");
   }
   if (kind === "restore") {
     const restored = Object.entries(result.restore_results ?? {});
     const rows = restored.reduce((sum, [, table]) => sum + (table.rows_restored ?? 0), 0);
-    return t("summary.restore", { count: rows, tables: restored.map(([label]) => label).join(", "), time: duration(result.duration) });
+    return t("summary.restore", {
+      count: rows,
+      tables: restored.map(([label]) => label).join(", "),
+      time: duration(result.duration),
+    });
   }
   const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
   if (!verified.length) return result.response ?? "";
-  return [t("summary.verify", { count: verified.length, depth: t(`depth.${result.depth}`), sets: verified.join(", ") }), ...(result.notes ?? [])].join(" ");
+  return [
+    t("summary.verify", { count: verified.length, depth: t(`depth.${result.depth}`), sets: verified.join(", ") }),
+    ...(result.notes ?? []),
+  ].join(" ");
 }
 
 /** One ended run as a notice that stays until it is dismissed. */
@@ -148,7 +174,13 @@ export function noticeCard(run, dismiss) {
     h("div", {}, h("strong", {}, title), text && h("p", {}, text), h("p", { class: "small" }, runLink(run))),
     h(
       "button",
-      { type: "button", class: "button icon-only", "aria-label": t("action.dismiss"), title: t("action.dismiss"), on: { click: dismiss } },
+      {
+        type: "button",
+        class: "button icon-only",
+        "aria-label": t("action.dismiss"),
+        title: t("action.dismiss"),
+        on: { click: dismiss },
+      },
       icon("cross"),
     ),
   );

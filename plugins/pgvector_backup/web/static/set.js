@@ -16,20 +16,28 @@ export function placeName(set) {
 export const isDated = (set) => /(Z|[+-]\d\d:?\d\d)$/.test(set.created_at ?? "");
 
 /** When a set was made. */
-export const whenOf = (set) => (isDated(set) ? time(set.created_at, moment(set.created_at)) : h("span", {}, set.backup_date));
+export const whenOf = (set) =>
+  isDated(set) ? time(set.created_at, moment(set.created_at)) : h("span", {}, set.backup_date);
 
 /** Milliseconds since 1970, for sorting. */
-export const madeAt = (set) => new Date(isDated(set) ? set.created_at : `${set.backup_date.replace(" ", "T")}Z`).getTime();
+export const madeAt = (set) =>
+  new Date(isDated(set) ? set.created_at : `${set.backup_date.replace(" ", "T")}Z`).getTime();
 
 /** Whether a set has proven itself. */
 export function verifiedBadge(set) {
   if (set.damaged) return badge("failed", "cross", "set.damaged", set.damaged);
   if (!set.manifest_file) return h("span", { class: "badge none", title: t("set.foreign.text") }, t("set.foreign"));
-  if (Object.keys(set.failed_tables ?? {}).length) return badge("failed", "warning", "set.partial", Object.values(set.failed_tables).join("; "));
+  if (Object.keys(set.failed_tables ?? {}).length)
+    return badge("failed", "warning", "set.partial", Object.values(set.failed_tables).join("; "));
   const { verified } = set;
   if (!verified) return h("span", { class: "badge none" }, t("set.unverified"));
   if (!verified.ok) return badge("failed", "cross", "set.damaged", t("set.damaged.verify"));
-  return badge("success", "check", `set.verified.${verified.depth}`, verified.when && `${relative(verified.when)} · ${moment(verified.when)}`);
+  return badge(
+    "success",
+    "check",
+    `set.verified.${verified.depth}`,
+    verified.when && `${relative(verified.when)} · ${moment(verified.when)}`,
+  );
 }
 
 function badge(state, picture, key, title) {

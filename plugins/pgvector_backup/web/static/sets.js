@@ -32,15 +32,39 @@ export function chosen(sets) {
   return sets.filter(
     (set) =>
       (view.place === "" || set.relative_path === view.place) &&
-      (words === "" || `${set.relative_path} ${set.timestamp} ${set.backup_date} ${set.run_id ?? ""} ${Object.keys(set.tables).join(" ")}`.toLowerCase().includes(words)),
+      (words === "" ||
+        `${set.relative_path} ${set.timestamp} ${set.backup_date} ${set.run_id ?? ""} ${Object.keys(set.tables).join(" ")}`
+          .toLowerCase()
+          .includes(words)),
   );
 }
 
-/** The choices of the filter by place: all, the common one, each task. */
-export function placeOptions(locations) {
-  const one = ({ relative_path, type, task_id, backups }) =>
-    h("option", { value: relative_path }, `${type === "global" ? t("place.global") : task_id} (${count(backups.length)})`);
-  return [h("option", { value: "" }, t("place.all")), ...locations.map(one)];
+/** Show some more of the sets. */
+export function showMore() {
+  view.limit += STEP;
+}
+
+/**
+ * No set yet: what to do first.
+ *
+ * @param {function|string} backUp asks for a backup; or the reason why not
+ */
+export function noSets(backUp) {
+  return h(
+    "div",
+    { class: "card empty" },
+    h("h3", {}, t("empty.title")),
+    h("p", {}, t("empty.text")),
+    typeof backUp === "function"
+      ? h(
+          "button",
+          { type: "button", class: "button primary", data: { focus: "first" }, on: { click: () => backUp() } },
+          icon("plus"),
+          t("action.backup"),
+        )
+      : h("p", { class: "muted" }, backUp),
+    h("p", { class: "small" }, airflowLink("dags/pgvector_backup", t("empty.dag"))),
+  );
 }
 
 /**
@@ -58,7 +82,13 @@ export function setTable(sets, { detail, toggle, more }) {
       h(
         "thead",
         { role: "rowgroup" },
-        h("tr", { role: "row" }, COLUMNS.map((name) => h("th", { role: "columnheader", scope: "col", class: `col-${name}` }, t(`column.${name}`)))),
+        h(
+          "tr",
+          { role: "row" },
+          COLUMNS.map((name) =>
+            h("th", { role: "columnheader", scope: "col", class: `col-${name}` }, t(`column.${name}`)),
+          ),
+        ),
       ),
       shown.map((set, index) => setBody(set, index, { detail, toggle })),
     ),
@@ -66,7 +96,11 @@ export function setTable(sets, { detail, toggle, more }) {
       h(
         "p",
         { class: "more" },
-        h("button", { type: "button", class: "button", data: { focus: "more" }, on: { click: more } }, t("sets.more", { count: Math.min(STEP, sets.length - shown.length) })),
+        h(
+          "button",
+          { type: "button", class: "button", data: { focus: "more" }, on: { click: more } },
+          t("sets.more", { count: Math.min(STEP, sets.length - shown.length) }),
+        ),
       ),
   ];
 }
@@ -103,11 +137,16 @@ function setBody(set, index, { detail, toggle }) {
     { role: "rowgroup", class: open ? "set open" : "set", data: { set: key } },
     h(
       "tr",
-      { role: "row", class: "summary", on: { click: (event) => event.target.closest("a, button, time") || toggle(set) } },
+      {
+        role: "row",
+        class: "summary",
+        on: { click: (event) => event.target.closest("a, button, time") || toggle(set) },
+      },
       COLUMNS.map((name) =>
         h("td", { role: "cell", class: `col-${name}`, data: { label: t(`column.${name}`) } }, cells[name]),
       ),
     ),
-    open && h("tr", { role: "row", class: "detail", id }, h("td", { role: "cell", colspan: COLUMNS.length }, detail(set))),
+    open &&
+      h("tr", { role: "row", class: "detail", id }, h("td", { role: "cell", colspan: COLUMNS.length }, detail(set))),
   );
 }

@@ -18,7 +18,12 @@ export function tiles(overview, sets, open) {
 }
 
 function tile(name, title, ...content) {
-  return h("section", { class: "card tile", "aria-labelledby": `tile-${name}`, data: { tile: name } }, h("h3", { id: `tile-${name}` }, title), ...content);
+  return h(
+    "section",
+    { class: "card tile", "aria-labelledby": `tile-${name}`, data: { tile: name } },
+    h("h3", { id: `tile-${name}` }, title),
+    ...content,
+  );
 }
 
 const big = (...content) => h("p", { class: "big" }, ...content);
@@ -41,7 +46,12 @@ function last({ last: run }, sets) {
     title,
     big(time(ended, relative(ended)), " ", stateBadge(run)),
     line(facts.join(" · ")),
-    run.error && h("p", { class: `small clamp ${run.cancelled ? "muted" : "bad-text"}`, title: run.error.response }, run.error.response),
+    run.error &&
+      h(
+        "p",
+        { class: `small clamp ${run.cancelled ? "muted" : "bad-text"}`, title: run.error.response },
+        run.error.response,
+      ),
     line(runLink(run)),
   );
 }
@@ -55,7 +65,16 @@ function good({ newest_good: set }, open) {
     big(isDated(set) ? time(set.created_at, relative(set.created_at)) : set.backup_date),
     line([t("rows", { count: set.rows ?? 0 }), size(set.bytes), placeName(set)].join(" · ")),
     line(
-      h("button", { type: "button", class: "link", data: { focus: "open-good" }, on: { click: () => open(set.relative_path, set.timestamp) } }, t("action.show")),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "link",
+          data: { focus: "open-good" },
+          on: { click: () => open(set.relative_path, set.timestamp) },
+        },
+        t("action.show"),
+      ),
     ),
   );
 }
@@ -68,13 +87,18 @@ function verified({ newest_good: set }) {
     "verified",
     title,
     big(verifiedBadge(set)),
-    line(done ? [t(`depth.${done.depth}`), done.when && [" · ", time(done.when, relative(done.when))]] : t("tile.unverified.text")),
+    line(
+      done
+        ? [t(`depth.${done.depth}`), done.when && [" · ", time(done.when, relative(done.when))]]
+        : t("tile.unverified.text"),
+    ),
   );
 }
 
 function next({ next_run: when, schedule, paused }) {
   const title = t("tile.next");
-  if (paused) return tile("next", title, big(h("span", { class: "badge warn" }, t("tile.paused"))), line(t("tile.paused.text")));
+  if (paused)
+    return tile("next", title, big(h("span", { class: "badge warn" }, t("tile.paused"))), line(t("tile.paused.text")));
   if (!when) return tile("next", title, big(t("tile.by_hand")), line(t("tile.by_hand.text")));
   const due = new Date(when) > new Date();
   return tile(

@@ -27,7 +27,12 @@ export function warningList(warnings, actions) {
 
 function remedy({ code, params }, { backUp, verify, open }) {
   const button = (words, act) =>
-    act && h("button", { type: "button", class: "button small", data: { focus: `remedy-${code}` }, on: { click: act } }, words);
+    act &&
+    h(
+      "button",
+      { type: "button", class: "button small", data: { focus: `remedy-${code}` }, on: { click: act } },
+      words,
+    );
   switch (code) {
     case "NO_BACKUP":
     case "OVERDUE":
@@ -39,7 +44,9 @@ function remedy({ code, params }, { backUp, verify, open }) {
     case "DAMAGED":
       return params.timestamp && button(t("action.show"), () => open(params.relative_path, params.timestamp));
     case "LAST_FAILED":
-      return params.run_id && airflowLink(`dags/pgvector_backup/runs/${encodeURIComponent(params.run_id)}`, t("run.open"));
+      return (
+        params.run_id && airflowLink(`dags/pgvector_backup/runs/${encodeURIComponent(params.run_id)}`, t("run.open"))
+      );
     case "PAUSED":
       return airflowLink("dags/pgvector_backup", t("warning.open_dag"));
     default:

@@ -15,9 +15,11 @@ export default {
 
   "error.status": "The server answered with status {status}",
   "error.offline": "The server does not answer",
-  "error.offline.remedy": "Airflow's API server may be restarting, or the network is down. This page tries again by itself.",
+  "error.offline.remedy":
+    "Airflow's API server may be restarting, or the network is down. This page tries again by itself.",
 
-  "why.rights": "Your role may look at backups, but not change anything. Ask an administrator for the right to run or edit the DAG.",
+  "why.rights":
+    "Your role may look at backups, but not change anything. Ask an administrator for the right to run or edit the DAG.",
   "why.dag": "This needs the DAG {dag}, which is not there, or which your role may not run.",
   "why.paused": "The DAG is paused: unpause it in Airflow first.",
 
@@ -83,7 +85,8 @@ export default {
   "run.verify.success": "Verified",
   "run.verify.failed": "Verification failed",
   "run.verify.cancelled": "Verification cancelled",
-  "run.cancelled.text": "It was stopped before its end. Nothing half-made is left; a set that was complete by then stays.",
+  "run.cancelled.text":
+    "It was stopped before its end. Nothing half-made is left; a set that was complete by then stays.",
   "run.failed.text": "The task's log in Airflow tells why.",
 
   "progress.queued": "Waiting for a free worker …",
@@ -95,7 +98,10 @@ export default {
 
   "summary.backup": { one: "{count} row, {size}, in {time}.", other: "{count} rows, {size}, in {time}." },
   "summary.truncated": { one: "{table} was emptied of {count} row.", other: "{table} was emptied of {count} rows." },
-  "summary.restore": { one: "{count} row restored into {tables} in {time}.", other: "{count} rows restored into {tables} in {time}." },
+  "summary.restore": {
+    one: "{count} row restored into {tables} in {time}.",
+    other: "{count} rows restored into {tables} in {time}.",
+  },
   "summary.verify": { one: "{depth}: {sets} is whole.", other: "{depth}: all {count} sets are whole: {sets}." },
 
   "sets.title": "Backup sets",
@@ -122,7 +128,8 @@ export default {
   "set.damaged.verify": "A verification found damage; open the set for what it found.",
   "set.partial": "Tables missing",
   "set.foreign": "No manifest",
-  "set.foreign.text": "These files came from another tool: there is no manifest, so neither rows nor checksums are known. They can be restored.",
+  "set.foreign.text":
+    "These files came from another tool: there is no manifest, so neither rows nor checksums are known. They can be restored.",
   "set.unverified": "Not yet",
   "set.verified.files": "Checksums",
   "set.verified.rows": "Every row",
@@ -165,7 +172,8 @@ export default {
   "detail.log": "Log",
 
   "empty.title": "No backup yet",
-  "empty.text": "Check that the Airflow connection leads to your database, then make the first backup. It takes a moment and changes nothing in the database.",
+  "empty.text":
+    "Check that the Airflow connection leads to your database, then make the first backup. It takes a moment and changes nothing in the database.",
   "empty.dag": "Open the DAG in Airflow",
 
   "dialog.type.before": "To go on, type ",
@@ -176,7 +184,8 @@ export default {
 
   "backup.title": "Back up now",
   "backup.go": "Back up",
-  "backup.will": "Writes {tables} of {connection}, as of one moment, to a new set in {place}. The database keeps working meanwhile.",
+  "backup.will":
+    "Writes {tables} of {connection}, as of one moment, to a new set in {place}. The database keeps working meanwhile.",
   "backup.nothing": "Nothing will be done: backup and emptying are both off.",
   "backup.empties": "Then EMPTIES {tables}, provided that the backup is proven and no row was written meanwhile.",
 
@@ -187,7 +196,8 @@ export default {
   "verify.will.newest": "Reads the newest set of every location.",
   "verify.will.files": "Manifest, sizes and checksums are compared. The database is not touched.",
   "verify.will.rows": "Checksums are compared and every row is decoded. The database is not touched.",
-  "verify.will.drill": "It is also restored into a scratch database, compared, searched, and dropped again. Production is not touched.",
+  "verify.will.drill":
+    "It is also restored into a scratch database, compared, searched, and dropped again. Production is not touched.",
 
   "restore.title": "Restore {set}",
   "restore.go": "Restore",
@@ -212,7 +222,8 @@ export default {
 
   "cancel.title": "Cancel this run?",
   "cancel.go": "Cancel the run",
-  "cancel.will.backup": "The query is cancelled on the server and the unfinished files are removed. The database is not changed.",
+  "cancel.will.backup":
+    "The query is cancelled on the server and the unfinished files are removed. The database is not changed.",
   "cancel.will.restore": "The transaction is rolled back: the tables stay as they were before the restore.",
   "cancel.will.verify": "The check stops; the set stays as it is.",
 

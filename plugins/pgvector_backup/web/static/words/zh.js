@@ -224,21 +224,25 @@ export default {
   "choice.drill": "恢复演练（drill）",
 
   "key.task_id.title": "任务目录",
-  "key.task_id.description": "备份到备份根目录下该任务的目录，目录必须已存在。只能包含字母、数字和下划线。留空：备份根目录本身。",
+  "key.task_id.description":
+    "备份到备份根目录下该任务的目录，目录必须已存在。只能包含字母、数字和下划线。留空：备份根目录本身。",
   "key.db_connection.title": "数据库连接",
   "key.db_connection.description": "数据库的 Airflow 连接 ID。留空：使用默认配置。",
   "key.truncate_vector_tables.title": "备份后清空向量表",
-  "key.truncate_vector_tables.description": "备份验证通过后，清空 `truncate_tables` 中列出的表。若有备份中没有的行则拒绝。会同时启用备份。",
+  "key.truncate_vector_tables.description":
+    "备份验证通过后，清空 `truncate_tables` 中列出的表。若有备份中没有的行则拒绝。会同时启用备份。",
   "key.backup_vector_tables.title": "备份",
   "key.backup_vector_tables.description": "若关闭且不清空：不执行任何操作。",
   "key.file_format.title": "文件格式",
-  "key.file_format.description": "`csv` 可在任何地方加载；`binary` 是 PostgreSQL 自己的二进制 COPY 格式，精确，读写快数倍。",
+  "key.file_format.description":
+    "`csv` 可在任何地方加载；`binary` 是 PostgreSQL 自己的二进制 COPY 格式，精确，读写快数倍。",
   "key.compression.title": "压缩",
   "key.compression.description": "`zstd` 或 `gzip`：普通文件，可用 `zstd -d` 和 `gzip -d` 打开。",
   "key.compression_level.title": "压缩级别",
   "key.compression_level.description": "zstd：1 到 19；gzip：1 到 9。随机数字再费力也很难压得更小。",
   "key.depth.title": "深度",
-  "key.depth.description": "`files`：清单、大小和校验和。`rows`：另外逐行解码。`drill`：另外恢复到临时数据库，比对、检索后删除。",
+  "key.depth.description":
+    "`files`：清单、大小和校验和。`rows`：另外逐行解码。`drill`：另外恢复到临时数据库，比对、检索后删除。",
   "key.verify.db_connection.title": "演练用的数据库",
   "key.verify.db_connection.description": "可以创建临时数据库的服务器的 Airflow 连接 ID。留空：worker 上的内嵌服务器。",
   "key.tables.title": "表",
