@@ -6,15 +6,17 @@ from datetime import datetime, timezone
 
 from airflow.sdk import DAG, Asset
 
-from pgvector_backup.installation import configuration
+from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
-DOC = """
+DOC = f"""
+[Vector backups]({addresses.page_url()}) shows what runs now and every set.
+
 Writes the pgvector tables, as of one moment, to a new set of CSV files with a manifest, below the backup root:
-`[{task_id}/]vector_bak/{table}_{timestamp}.csv`.
+`[{{task_id}}/]vector_bak/{{table}}_{{timestamp}}.csv`.
 
 | task | does |
 |---|---|
@@ -22,7 +24,7 @@ Writes the pgvector tables, as of one moment, to a new set of CSV files with a m
 | `truncate` | unless asked for, skipped; proves the files, locks, proves that no row is missing, empties |
 | `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if a step failed |
 
-Trigger it with any of the params below; `{}` backs up everything into the backup root. An unknown key is refused.
+Trigger it with any of the params below; `{{}}` backs up everything into the backup root. An unknown key is refused.
 """
 
 with DAG(

@@ -6,11 +6,13 @@ from datetime import datetime, timezone
 
 from airflow.sdk import DAG, Asset
 
-from pgvector_backup.installation import configuration
+from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.params import restore_params
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
 
-DOC = """
+DOC = f"""
+[Vector backups]({addresses.page_url()}) shows every set and restores one after asking.
+
 Brings tables of a backup set back: either all of them are there and equal to the set, or nothing was changed.
 
 | task | does |

@@ -6,19 +6,21 @@ from datetime import datetime, timezone
 
 from airflow.sdk import DAG, Asset
 
-from pgvector_backup.installation import configuration
+from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.params import verify_params
 from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
 
-DOC = """
+DOC = f"""
+[Vector backups]({addresses.page_url()}) shows every set and how it was verified.
+
 Reads backup sets from end to end and says which tables are whole. Nothing is compared with the tables as they are now.
 
 | task | does |
 |---|---|
-| `verify` | looks at every set that is asked for, as deep as asked; writes `verified_{timestamp}.json` beside each |
+| `verify` | looks at every set that is asked for, as deep as asked; writes `verified_{{timestamp}}.json` beside each |
 | `report` | returns the result, fails if a set is damaged |
 
-`{}` verifies the newest set of every location. Depths: `files` compares sizes and checksums; `rows` decodes every row
+`{{}}` verifies the newest set of every location. Depths: `files` compares sizes and checksums; `rows` decodes every row
 as well; `drill` restores the set into a scratch database as well, compares, searches for nearest neighbours, and drops
 it: on an embedded server of the worker's own, or on the server that `db_connection` names. An unknown key is refused.
 """

@@ -23,6 +23,8 @@ from pgvector_backup.embedded.server import EmbeddedPostgres
 
 DAG_ID = "pgvector_backup"
 URI_DAG_ID = "pgvector_backup_uri"
+RESTORE_DAG_ID = "pgvector_restore"
+VERIFY_DAG_ID = "pgvector_verify"
 TASKS = ("backup", "truncate", "report")
 
 # Characters that a URI has to encode, so that a password has more than one spelling.
@@ -54,6 +56,22 @@ CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
 CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(1536), document varchar);
 INSERT INTO langchain_pg_embedding SELECT 'id-' || n, v, 'document ' || n FROM generate_series(1, {LARGE_ROWS}) AS n,
     (SELECT array_agg(sin(d))::vector AS v FROM generate_series(1, 1536) AS d) AS vectors;
+"""
+
+# Small on disk, 300 MB as CSV: some seconds at the rate that the installation is limited to.
+LONG_ROWS = 3_000
+LONG = f"""
+CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
+CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(3), document varchar);
+INSERT INTO langchain_pg_embedding SELECT 'id-' || n, '[1,2,3]', repeat('x', 100000)
+    FROM generate_series(1, {LONG_ROWS}) AS n;
+"""
+
+# For whoever wants to empty or to change it.
+SMALL = """
+CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
+CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(3), document varchar);
+INSERT INTO langchain_pg_embedding SELECT 'id-' || n, '[1,2,3]', 'document' FROM generate_series(1, 9) AS n;
 """
 
 
@@ -140,11 +158,17 @@ def _make_databases(server: EmbeddedPostgres) -> None:
             for statement in statements:
                 conn.execute(statement.encode())
 
-    run("postgres", *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large", "spare")))
+    run(
+        "postgres",
+        *(f"CREATE DATABASE {name}" for name in ("library", "gate", "large", "long", "small", "changing", "spare")),
+    )
     load_sample(server.uri("library", scheme="postgresql+psycopg"))
     run("gate", GATE)
     load_sample(server.uri("spare", scheme="postgresql+psycopg"))
     run("large", LARGE)
+    run("long", LONG)
+    run("small", SMALL)
+    run("changing", SMALL)
     literal = PASSWORD.replace("'", "''")
     run(
         "library",
@@ -172,6 +196,8 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
     dags.mkdir()
     shipped = CHECKOUT / "dags" / "pgvector_backup_dag.py"
     shutil.copy(shipped, dags)
+    for name in ("restore", "verify"):
+        shutil.copy(CHECKOUT / "dags" / f"pgvector_{name}_dag.py", dags)
     text = shipped.read_text(encoding="utf-8").replace("from __future__ import annotations", "")
     text = text.replace('dag_id="pgvector_backup"', f'dag_id="{URI_DAG_ID}"')
     (dags / "uri_dag.py").write_text(URI_DAG + text, encoding="utf-8")
@@ -189,6 +215,9 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
             "AIRFLOW_CONN_PGVECTOR_BAD_OPTION": f"postgresql://keeper:{secret}@127.0.0.1/library?nosuchoption=1",
             "AIRFLOW_CONN_PGVECTOR_GATE": server.uri("gate"),
             "AIRFLOW_CONN_PGVECTOR_LARGE": server.uri("large"),
+            "AIRFLOW_CONN_PGVECTOR_LONG": server.uri("long"),
+            "AIRFLOW_CONN_PGVECTOR_SMALL": server.uri("small"),
+            "AIRFLOW_CONN_PGVECTOR_CHANGING": server.uri("changing"),
             "AIRFLOW_CONN_WAREHOUSE": server.uri("library"),
             "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": str(root),
             # Due once, as soon as Airflow is up, and then not while the tests last.
@@ -210,7 +239,7 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
         },
     )
     with airflow:
-        for dag_id in (DAG_ID, URI_DAG_ID):
+        for dag_id in (DAG_ID, URI_DAG_ID, RESTORE_DAG_ID, VERIFY_DAG_ID):
             airflow.wait_for_dag(dag_id)
         yield Installation(airflow, server, root, airflow.client("admin"))
 

@@ -19,6 +19,7 @@ from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import ERROR, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
+from pgvector_backup.operators.links import VectorBackupsLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,6 +37,7 @@ class PgVectorTask(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("pgvector_conn_id", "backup_root")
+    operator_extra_links = (VectorBackupsLink(),)
     ui_color = "#e4f0e8"
 
     def __init__(

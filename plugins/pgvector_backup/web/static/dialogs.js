@@ -1,0 +1,199 @@
+/** What a user can do, each behind a dialog that says what will happen and to what. */
+
+import * as api from "./api.js";
+import { ask } from "./dialog.js";
+import { h, icon } from "./dom.js";
+import { count, size } from "./format.js";
+import { fieldsFor } from "./fields.js";
+import { t } from "./i18n.js";
+import { keyOf, placeName } from "./set.js";
+
+const code = (text) => h("code", {}, text);
+const names = (labels) => labels.flatMap((label, index) => (index ? [", ", code(label)] : [code(label)]));
+const will = (...content) => h("p", { class: "will" }, icon("info"), h("span", {}, ...content));
+const danger = (...content) => h("p", { class: "will danger" }, icon("warning"), h("span", {}, ...content));
+
+/** Words with `{name}` places for nodes, e.g. a table's name as code. */
+function mixed(key, nodes, params = {}) {
+  return t(key, params)
+    .split(/\{(\w+)\}/)
+    .flatMap((part, index) => (index % 2 ? (nodes[part] ?? `{${part}}`) : part));
+}
+
+const connectionOf = (conf, overview) =>
+  code(masked(conf.db_connection) ?? overview.connections?.default ?? "pgvector_default");
+
+/** A URI is shown without what stands before the host. */
+function masked(connection) {
+  return connection?.replace(/^(\w+:\/\/)[^@/]*@/, "$1…@");
+}
+
+/** Back up now. */
+export function askBackup({ overview, started, values }) {
+  const form = fieldsFor(overview.backup_keys, "backup", {
+    values,
+    suggestions: { db_connection: overview.connections?.known },
+  });
+  const empties = (conf) => conf.truncate_vector_tables === true;
+  const target = overview.truncate_tables ?? [];
+  ask({
+    title: t("backup.title"),
+    content: form.nodes,
+    consequence: () => {
+      const conf = form.conf();
+      if (conf.backup_vector_tables === false && !empties(conf)) return will(t("backup.nothing"));
+      return [
+        will(
+          ...mixed("backup.will", {
+            tables: names(overview.tables ?? []),
+            connection: connectionOf(conf, overview),
+            place: conf.task_id ? code(conf.task_id) : t("place.global"),
+          }),
+        ),
+        empties(conf) && danger(...mixed("backup.empties", { tables: names(target) })),
+      ];
+    },
+    confirmation: () => (empties(form.conf()) ? (target[0] ?? null) : null),
+    confirm: t("backup.go"),
+    act: async () => started("backup", await api.start("backup", form.conf())),
+  });
+}
+
+/** Verify one set, or the newest of every location. */
+export function askVerify({ overview, set, started }) {
+  const form = fieldsFor(overview.verify_keys, "verify", {
+    skip: ["backup_path", "task_id", "timestamp"],
+    suggestions: { db_connection: overview.connections?.known },
+  });
+  const where = form.nodes.find((node) => node.dataset.key === "db_connection");
+  const conf = () => {
+    const { depth, db_connection } = form.values();
+    return {
+      ...(set && { backup_path: set.relative_path, timestamp: set.timestamp }),
+      depth, // always: an installation may have another default
+      ...(depth === "drill" && db_connection && { db_connection }),
+    };
+  };
+  ask({
+    title: set ? t("verify.title.set", { set: set.timestamp }) : t("verify.title"),
+    content: form.nodes,
+    consequence: () => {
+      const { depth } = form.values();
+      where.hidden = depth !== "drill"; // no other depth has need of a server
+      const what = set ? mixed("verify.will.set", { set: code(keyOf(set)) }) : [t("verify.will.newest")];
+      return will(...what, " ", t(`verify.will.${depth}`));
+    },
+    confirm: t("verify.go"),
+    act: async () => started("verify", await api.start("verify", conf())),
+  });
+}
+
+/** Restore a set, or some of its tables. */
+export function askRestore({ overview, set, started }) {
+  const labels = Object.keys(set.tables);
+  const form = fieldsFor(overview.restore_keys, "restore", {
+    skip: ["backup_path", "task_id", "timestamp"],
+    choices: { tables: labels },
+    suggestions: { db_connection: overview.connections?.known },
+  });
+  const chosen = (conf) => conf.tables ?? labels;
+  const replaces = (conf) => conf.truncate_before_restore === true || conf.on_conflict === "update";
+  const largest = (conf) =>
+    [...chosen(conf)].sort((one, other) => (set.tables[other].rows ?? 0) - (set.tables[one].rows ?? 0))[0] ?? null;
+  ask({
+    title: t("restore.title", { set: set.timestamp }),
+    content: form.nodes,
+    consequence: () => {
+      const conf = form.conf();
+      const tables = chosen(conf);
+      if (tables.length === 0) return danger(t("restore.no_table"));
+      const rows = tables.map((label) => set.tables[label].rows).filter((one) => one !== null && one !== undefined);
+      const into = () => ({
+        connection: connectionOf(conf, overview),
+        tables: names(tables),
+        schema: code(conf.schema ?? ""),
+      });
+      const total = rows.length ? t("rows", { count: rows.reduce((sum, one) => sum + one, 0) }) : t("restore.all_rows");
+      return [
+        will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into(), { rows: total, set: keyOf(set) })),
+        conf.truncate_before_restore
+          ? danger(...mixed("restore.empties", into()))
+          : will(t(`restore.conflict.${conf.on_conflict ?? "error"}`)),
+        h("p", { class: "muted small" }, t("restore.atomic")),
+      ];
+    },
+    confirmation: () => (replaces(form.conf()) ? largest(form.conf()) : null),
+    confirm: t("restore.go"),
+    danger: true,
+    act: async () => {
+      const conf = form.conf();
+      if (chosen(conf).length === 0) throw new Error(t("restore.no_table"));
+      started(
+        "restore",
+        await api.start("restore", { backup_path: set.relative_path, timestamp: set.timestamp, ...conf }),
+      );
+    },
+  });
+}
+
+/** Download the files of a set. */
+export function askDownload({ set, detail }) {
+  const files = Object.values(detail.tables).flatMap((table) => [
+    { file: table.file, size: size(table.bytes), sha256: table.sha256 },
+    ...(table.index ? [{ file: table.index }] : []),
+  ]);
+  if (set.manifest_file) files.push({ file: set.manifest_file });
+  if (set.log_file) files.push({ file: set.log_file });
+  ask({
+    title: t("download.title", { set: set.timestamp }),
+    content: [
+      will(t("download.will")),
+      h(
+        "ul",
+        { class: "files" },
+        files.map(({ file, size: bytes, sha256 }) =>
+          h(
+            "li",
+            {},
+            h("a", { href: api.fileUrl(set.relative_path, file), download: file }, icon("save"), code(file)),
+            bytes && h("span", { class: "muted small" }, bytes),
+            sha256 && h("span", { class: "muted small hash" }, `sha256 ${sha256}`),
+          ),
+        ),
+      ),
+    ],
+  });
+}
+
+/** Delete a set. */
+export function askDelete({ overview, set, deleted }) {
+  const newest = overview.newest_good && keyOf(overview.newest_good) === keyOf(set);
+  ask({
+    title: t("delete.title", { set: set.timestamp }),
+    content: [
+      danger(
+        ...mixed(
+          "delete.will",
+          { set: code(keyOf(set)) },
+          { size: size(set.bytes), rows: count(set.rows), place: placeName(set) },
+        ),
+      ),
+      newest && danger(t("delete.newest")),
+    ].filter(Boolean),
+    confirmation: () => (newest ? set.timestamp : null),
+    confirm: t("delete.go"),
+    danger: true,
+    act: async () => deleted(set, await api.remove(set)),
+  });
+}
+
+/** Cancel a run. */
+export function askCancel({ run, cancelled }) {
+  ask({
+    title: t("cancel.title"),
+    content: [will(t(`cancel.will.${run.kind}`)), h("p", { class: "muted small" }, code(run.run_id))],
+    confirm: t("cancel.go"),
+    danger: true,
+    act: async () => cancelled(run, await api.cancel(run.kind, run.run_id)),
+  });
+}

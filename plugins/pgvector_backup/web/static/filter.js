@@ -1,0 +1,45 @@
+/** The filter above the sets and their history: by place, and by words. */
+
+import { h } from "./dom.js";
+import { count } from "./format.js";
+import { t } from "./i18n.js";
+import { view } from "./sets.js";
+
+/**
+ * The filter.
+ *
+ * @param {Array} locations of the API's list
+ * @param {function({place?: string, words?: string})} filtered called with what the user changes
+ */
+export function filterBar(locations, filtered) {
+  const place = h(
+    "select",
+    {
+      id: "filter-place",
+      data: { focus: "place" },
+      on: { change: (event) => filtered({ place: event.target.value }) },
+    },
+    h("option", { value: "" }, t("place.all")),
+    locations.map(option),
+  );
+  place.value = locations.some((one) => one.relative_path === view.place) ? view.place : "";
+  const words = h("input", {
+    id: "filter-words",
+    type: "search",
+    value: view.words,
+    placeholder: t("filter.words.hint"),
+    data: { focus: "words" },
+    on: { input: (event) => filtered({ words: event.target.value }) },
+  });
+  return h(
+    "div",
+    { class: "filter", role: "search" },
+    h("div", { class: "field" }, h("label", { for: "filter-place" }, t("filter.place")), place),
+    h("div", { class: "field" }, h("label", { for: "filter-words" }, t("filter.words")), words),
+    h("p", { class: "muted small", role: "status", data: { part: "count" } }),
+  );
+}
+
+function option({ relative_path: path, type, task_id: task, backups }) {
+  return h("option", { value: path }, `${type === "global" ? t("place.global") : task} (${count(backups.length)})`);
+}

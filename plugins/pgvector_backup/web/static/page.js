@@ -1,0 +1,350 @@
+/** The page "Vector backups": what it knows, when it asks again, and which part shows what. */
+
+import * as api from "./api.js";
+import { setDetail } from "./detail.js";
+import { askBackup, askCancel, askDelete, askDownload, askRestore, askVerify } from "./dialogs.js";
+import { announce, byFocus, fill, h } from "./dom.js";
+import { filterBar } from "./filter.js";
+import { percent, renewAges } from "./format.js";
+import { head } from "./head.js";
+import { History } from "./history.js";
+import { language, locale, onLanguage, t } from "./i18n.js";
+import { problem } from "./problem.js";
+import { noticeCard, outcome, runningCards } from "./run.js";
+import { keyOf, madeAt } from "./set.js";
+import { chosen, filterBy, noSets, openSet, setTable, showMore, view } from "./sets.js";
+import { tiles } from "./state.js";
+import { followTheme } from "./theme.js";
+import { warningList } from "./warnings.js";
+import { onZone, zone } from "./zone.js";
+
+const BUSY = 1500; // milliseconds between two questions while something runs
+const IDLE = 20_000;
+const KINDS = ["backup", "restore", "verify"];
+
+const known = { overview: null, locations: [], sets: [], problem: null, listed: "" };
+const details = new Map(); // by a set's key: what the API told, or why it did not
+const drawn = new Map(); // by a set's key: what is shown of it
+const watched = new Map(); // by run id: kind of a run that this user saw running
+const ended = new Map(); // by run id: run to give notice of
+let timer = null;
+
+// --- the parts of the page ---
+
+const page = document.getElementById("page");
+const part = Object.fromEntries(
+  ["head", "problem", "warnings", "running", "notices", "tiles", "filter", "history", "sets"].map((name) => [
+    name,
+    h("div", { data: { part: name } }),
+  ]),
+);
+part.history.dataset.history = "";
+const history = new History(part.history);
+
+function build() {
+  document.documentElement.lang = locale();
+  document.title = t("title");
+  const section = (name, title, ...content) =>
+    h(
+      "section",
+      { class: `part part-${name}`, "aria-labelledby": `${name}-title` },
+      h("h2", { id: `${name}-title` }, title),
+      ...content,
+    );
+  fill(
+    page,
+    part.head,
+    part.problem,
+    part.warnings,
+    section("now", t("now.title"), part.running, part.notices, part.tiles),
+    section("sets", t("sets.title"), part.filter, part.history, part.sets),
+  );
+}
+
+// --- what the user may do: a function, or the reason why not ---
+
+function allowed() {
+  const { overview } = known;
+  const trigger = (kind, act) => {
+    if (kind === "backup" && overview?.paused) return t("why.paused");
+    if (overview?.can_trigger?.[kind]) return act;
+    const runs = Object.values(overview?.can_trigger ?? {}).some(Boolean);
+    return runs ? t("why.dag", { dag: `pgvector_${kind}` }) : t("why.rights");
+  };
+  return {
+    backup: trigger("backup", () => askBackup({ overview: known.overview, started })),
+    verify: trigger("verify", (set) => askVerify({ overview: known.overview, set, started })),
+    restore: trigger("restore", (set) => askRestore({ overview: known.overview, set, started })),
+    remove: overview?.can_edit ? (set) => askDelete({ overview: known.overview, set, deleted }) : t("why.rights"),
+    cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
+    download: (set, detail) => askDownload({ set, detail }),
+  };
+}
+
+// --- drawing ---
+
+function drawNow() {
+  const { overview, sets } = known;
+  if (!overview) {
+    fill(part.tiles, h("p", { class: "muted loading" }, known.problem ? "" : t("loading")));
+    return;
+  }
+  const may = allowed();
+  const able = (name) => (typeof may[name] === "function" ? may[name] : null);
+  fill(
+    part.warnings,
+    overview.warnings.length > 0 &&
+      h(
+        "ul",
+        { class: "warnings", "aria-label": t("warnings.title") },
+        warningList(overview.warnings, { backUp: able("backup"), verify: able("verify"), open: reveal }),
+      ),
+  );
+  fill(part.running, runningCards(overview.running, { canCancel: able("cancel") !== null, cancel: may.cancel }));
+  fill(
+    part.notices,
+    [...ended.values()].map((run) => noticeCard(run, () => dismiss(run))),
+  );
+  fill(part.tiles, h("div", { class: "tiles" }, tiles(overview, sets, reveal)));
+}
+
+function drawFilter() {
+  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, filtered));
+}
+
+function drawSets() {
+  const sets = chosen(known.sets);
+  const shown = part.filter.querySelector("[data-part=count]");
+  if (shown) shown.textContent = t("sets.count", { count: sets.length, all: known.sets.length });
+  if (known.sets.length === 0) return fill(part.sets, known.overview && noSets(allowed().backup));
+  if (sets.length === 0) return fill(part.sets, h("p", { class: "muted" }, t("sets.none_chosen")));
+  return fill(
+    part.sets,
+    setTable(sets, {
+      detail: detailOf,
+      toggle,
+      more: () => {
+        showMore();
+        drawSets();
+      },
+    }),
+  );
+}
+
+/** What an open set shows; the same node as before while there is nothing new, so that nobody's reading is disturbed. */
+function detailOf(set) {
+  const key = keyOf(set);
+  const may = allowed();
+  const told = details.get(key);
+  const state = JSON.stringify([
+    language,
+    zone(),
+    set.damaged,
+    Object.values(may).map((act) => (typeof act === "string" ? act : "")),
+  ]);
+  const shown = drawn.get(key);
+  if (shown?.told === told && shown?.state === state) return shown.node;
+  const node = setDetail(set, told, may);
+  drawn.set(key, { told, state, node });
+  return node;
+}
+
+function draw() {
+  fill(part.head, head(allowed(), known.overview !== null));
+  fill(part.problem, known.problem && problem(known.problem, refresh));
+  drawNow();
+}
+
+function drawList() {
+  drawFilter();
+  history.draw(chosen(known.sets));
+  part.history.hidden = known.sets.length === 0;
+  drawSets();
+}
+
+// --- what the user does ---
+
+function filtered(change) {
+  filterBy(change);
+  history.draw(chosen(known.sets));
+  drawSets();
+}
+
+function toggle(set) {
+  const key = keyOf(set);
+  if (!view.open.delete(key)) {
+    view.open.add(key);
+    load(set);
+  }
+  drawSets();
+}
+
+/** Open a set, scroll to it and put the focus on it. */
+function reveal(relativePath, timestamp) {
+  const key = `${relativePath}/${timestamp}`;
+  const set = known.sets.find((one) => keyOf(one) === key);
+  if (!set) return;
+  openSet(key, known.sets);
+  load(set);
+  drawList();
+  const opener = byFocus(`open-${key}`, part.sets);
+  opener?.focus({ preventScroll: true });
+  opener?.closest("tbody").scrollIntoView({
+    block: "start",
+    behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+  });
+}
+
+async function load(set) {
+  const key = keyOf(set);
+  try {
+    details.set(key, await api.detail(set));
+  } catch (fault) {
+    details.set(key, fault);
+  }
+  drawSets();
+}
+
+function started(kind, { run_id: runId }) {
+  watched.set(runId, kind);
+  announce(t(`run.${kind}.queued`));
+  refresh();
+}
+
+function deleted(set) {
+  view.open.delete(keyOf(set));
+  details.delete(keyOf(set));
+  announce(t("delete.done", { set: set.timestamp }));
+  refresh();
+}
+
+function dismiss(run) {
+  ended.delete(run.run_id);
+  drawNow();
+  part.head.querySelector("button")?.focus();
+}
+
+// --- asking the API ---
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const overview = await api.overview();
+    const before = known.overview;
+    known.overview = overview;
+    const finished = await follow(overview.running);
+    const news =
+      finished ||
+      before === null ||
+      overview.last?.run_id !== before.last?.run_id ||
+      overview.running.length !== before.running.length;
+    if (news || overview.running.length === 0) await refreshList();
+    known.problem = null;
+  } catch (fault) {
+    known.problem = fault;
+  }
+  draw();
+  if (known.listed === "") drawList();
+  renewAges(part.sets);
+  page.setAttribute("aria-busy", "false");
+  schedule();
+}
+
+async function refreshList() {
+  const { backup_locations: locations } = await api.list();
+  const text = JSON.stringify(locations);
+  if (text === known.listed) return;
+  known.listed = text;
+  known.locations = locations;
+  known.sets = locations.flatMap((one) => one.backups).sort((one, other) => madeAt(other) - madeAt(one));
+  for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
+  drawList();
+}
+
+/** Keep track of what runs; tell how those came to an end that ran a moment ago. */
+async function follow(running) {
+  for (const run of running) watched.set(run.run_id, run.kind);
+  announceProgress(running);
+  const now = new Set(running.map((run) => run.run_id));
+  let finished = false;
+  for (const [runId, kind] of [...watched].filter(([id]) => !now.has(id))) {
+    let run;
+    try {
+      run = await api.run(kind, runId);
+    } catch (fault) {
+      if (fault.status !== 404) throw fault;
+      watched.delete(runId); // somebody deleted it in Airflow
+      continue;
+    }
+    if (!isOver(run)) continue;
+    watched.delete(runId);
+    ended.set(runId, run);
+    finished = true;
+    const { title, text } = outcome(run);
+    announce(`${title}. ${text}`);
+  }
+  return finished;
+}
+
+const isOver = (run) => run.state === "success" || run.state === "failed";
+
+/** For those who listen: every quarter of the way. */
+const told = new Map();
+function announceProgress(running) {
+  for (const run of running) {
+    const quarter = Math.floor((run.progress?.share ?? 0) * 4);
+    if (quarter > (told.get(run.run_id) ?? 0)) announce(`${t(`run.${run.kind}.running`)} ${percent(quarter / 4)}`);
+    told.set(run.run_id, quarter);
+  }
+}
+
+function schedule() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const busy = known.overview?.running.length > 0 || watched.size > 0;
+  timer = setTimeout(refresh, busy ? BUSY : IDLE);
+}
+
+/** `?run_id=…` or `?set={relative_path}/{timestamp}` in the address: what a link from elsewhere is about. */
+async function followAddress() {
+  const asked = new URLSearchParams(location.search);
+  const runId = asked.get("run_id");
+  const key = asked.get("set");
+  const set = known.sets.find(
+    (one) => (key !== null && keyOf(one) === key) || (runId !== null && one.run_id === runId),
+  );
+  if (set) return reveal(set.relative_path, set.timestamp);
+  if (runId === null) return undefined;
+  const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";
+  try {
+    const run = await api.run(kind, runId);
+    if (isOver(run)) ended.set(runId, run);
+    else watched.set(runId, kind);
+    // A restore and a verify are of sets that other runs have made.
+    const { backup_path: path, timestamp } = run.result?.backup_info ?? run.result?.sets?.[0] ?? {};
+    if (path && timestamp) reveal(path, timestamp);
+  } catch (fault) {
+    known.problem = fault;
+  }
+  draw();
+  return schedule();
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
+onLanguage(() => {
+  build();
+  details.clear();
+  draw();
+  drawList();
+  refresh();
+  for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
+});
+onZone(() => {
+  draw();
+  drawList();
+});
+followTheme(() => history.redraw());
+build();
+draw();
+await refresh();
+await followAddress();

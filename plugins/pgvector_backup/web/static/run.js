@@ -1,0 +1,187 @@
+/** Runs: what goes on now, with its progress, and how those that the user has watched came to an end. */
+
+import { airflowLink } from "./airflow.js";
+import { h, icon } from "./dom.js";
+import { count, duration, percent, size, speed, time, relative } from "./format.js";
+import { t } from "./i18n.js";
+
+/** A run's state as a badge. */
+export function stateBadge(run) {
+  const state = run.cancelled ? "cancelled" : run.state;
+  return h("span", { class: `badge ${state}` }, t(`state.${state}`));
+}
+
+/** The link to a run in Airflow. */
+export function runLink(run, words = t("run.open")) {
+  return airflowLink(run.url ?? run.run_url, words);
+}
+
+/**
+ * What is running, one card a run.
+ *
+ * @param {Array} runs
+ * @param {{canCancel: boolean, cancel: function}} actions
+ */
+export function runningCards(runs, { canCancel, cancel }) {
+  return runs.map((run) => {
+    const shown = run.progress;
+    const share = shown?.share ?? null;
+    const title = `running-${run.run_id}`;
+    return h(
+      "article",
+      { class: "card running-card", "aria-labelledby": title, data: { run: run.run_id } },
+      h(
+        "header",
+        { class: "card-head" },
+        h("h3", { id: title }, t(`run.${run.kind}.${run.state === "queued" ? "queued" : "running"}`), placeOf(run)),
+        stateBadge(run),
+        canCancel && cancelButton(run, cancel),
+      ),
+      h("progress", { class: "bar", max: 1, "aria-labelledby": title, ...(share === null ? {} : { value: share }) }),
+      h("p", { class: "figures" }, figures(run)),
+      tables(shown),
+      h("p", { class: "muted small" }, origin(run)),
+    );
+  });
+}
+
+function placeOf(run) {
+  return run.task_id ? h("span", { class: "muted" }, ` · ${run.task_id}`) : null;
+}
+
+function cancelButton(run, cancel) {
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "button small",
+      data: { focus: `cancel-${run.run_id}` },
+      on: { click: () => cancel(run) },
+    },
+    icon("cross"),
+    t("action.cancel"),
+  );
+}
+
+/** The figures of a run's progress as one line of text pieces. */
+function figures(run) {
+  const shown = run.progress;
+  if (!shown)
+    return h(
+      "span",
+      { class: "muted" },
+      t(`progress.${run.state === "queued" ? "queued" : isFinishing(run) ? "finishing" : "starting"}`),
+    );
+  const pieces = [
+    shown.share !== null && h("strong", {}, percent(shown.share)),
+    shown.expected_rows
+      ? t("progress.rows_of", { count: shown.rows, of: count(shown.expected_rows) })
+      : t("rows", { count: shown.rows }),
+    shown.expected_bytes
+      ? t("progress.bytes_of", { size: size(shown.bytes), of: size(shown.expected_bytes) })
+      : size(shown.bytes),
+    shown.bytes_per_second ? speed(shown.bytes_per_second) : null,
+    shown.seconds_left !== null && shown.seconds_left !== undefined
+      ? t("progress.left", { time: duration(shown.seconds_left) })
+      : null,
+  ];
+  return pieces.filter(Boolean).map((piece) => h("span", {}, piece));
+}
+
+/** Whether the work is done and what is left is to tell of it. */
+const isFinishing = (run) => run.steps?.[run.kind] === "success";
+
+function tables(shown) {
+  const entries = Object.entries(shown?.tables ?? {});
+  if (entries.length < 2) return null;
+  return h(
+    "ul",
+    { class: "table-progress" },
+    entries.map(([label, table]) =>
+      h(
+        "li",
+        {},
+        h("code", {}, label),
+        table.share === null || table.share === undefined
+          ? h("span")
+          : h("progress", { class: "bar thin", max: 1, "aria-label": label, value: table.share }),
+        h("span", {}, t("rows", { count: table.rows })),
+      ),
+    ),
+  );
+}
+
+function origin(run) {
+  const since = run.start_date ?? run.queued_at;
+  return [
+    since && h("span", {}, t(run.start_date ? "run.started" : "run.queued"), " ", time(since, relative(since))),
+    run.triggered_by && h("span", {}, t("run.by", { who: run.triggered_by })),
+    runLink(run),
+  ]
+    .filter(Boolean)
+    .flatMap((piece, index) => (index ? [" · ", piece] : [piece]));
+}
+
+/** How a run ended, in one sentence or two: `{good, title, text}`. */
+export function outcome(run) {
+  if (run.cancelled) return { good: false, title: t(`run.${run.kind}.cancelled`), text: t("run.cancelled.text") };
+  if (run.state !== "success") {
+    const why = run.error?.response ?? t("run.failed.text");
+    const unchanged = run.kind === "restore" && !run.result?.restore_performed ? ` ${t("run.restore.unchanged")}` : "";
+    return { good: false, title: t(`run.${run.kind}.failed`), text: `${why}${unchanged}` };
+  }
+  return { good: true, title: t(`run.${run.kind}.success`), text: summary(run.kind, run.result) };
+}
+
+function summary(kind, result) {
+  if (!result) return "";
+  if (kind === "backup") {
+    const tables_ = Object.values(result.tables_backed_up ?? {});
+    if (!result.backup_performed) return result.response ?? "";
+    const total = (name) => tables_.reduce((sum, table) => sum + (table[name] ?? 0), 0);
+    const emptied = Object.entries(result.truncate_results ?? {}).map(([label, table]) =>
+      t("summary.truncated", { table: label, count: table.rows_before ?? 0 }),
+    );
+    return [
+      t("summary.backup", { count: total("row_count"), size: size(total("bytes")), time: duration(result.duration) }),
+      ...emptied,
+    ].join(" ");
+  }
+  if (kind === "restore") {
+    const restored = Object.entries(result.restore_results ?? {});
+    const rows = restored.reduce((sum, [, table]) => sum + (table.rows_restored ?? 0), 0);
+    return t("summary.restore", {
+      count: rows,
+      tables: restored.map(([label]) => label).join(", "),
+      time: duration(result.duration),
+    });
+  }
+  const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
+  if (!verified.length) return result.response ?? "";
+  return [
+    t("summary.verify", { count: verified.length, depth: t(`depth.${result.depth}`), sets: verified.join(", ") }),
+    ...(result.notes ?? []),
+  ].join(" ");
+}
+
+/** One ended run as a notice that stays until it is dismissed. */
+export function noticeCard(run, dismiss) {
+  const { good, title, text } = outcome(run);
+  return h(
+    "article",
+    { class: `notice ${good ? "good" : "bad"}`, data: { notice: run.run_id } },
+    icon(good ? "check" : "warning"),
+    h("div", {}, h("strong", {}, title), text && h("p", {}, text), h("p", { class: "small" }, runLink(run))),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "button icon-only",
+        "aria-label": t("action.dismiss"),
+        title: t("action.dismiss"),
+        on: { click: dismiss },
+      },
+      icon("cross"),
+    ),
+  );
+}

@@ -1,0 +1,48 @@
+/** A backup set in a few words. */
+
+import { h, icon } from "./dom.js";
+import { moment, relative, time } from "./format.js";
+import { t } from "./i18n.js";
+
+/** What tells a set from all others. */
+export const keyOf = (set) => `${set.relative_path}/${set.timestamp}`;
+
+/** Where a set is: its task, or the place common to all. */
+export function placeName(set) {
+  return set.type === "global" || !set.task_id ? t("place.global") : set.task_id;
+}
+
+/** Whether it is known when a set was made; without a manifest nothing tells the time zone of its name. */
+export const isDated = (set) => /(Z|[+-]\d\d:?\d\d)$/.test(set.created_at ?? "");
+
+/** When a set was made. */
+export const whenOf = (set) =>
+  isDated(set) ? time(set.created_at, moment(set.created_at)) : h("span", {}, set.backup_date);
+
+/** Milliseconds since 1970, for sorting. */
+export const madeAt = (set) =>
+  new Date(isDated(set) ? set.created_at : `${set.backup_date.replace(" ", "T")}Z`).getTime();
+
+/** Whether a set has proven itself. */
+export function verifiedBadge(set) {
+  if (set.damaged) return badge("failed", "cross", "set.damaged", set.damaged);
+  if (!set.manifest_file) return h("span", { class: "badge none", title: t("set.foreign.text") }, t("set.foreign"));
+  if (Object.keys(set.failed_tables ?? {}).length)
+    return badge("failed", "warning", "set.partial", Object.values(set.failed_tables).join("; "));
+  const { verified } = set;
+  if (!verified) return h("span", { class: "badge none" }, t("set.unverified"));
+  if (!verified.ok) return badge("failed", "cross", "set.damaged", t("set.damaged.verify"));
+  return badge(
+    "success",
+    "check",
+    `set.verified.${verified.depth}`,
+    verified.when && `${relative(verified.when)} · ${moment(verified.when)}`,
+  );
+}
+
+function badge(state, picture, key, title) {
+  return h("span", { class: `badge ${state}`, title }, icon(picture), t(key));
+}
+
+/** Whether a restore or a verify can be asked for. */
+export const usable = (set) => !set.damaged && Object.keys(set.tables ?? {}).length > 0;

@@ -1,0 +1,152 @@
+/** All backup sets as a table: filtered by place and words, each opening to what it holds. */
+
+import { airflowLink } from "./airflow.js";
+import { h, icon } from "./dom.js";
+import { age, count, duration, fileFormat, size } from "./format.js";
+import { t } from "./i18n.js";
+import { isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
+
+const STEP = 50; // sets shown at first, and with each "more"
+
+const COLUMNS = ["when", "where", "rows", "size", "duration", "format", "verified", "run"];
+
+/** What the user has chosen to see. `place`: "" all, "global", or a location's path. */
+export const view = { place: "", words: "", limit: STEP, open: new Set() };
+
+/** Show from the beginning what a changed filter leaves. */
+export function filterBy(change) {
+  Object.assign(view, change, { limit: STEP });
+}
+
+/** Open one set, whatever the filter hides now. */
+export function openSet(key, sets) {
+  if (!chosen(sets).some((set) => keyOf(set) === key)) filterBy({ place: "", words: "" });
+  view.open.add(key);
+  const index = chosen(sets).findIndex((set) => keyOf(set) === key);
+  while (index >= view.limit) view.limit += STEP;
+}
+
+/** The sets that the filter leaves, newest first as they were. */
+export function chosen(sets) {
+  const words = view.words.trim().toLowerCase();
+  return sets.filter(
+    (set) =>
+      (view.place === "" || set.relative_path === view.place) &&
+      (words === "" ||
+        `${set.relative_path} ${set.timestamp} ${set.backup_date} ${set.run_id ?? ""} ${Object.keys(set.tables).join(" ")}`
+          .toLowerCase()
+          .includes(words)),
+  );
+}
+
+/** Show some more of the sets. */
+export function showMore() {
+  view.limit += STEP;
+}
+
+/**
+ * No set yet: what to do first.
+ *
+ * @param {function|string} backUp asks for a backup; or the reason why not
+ */
+export function noSets(backUp) {
+  return h(
+    "div",
+    { class: "card empty" },
+    h("h3", {}, t("empty.title")),
+    h("p", {}, t("empty.text")),
+    typeof backUp === "function"
+      ? h(
+          "button",
+          { type: "button", class: "button primary", data: { focus: "first" }, on: { click: () => backUp() } },
+          icon("plus"),
+          t("action.backup"),
+        )
+      : h("p", { class: "muted" }, backUp),
+    h("p", { class: "small" }, airflowLink("dags/pgvector_backup", t("empty.dag"))),
+  );
+}
+
+/**
+ * The table.
+ *
+ * @param {Array} sets what the filter leaves
+ * @param {{detail: function, toggle: function, more: function}} actions `detail` gives the node of an open set
+ */
+export function setTable(sets, { detail, toggle, more }) {
+  const shown = sets.slice(0, view.limit);
+  return [
+    h(
+      "table",
+      { class: "sets", role: "table", "aria-labelledby": "sets-title" },
+      h(
+        "thead",
+        { role: "rowgroup" },
+        h(
+          "tr",
+          { role: "row" },
+          COLUMNS.map((name) =>
+            h("th", { role: "columnheader", scope: "col", class: `col-${name}` }, t(`column.${name}`)),
+          ),
+        ),
+      ),
+      shown.map((set, index) => setBody(set, index, { detail, toggle })),
+    ),
+    sets.length > shown.length &&
+      h(
+        "p",
+        { class: "more" },
+        h(
+          "button",
+          { type: "button", class: "button", data: { focus: "more" }, on: { click: more } },
+          t("sets.more", { count: Math.min(STEP, sets.length - shown.length) }),
+        ),
+      ),
+  ];
+}
+
+function setBody(set, index, { detail, toggle }) {
+  const key = keyOf(set);
+  const open = view.open.has(key);
+  const id = `detail-${index}`;
+  const opener = h(
+    "button",
+    {
+      type: "button",
+      class: "opener",
+      "aria-expanded": String(open),
+      "aria-controls": open ? id : null,
+      data: { focus: `open-${key}` },
+      on: { click: () => toggle(set) },
+    },
+    icon("down"),
+    h("span", {}, whenOf(set)),
+  );
+  const cells = {
+    when: [opener, isDated(set) && h("span", { class: "muted small ago" }, age(set.created_at))],
+    where: h("span", { class: "place" }, placeName(set)),
+    rows: count(set.rows),
+    size: size(set.bytes),
+    duration: duration(set.duration),
+    format: fileFormat(set.tables),
+    verified: verifiedBadge(set),
+    run: set.run_url ? airflowLink(set.run_url, t("run.short")) : "–",
+  };
+  return h(
+    "tbody",
+    { role: "rowgroup", class: open ? "set open" : "set", data: { set: key } },
+    h(
+      "tr",
+      {
+        role: "row",
+        class: "summary",
+        on: { click: (event) => event.target.closest("a, button, time") || toggle(set) },
+      },
+      COLUMNS.map((name) =>
+        h("td", { role: "cell", class: `col-${name}`, data: { label: t(`column.${name}`) } }, cells[name]),
+      ),
+    ),
+    open &&
+      h("tr", { role: "row", class: "detail", id }, h("td", { role: "cell", colspan: COLUMNS.length }, detail(set))),
+  );
+}
