@@ -108,7 +108,7 @@ def read(content: bytes) -> Iterator[IndexedBlock]:
 
     :raises IntegrityFault: when it is not an index, or not a whole one
     """
-    body = content[_MAGIC_BYTES:]
+    body = memoryview(content)[_MAGIC_BYTES:]
     algorithm = _KNOWN.get(content[:_MAGIC_BYTES])
     if algorithm is None or len(body) % _ENTRY.size:
         raise IntegrityFault("the block index is damaged")

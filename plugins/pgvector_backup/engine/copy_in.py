@@ -242,8 +242,9 @@ class Load:
         assert self._copy is not None
         for at in range(0, len(data), _MESSAGE_BYTES):
             self._copy.write(memoryview(data)[at : at + _MESSAGE_BYTES])
-        # A server that has something to say in the middle of a COPY has failed it, for notices are off.
-        if select.select([self.conn.fileno()], [], [], 0)[0]:
+        # A server that has something to say in the middle of a COPY has failed it, for notices are off. What is read
+        # from an encrypted line may be the encryption's own.
+        if not self.conn.pgconn.ssl_in_use and select.select([self.conn.fileno()], [], [], 0)[0]:
             raise _BrokenOff
 
     def _close(self) -> None:
