@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 
+from pgvector_backup.engine import vector_text
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.settings import Settings
@@ -58,6 +59,7 @@ def run(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Fork a run for each line."""
+    vector_text.packages()  # imported once, not in each child
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

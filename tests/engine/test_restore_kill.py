@@ -86,11 +86,14 @@ def state(database: Database, tables: bool) -> Any:
     return definitions(database), digests
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["before", "half-way"])
+REPLACE = {"truncate_before_restore": True}
+UPDATE = {"on_conflict": "update", "rename_collection": {"collection 1": "copy"}}
+
+
 @pytest.mark.parametrize(
-    "request_",
-    [{"truncate_before_restore": True}, {"on_conflict": "update", "rename_collection": {"collection 1": "copy"}}],
-    ids=["replace", "update"],
+    ("request_", "half"),
+    [(REPLACE, False), (REPLACE, True), (UPDATE, True)],
+    ids=["replace, before a step", "replace, half-way through it", "update, half-way through it"],
 )
 def test_killed_at_every_step(house: House, dying: Dying, request_: dict[str, Any], half: bool) -> None:
     house.langchain(150)

@@ -43,6 +43,9 @@ from pgvector_backup.engine.tables import Table, TableName, describe, referencin
 
 _log: Final = logging.getLogger(__name__)
 
+_WORTH_WORKERS: Final = 8 << 20
+"""Bytes of rows below which the start of the server's parallel workers costs more than they save."""
+
 
 def restore(
     request: RestoreRequest,
@@ -216,7 +219,8 @@ class _Run:
         """Everything but the commit."""
         # What the server sends in the middle of a COPY is then its failure.
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
-        allow_workers(conn, self.settings.jobs)
+        if sum(map(_bytes, chosen)) >= _WORTH_WORKERS:
+            allow_workers(conn, self.settings.jobs)
         targets = self._lock(conn, self._provide(conn, chosen))
         truncated = self._truncate(conn, targets)
         self._set_aside(conn, targets)
@@ -226,7 +230,7 @@ class _Run:
                 one.label,
                 None if one.stored.entry is None else one.stored.entry.rows,
                 self.settings.progress_rows,
-                expected_bytes=one.stored.bytes if one.stored.entry is None else one.stored.entry.raw_bytes,
+                expected_bytes=_bytes(one.stored),
             )
             for one in targets
         }
@@ -370,6 +374,33 @@ class _Run:
 
     def _finish(self, conn: Connection[Any], targets: Sequence[_Target]) -> None:
         """Keys first, for the rows have to be right before the long work begins; then indexes."""
+        self._constraints(conn, targets)
+        by_oid = {one.table.oid: one for one in targets}
+        for away in self.aside:
+            if not away.is_index:
+                with _told(by_oid[away.table.oid].label, self.request):
+                    suspension.make_again(conn, away)
+        largest = max(_bytes(one.stored) for one in targets)
+        if largest >= _WORTH_WORKERS:
+            suspension.prepare_builds(conn, memory_mb=self.settings.restore_memory_mb, bytes_loaded=largest)
+        for away in self.aside:
+            if away.is_index:
+                one = by_oid[away.table.oid]
+                self._build(conn, one, away.name, lambda away=away: suspension.make_again(conn, away))
+        for one in [one for one in targets if one.created]:
+            entry = one.stored.entry
+            assert entry is not None
+            for index in entry.indexes:
+                if index.constraint is None:
+                    self._build(
+                        conn,
+                        one,
+                        index.name,
+                        lambda e=entry, i=index, n=one.name: add_index(conn, e, i, n),
+                    )
+
+    def _constraints(self, conn: Connection[Any], targets: Sequence[_Target]) -> None:
+        """Those of the tables that were made, foreign keys last."""
         created = [one for one in targets if one.created]
         renamed = self._renamed([(one.stored, one.name) for one in targets])
         for kinds in (("primary key", "unique", "exclusion", "check"), ("foreign key",)):
@@ -383,34 +414,6 @@ class _Run:
                         if left_out is not None:
                             _log.warning("%s", left_out)
                             one.notes.append(left_out)
-        by_oid = {one.table.oid: one for one in targets}
-        for away in self.aside:
-            if not away.is_index:
-                with _told(by_oid[away.table.oid].label, self.request):
-                    suspension.make_again(conn, away)
-        suspension.prepare_builds(
-            conn,
-            memory_mb=self.settings.restore_memory_mb,
-            bytes_loaded=max(
-                (one.stored.entry.raw_bytes if one.stored.entry is not None else one.stored.bytes for one in targets),
-                default=0,
-            ),
-        )
-        for away in self.aside:
-            if away.is_index:
-                one = by_oid[away.table.oid]
-                self._build(conn, one, away.name, lambda away=away: suspension.make_again(conn, away))
-        for one in created:
-            entry = one.stored.entry
-            assert entry is not None
-            for index in entry.indexes:
-                if index.constraint is None:
-                    self._build(
-                        conn,
-                        one,
-                        index.name,
-                        lambda e=entry, i=index, n=one.name: add_index(conn, e, i, n),
-                    )
 
     def _build(self, conn: Connection[Any], one: _Target, name: str, make: Any) -> None:
         self.cancel.check()
@@ -575,6 +578,11 @@ def _told(label: str, request: RestoreRequest) -> Any:
 def _expected_rows(stored: StoredTable) -> int:
     """Rows that will come; of a file without a manifest a guess from its size."""
     return stored.entry.rows if stored.entry is not None else stored.bytes // 4096
+
+
+def _bytes(stored: StoredTable) -> int:
+    """Of a table's rows, before compression."""
+    return stored.entry.raw_bytes if stored.entry is not None else stored.bytes
 
 
 def _count(conn: Connection[Any], table: Table) -> int:
