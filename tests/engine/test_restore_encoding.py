@@ -116,7 +116,7 @@ def test_an_encoder_that_the_server_disagrees_with_is_not_used(
         result = house.restore(truncate_before_restore=True)
     assert result.tables["langchain_pg_embedding"].method == "csv"
     assert contents(house.database, "langchain_pg_embedding") == before
-    assert "reads the first rows otherwise" in caplog.text
+    assert "the server reads the first rows otherwise" in caplog.text
 
 
 def test_a_type_that_is_not_known_here_goes_to_the_server(house: House) -> None:

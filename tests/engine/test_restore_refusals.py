@@ -402,6 +402,19 @@ def test_a_row_that_breaks_a_check(backed_up: House) -> None:
     refused(backed_up, Conflict, "shorter")
 
 
+def test_the_disk_of_the_server_is_full(backed_up: House) -> None:
+    """The server's own code and words for it, in the middle of the rows."""
+    backed_up.database.run(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.id = 'id-40' THEN"
+        " RAISE 'could not extend file \"base/5/16384\": No space left on device' USING ERRCODE = 'disk_full';"
+        " END IF; RETURN NEW; END$$;"
+        "CREATE TRIGGER filling BEFORE INSERT ON langchain_pg_embedding FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    for request in ({}, {"truncate_before_restore": False, "on_conflict": "skip"}):
+        backed_up.database.run("DELETE FROM langchain_pg_embedding WHERE id = 'id-40'")
+        refused(backed_up, DatabaseFault, "server's disk is full", "could not extend file", **request)
+
+
 @pytest.mark.parametrize(
     ("grants", "word"),
     [
@@ -431,6 +444,51 @@ def test_the_server_is_not_there(backed_up: House) -> None:
     backed_up.connect = lambda: psycopg.connect("host=/nowhere dbname=x")
     with pytest.raises(DatabaseFault, match="数据库连接失败"):
         backed_up.restore()
+
+
+def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgvector_backup.engine import copy_in
+    from tests.engine.hooks import EVERYBODY, terminate
+
+    send = copy_in.Load._send
+
+    def cutting(self: copy_in.Load, *args: Any) -> None:
+        terminate(backed_up.database, EVERYBODY)
+        send(self, *args)
+
+    monkeypatch.setattr(copy_in.Load, "_send", cutting)
+    refused(backed_up, DatabaseFault, "connection")
+
+
+def test_the_connection_is_cut_on_the_way_to_the_commit(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.engine.hooks import EVERYBODY, terminate
+
+    execute = psycopg.Connection.execute
+
+    def cutting(self: psycopg.Connection[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+        if query == "COMMIT":
+            terminate(backed_up.database, EVERYBODY)
+        return execute(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", cutting)
+    with pytest.raises(DatabaseFault, match="as a whole, or not at all") as caught:
+        backed_up.restore(truncate_before_restore=True)
+    assert not caught.value.can_retry
+
+
+def test_a_role_without_temporary_tables_leaves_the_reading_to_the_server(backed_up: House) -> None:
+    database = backed_up.database
+    database.run(f"REVOKE TEMPORARY ON DATABASE {database.name} FROM PUBLIC")
+    database.run("DO $$BEGIN IF to_regrole('loader') IS NULL THEN CREATE ROLE loader LOGIN; END IF; END$$")
+    for table in PAIR:
+        database.run(f"ALTER TABLE {table} OWNER TO loader")
+    backed_up.connect = lambda: database.connect("loader")
+    result = backed_up.restore(truncate_before_restore=True)
+    assert result.tables[EMBEDDING].method == "csv"
+    assert backed_up.count(EMBEDDING) == 58
+    database.run("DELETE FROM langchain_pg_embedding WHERE id = 'id-1'")
+    refused(backed_up, DatabaseFault, "TEMP", truncate_before_restore=False, on_conflict="skip")
+    database.run("DROP OWNED BY loader")
 
 
 def test_cancelled_in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

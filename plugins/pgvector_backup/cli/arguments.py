@@ -30,6 +30,7 @@ _SETTINGS: Final[dict[str, tuple[str, str]]] = {
     "timestamp_format": ("--timestamp-format", "of file names, as strftime has it"),
     "jobs": ("--jobs", "connections at once"),
     "max_mb_per_second": ("--max-mb-per-second", "limit on what is read from the server; 0 for none"),
+    "restore_memory_mb": ("--restore-memory-mb", "mebibytes that an index build may take on the server"),
     "lock_timeout": ("--lock-timeout", "seconds to wait for another session's lock"),
     "progress_rows": ("--progress-rows", "rows between two lines of progress in the log"),
 }
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "restore", "bring tables of a set back, all or none", database=True)
     _keys(one, RESTORE_KEYS)
-    _settings(one, "jobs", "lock_timeout", "progress_rows")
+    _settings(one, "restore_memory_mb", "lock_timeout", "progress_rows")
     _dry_run(one, "say which tables, rows and conflicts there would be, change nothing")
     _yes(one)
 

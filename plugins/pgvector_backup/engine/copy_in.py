@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, Copy, sql
 
 from pgvector_backup.engine.cancel import Cancel
@@ -107,7 +108,7 @@ class Load:
         first = next(self.blocks, None)
         if self.encoder is not None and first is not None and not self._agrees(first):
             _log.warning(
-                "%s: the server reads the first rows otherwise than this side; it gets all of them as text",
+                "%s: the server reads the first rows otherwise, or may not be asked; it gets all of them as text",
                 self.progress.label,
             )
             self.encoder = None
@@ -116,14 +117,17 @@ class Load:
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
         self._form: Format = FORMATS[sent_as]
         self.progress.start()
-        with self._stack:
-            self._open()
-            if first is not None:
-                self._send(first, loaded)
-                del first  # not to be held as long as the rest takes
-                for block in self.blocks:
-                    self._send(block, loaded)
-            self._close()
+        try:
+            with self._stack:
+                self._open()
+                if first is not None:
+                    self._send(first, loaded)
+                    del first  # not to be held as long as the rest takes
+                    for block in self.blocks:
+                        self._send(block, loaded)
+                self._close()
+        except _BrokenOff:
+            raise psycopg.OperationalError("the server has ended the connection") from None
         return loaded
 
     def _send(self, block: Block, loaded: Loaded) -> None:
@@ -276,6 +280,10 @@ class Load:
         assert self.encoder is not None
         if self.mend is not None:
             return True  # such rows are compared by what they mean, once they are in the table
+        # Temporary tables are where the server reads for us; without them it had better read everything.
+        may = self.conn.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone()
+        if may != (True,):
+            return False
         rows: list[tuple[bytes, list[Field]]] = []
         for row, fields in rows_of(block.data, "csv"):
             _require(fields, len(self.into.columns))
@@ -288,7 +296,7 @@ class Load:
 
 
 class _BrokenOff(Exception):
-    """The server has failed a COPY; its own error takes this one's place as the COPY ends."""
+    """The server has failed a COPY; its own error, if it could still send one, takes this one's place at the end."""
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:
@@ -301,14 +309,52 @@ def _quoted(fields: Sequence[Field]) -> bytes:
     return b",".join(b"" if value is None else b'"' + value.replace(b'"', b'""') + b'"' for value in fields) + b"\n"
 
 
+def allow_workers(conn: Connection[Any], workers: int) -> None:
+    """Let the server's parallel workers share in reading back, for as long as the transaction lasts."""
+    conn.execute(
+        "SELECT set_config(name, value, true) FROM (VALUES ('max_parallel_workers_per_gather', %s),"
+        " ('min_parallel_table_scan_size', '0'), ('parallel_setup_cost', '0'), ('parallel_tuple_cost', '0'))"
+        " AS wanted(name, value)",
+        [str(workers)],
+    )
+
+
 def read_back(
-    conn: Connection[Any], into: Into, form: FormatName, algorithm: Algorithm, cancel: Cancel
+    conn: Connection[Any],
+    into: Into,
+    form: FormatName,
+    algorithm: Algorithm,
+    cancel: Cancel,
 ) -> tuple[int, int]:
-    """What a table holds now: its rows, and the sum of their fingerprint numbers."""
+    """What a table holds now: its rows, and the sum of their fingerprint numbers.
+
+    In binary, vectors are asked for as the bytes that their type's send function gives, which are the ones that COPY
+    would send for the vectors themselves. That is an expression, and so the server's workers evaluate it, each on its
+    own processor, where COPY itself would leave it all to one.
+    """
+    columns = into.column_list
+    if form == "binary":
+        sends = dict(conn.execute(_SEND_FUNCTIONS, [into.table.as_string(conn)]).fetchall())
+        columns = sql.SQL(", ").join(
+            sql.SQL("{}({})").format(sql.SQL(sends[name]), sql.Identifier(name))
+            if name in sends
+            else sql.Identifier(name)
+            for name in into.columns
+        )
     query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
-        into.column_list, into.source, sql.SQL(FORMATS[form].options)
+        columns, into.source, sql.SQL(FORMATS[form].options)
     )
     return summed(conn, query, form, algorithm, cancel)
+
+
+_SEND_FUNCTIONS: Final = """
+SELECT a.attname, t.typsend::regproc::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vector'
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend <> 0
+  AND t.typtype = 'b' AND t.typelem = 0
+"""
+"""Of the columns of pgvector's types."""
 
 
 def summed(

@@ -80,18 +80,20 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> N
         there = conn.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", [name.schema]).fetchone()
         if there != (True,):
             conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name.schema)))
-    columns = [_column(conn, entry, column, name) for column in entry.columns]
+    made: list[tuple[TableName, str]] = []  # sequences, and the columns that count by them
+    columns = [_column(conn, entry, column, name, made) for column in entry.columns]
     execute_one(conn, sql.SQL("CREATE TABLE {} ({})").format(name.identifier, sql.SQL(", ").join(columns)))
-    for column in entry.columns:
-        if (sequence := _sequence(column, name)) is not None:
-            conn.execute(
-                sql.SQL("ALTER SEQUENCE {} OWNED BY {}.{}").format(
-                    sequence.identifier, name.identifier, sql.Identifier(column.name)
-                )
+    for sequence, column_name in made:
+        conn.execute(
+            sql.SQL("ALTER SEQUENCE {} OWNED BY {}.{}").format(
+                sequence.identifier, name.identifier, sql.Identifier(column_name)
             )
+        )
 
 
-def _column(conn: Connection[Any], entry: TableEntry, column: Column, name: TableName) -> sql.Composed:
+def _column(
+    conn: Connection[Any], entry: TableEntry, column: Column, name: TableName, made: list[tuple[TableName, str]]
+) -> sql.Composed:
     # What `to_regtype` accepts is the name of a type and nothing else.
     known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [column.type]).fetchone()
     if known != (True,):
@@ -106,7 +108,10 @@ def _column(conn: Connection[Any], entry: TableEntry, column: Column, name: Tabl
         always = column.identity == "always"
         parts.append(sql.SQL("GENERATED {} AS IDENTITY").format(sql.SQL("ALWAYS" if always else "BY DEFAULT")))
     elif (sequence := _sequence(column, name)) is not None:
-        conn.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(sequence.identifier))
+        there = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [sequence.identifier.as_string(conn)]).fetchone()
+        if there != (True,):
+            conn.execute(sql.SQL("CREATE SEQUENCE {}").format(sequence.identifier))
+            made.append((sequence, column.name))
         literal = sql.Literal(sequence.identifier.as_string(conn))
         parts.append(sql.SQL("DEFAULT nextval({}::regclass)").format(literal))
     elif column.default is not None:

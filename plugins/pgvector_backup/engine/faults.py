@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from pgvector_backup.engine.errors import Conflict, DatabaseFault, database_fault
+from pgvector_backup.engine.errors import Conflict, DatabaseFault, IntegrityFault, database_fault
 
 _UNCHANGED = "nothing was changed"
 
@@ -45,8 +45,30 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
     except psycopg.errors.DataException as fault:
         # Dimensions, an infinity, text that is no number: no row of this set will ever fit.
         raise Conflict(f"{label}: {_said(fault)}{_where(fault)}; {_UNCHANGED}") from fault
+    except psycopg.errors.SyntaxError as fault:
+        # The project's own statements have none: it came with a definition.
+        raise IntegrityFault(
+            f"{label}: the manifest defines what the server cannot read: {_said(fault)}; {_UNCHANGED}"
+        ) from fault
+    except psycopg.errors.UndefinedTable as fault:
+        raise database_fault(fault, table=label) from fault
+    except psycopg.ProgrammingError as fault:
+        raise DatabaseFault(f"{label}: {_said(fault)}; {_UNCHANGED}", can_retry=False) from fault
     except psycopg.Error as fault:
         raise database_fault(fault, table=label) from fault
+
+
+@contextmanager
+def commit_fault() -> Iterator[None]:
+    """Say that nobody knows, when the connection is lost on the way to the commit's answer."""
+    try:
+        yield
+    except psycopg.OperationalError as fault:
+        raise DatabaseFault(
+            f"the connection was lost while the restore was being committed ({_said(fault)}): it may have taken effect "
+            "as a whole, or not at all; look at the tables before trying again",
+            can_retry=False,
+        ) from fault
 
 
 def _said(fault: psycopg.Error) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from pgvector_backup.engine import messages
@@ -268,7 +268,11 @@ class RestoreRequest:
 
 
 VERIFY_KEYS: Final[tuple[Key, ...]] = (
-    *_PLACE_KEYS,
+    *_PLACE_KEYS[:2],
+    replace(
+        _PLACE_KEYS[2],
+        description="Which set, e.g. `20250721_234914`; empty or `latest`: the newest, damaged or not.",
+    ),
     Key(
         name="depth",
         types=("string",),

@@ -19,7 +19,7 @@ from psycopg import Connection, sql
 from pgvector_backup.engine import fingerprint, foreign_csv, key_conflicts, staged_rows, suspension, target
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog
-from pgvector_backup.engine.copy_in import Into, Load, Loaded, read_back
+from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
 from pgvector_backup.engine.definitions import (
     add_constraint,
     add_index,
@@ -30,7 +30,7 @@ from pgvector_backup.engine.definitions import (
 )
 from pgvector_backup.engine.encoding import row_encoder
 from pgvector_backup.engine.errors import Conflict, IntegrityFault, translated
-from pgvector_backup.engine.faults import load_fault
+from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
 from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.request import RestoreRequest
@@ -83,6 +83,8 @@ def restore(
             ", ".join(table.label for table in chosen),
             "" if run_id is None else f" (run {run_id})",
         )
+        if stored_set.manifest is not None and stored_set.manifest.failed_tables:
+            _log.warning("not in the set, for their backup failed: %s", ", ".join(stored_set.manifest.failed_tables))
         stored_set.check(chosen if selection is None else selection.with_collections(chosen), cancel)
         run = _Run(request, settings, connect, cancel, stored_set, selection, watched)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
@@ -94,7 +96,8 @@ def restore(
             else:
                 tables, truncated = run.carry_out(conn, chosen)
                 cancel.check()
-                conn.execute("COMMIT")
+                with _told(", ".join(tables), request), commit_fault():
+                    conn.execute("COMMIT")
     return RestoreResult(
         backup_path=found.relative_path,
         backup_id=found.backup_id,
@@ -213,6 +216,7 @@ class _Run:
         """Everything but the commit."""
         # What the server sends in the middle of a COPY is then its failure.
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
+        allow_workers(conn, self.settings.jobs)
         targets = self._lock(conn, self._provide(conn, chosen))
         truncated = self._truncate(conn, targets)
         self._set_aside(conn, targets)
@@ -259,7 +263,8 @@ class _Run:
                     raise target.not_there(conn, stored, self.request.schema)
                 assert stored.entry is not None
                 name = target.name_of(stored, self.request.schema)
-                create_table(conn, stored.entry, name)
+                with _told(stored.label, self.request):
+                    create_table(conn, stored.entry, name)
                 _log.info("%s: created table %s", stored.label, name.label)
             provided[stored.label] = (stored, name, created)
         taken: dict[TableName, str] = {}
@@ -304,19 +309,17 @@ class _Run:
         """Keep everybody out who could change the tables, then describe what is there."""
         existing = [name for _, name, created in provided if not created]
         if existing:
-            try:
-                # Without an emptying, who only reads may go on; an index that is set aside keeps them out later.
-                conn.execute(
-                    sql.SQL("LOCK TABLE {} IN {} MODE").format(
-                        sql.SQL(", ").join(name.identifier for name in existing),
-                        sql.SQL("ACCESS EXCLUSIVE" if self.request.truncate_before_restore else "SHARE ROW EXCLUSIVE"),
-                    )
-                )
-            except psycopg.errors.WrongObjectType:
-                raise Conflict(
-                    f"{', '.join(name.label for name in existing)}: not all of them are tables, into which rows can "
-                    "be restored; name another `schema` to have tables made there"
-                ) from None
+            # Without an emptying, who only reads may go on; an index that is set aside keeps them out later.
+            mode = sql.SQL("ACCESS EXCLUSIVE" if self.request.truncate_before_restore else "SHARE ROW EXCLUSIVE")
+            names = sql.SQL(", ").join(name.identifier for name in existing)
+            with _told(", ".join(stored.label for stored, _, created in provided if not created), self.request):
+                try:
+                    conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(names, mode))
+                except psycopg.errors.WrongObjectType:
+                    raise Conflict(
+                        f"{', '.join(name.label for name in existing)}: not all of them are tables, so no rows can be "
+                        "restored; name another `schema` to have tables made there"
+                    ) from None
         targets = []
         for stored, name, created in provided:
             table = describe(conn, name)
@@ -354,7 +357,8 @@ class _Run:
         """Of the tables that hold no rows, indexes and the foreign keys between them."""
         emptied = [one for one in targets if one.empty and not one.created and one.table.kind == "table"]
         for one in emptied:
-            self._set_aside_indexes(conn, one)
+            with _told(one.label, self.request):
+                self._set_aside_indexes(conn, one)
         if any(suspension.worth_it(_expected_rows(one.stored), 0) for one in targets):
             self.aside += suspension.set_aside_foreign_keys(conn, [one.table for one in emptied])
 
@@ -425,9 +429,16 @@ class _Run:
                 if column.identity is None and "nextval(" not in (column.default or ""):
                     continue
                 row = conn.execute(
-                    "SELECT pg_get_serial_sequence(%s, %s)", [one.table.identifier.as_string(conn), column.name]
+                    "SELECT s, has_sequence_privilege(s, 'UPDATE') FROM pg_get_serial_sequence(%s, %s) AS s",
+                    [one.table.identifier.as_string(conn), column.name],
                 ).fetchone()
                 if row is None or row[0] is None:
+                    continue
+                if not row[1]:
+                    one.notes.append(
+                        f"{one.label}: column {column.name} counts by {row[0]}, which the connection's role may not "
+                        "set; set it beyond the greatest number restored"
+                    )
                     continue
                 conn.execute(
                     sql.SQL(
@@ -457,7 +468,7 @@ class _Run:
                 one.notes.append(note)
         coming = staged_rows.coming(conn, one.table, staging, into=one.into, on_conflict=self.request.on_conflict)
         if one.table.kind == "table" and suspension.worth_it(coming, one.rows_before):
-            self._set_aside_indexes(conn, one)
+            self._set_aside_indexes(conn, one)  # from here on readers have to wait
         return staged_rows.insert(
             conn,
             one.table,

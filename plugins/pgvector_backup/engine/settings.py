@@ -89,6 +89,7 @@ def read_settings(given: Given, *, home: str, backup_root: str | None = None, ta
         progress_rows=whole_number(given, "progress_rows", 50_000),
         max_mb_per_second=number(given, "max_mb_per_second", 0) or None,
         lock_timeout=number(given, "lock_timeout", 10),
+        restore_memory_mb=whole_number(given, "restore_memory_mb", 1024),
     )
 
 

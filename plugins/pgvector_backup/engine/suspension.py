@@ -200,7 +200,7 @@ def watched(connect: Connect, pid: int, cancel: Cancel, *, label: str, index: st
 
 # Left in place: what a constraint owns, unique ones (an ON CONFLICT may need them), and what DROP and CREATE would not
 # bring back: a part of a partitioned index, CLUSTER ON, REPLICA IDENTITY, an index that depends on an extension or that
-# something depends on, and another role's.
+# something depends on, another role's, and those that the role may drop but not make.
 _INDEXES: Final = """
 SELECT c.relname AS name, am.amname AS method, pg_get_indexdef(c.oid) AS definition,
        t.spcname AS tablespace, obj_description(c.oid, 'pg_class') AS comment,
@@ -214,7 +214,8 @@ LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
 WHERE i.indrelid = %s AND c.relkind = 'i' AND NOT c.relispartition
   AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisclustered AND NOT i.indisreplident
   AND i.indisvalid AND i.indisready
-  AND pg_has_role(r.relowner, 'USAGE')
+  AND pg_has_role(r.relowner, 'USAGE') AND has_schema_privilege(c.relnamespace, 'CREATE')
+  AND (t.oid IS NULL OR has_tablespace_privilege(t.oid, 'CREATE'))
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                   AND d.deptype IN ('x', 'e'))
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid

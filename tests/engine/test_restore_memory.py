@@ -1,0 +1,59 @@
+"""The memory that a restore takes does not grow with the table, whatever its file is and wherever it goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.engine import measured_restore
+from tests.engine.conftest import House
+from tests.engine.test_memory import MEBIBYTE, fill
+
+
+def peak(house: House, **request: Any) -> int:
+    """Peak memory of a process that restores the newest set, in bytes."""
+    order = {"uri": house.database.uri(), "root": str(house.root), "request": request}
+    done = subprocess.run(
+        [sys.executable, measured_restore.__file__, json.dumps(order)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["rows"] >= 4_000
+    return int(told["peak"])
+
+
+def test_ten_thousand_rows_or_four_times_as_many_take_the_same_memory(house: House) -> None:
+    house.configure(tables="t")
+    peaks = []
+    for rows in (10_000, 30_000):
+        fill(house, rows)
+        house.backup()
+        peaks.append(peak(house, truncate_before_restore=True))
+    assert max(peaks) <= 96 * MEBIBYTE
+    assert peaks[1] - peaks[0] <= 8 * MEBIBYTE
+
+
+@pytest.mark.parametrize("file_format", ["csv", "binary"])
+@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+def test_other_files_stay_within_the_same_memory(house: House, file_format: str, compression: str) -> None:
+    house.configure(tables="t")
+    fill(house, 4_000)
+    house.backup(file_format=file_format, compression=compression)
+    assert peak(house, truncate_before_restore=True) <= 96 * MEBIBYTE
+
+
+def test_rows_beside_others_stay_within_the_same_memory(house: House) -> None:
+    house.configure(tables="t")
+    fill(house, 4_000)
+    house.backup()
+    house.database.run("DELETE FROM t WHERE id > 0")
+    assert peak(house, on_conflict="skip") <= 96 * MEBIBYTE
