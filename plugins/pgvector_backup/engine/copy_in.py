@@ -31,6 +31,9 @@ _log: Final = logging.getLogger(__name__)
 _ENCODED_ROWS: Final = 16
 """Encoded and sent at once: few enough that the server is at work while the next ones are made."""
 
+_MESSAGE_BYTES: Final = 1 << 16
+"""Of one message to the server, which reads each to its end before it looks at the rows in it."""
+
 _SAMPLED_ROWS: Final = 100
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 
@@ -237,8 +240,8 @@ class Load:
 
     def _write(self, data: bytes) -> None:
         assert self._copy is not None
-        if data:
-            self._copy.write(data)
+        for at in range(0, len(data), _MESSAGE_BYTES):
+            self._copy.write(memoryview(data)[at : at + _MESSAGE_BYTES])
         # A server that has something to say in the middle of a COPY has failed it, for notices are off.
         if select.select([self.conn.fileno()], [], [], 0)[0]:
             raise _BrokenOff
