@@ -10,8 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _numbers = itertools.count(1)
 

@@ -28,7 +28,12 @@ MARKUP = "<img src=x onerror=window.top.taken=1>"
 
 @pytest.fixture(scope="module")
 def visit(installation: Installation) -> Iterator[Visitors]:
-    """Opens visits in the one browser of these tests."""
+    """Opens visits in the one browser of these tests, once the run that was due at the start is over.
+
+    The page tells of every run that it saw end, and these tests ask it about their own.
+    """
+    until(lambda: list(installation.directory.glob("manifest_*.json")), "the scheduled run to make its set")
+    until(lambda: not installation.client.unfinished_runs(DAG_ID), "all runs to end")
     with open_browser() as browser:
         yield Visitors(installation, browser)
 

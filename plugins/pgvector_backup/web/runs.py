@@ -171,7 +171,7 @@ def cancel(kind: Kind, run_id: str, *, user: str) -> None:
         at_work = [task for task in unfinished if task.state is not None]
         for task in at_work or unfinished[:1]:
             # Said here, because the task's own last word may come too late, or never.
-            reason = Cancelled(f"cancelled by {user}; nothing of what the run had begun is left")
+            reason = Cancelled(f"cancelled by {user}; nothing half-made of it is left")
             XComModel.set(
                 key=ERROR,
                 value=dict(reason.report()),
