@@ -120,17 +120,21 @@ class Load:
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
         self._form: Format = FORMATS[sent_as]
         self.progress.start()
-        try:
-            with self._stack:
-                self._open()
+        broken_off = False
+        with self._stack:
+            self._open()
+            try:
                 if first is not None:
                     self._send(first, loaded)
                     del first  # not to be held as long as the rest takes
                     for block in self.blocks:
                         self._send(block, loaded)
+            except _BrokenOff:
+                broken_off = True  # the COPY ends as if that were all, so that the server's own error comes out
+            else:
                 self._close()
-        except _BrokenOff:
-            raise psycopg.OperationalError("the server has ended the connection") from None
+        if broken_off:
+            raise psycopg.OperationalError("the server has ended the COPY")
         return loaded
 
     def _send(self, block: Block, loaded: Loaded) -> None:
@@ -300,7 +304,7 @@ class Load:
 
 
 class _BrokenOff(Exception):
-    """The server has failed a COPY; its own error, if it could still send one, takes this one's place at the end."""
+    """The server has failed a COPY; nothing more needs to be sent."""
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:
