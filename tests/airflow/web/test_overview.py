@@ -20,7 +20,10 @@ from tests.airflow.web.conftest import Api, data_of
 from tests.airflow.web.sets import make_set
 from tests.conftest import Database
 
-NOW = datetime.now(timezone.utc)
+
+def ago(age: timedelta) -> datetime:
+    """So long before this very moment: the suite may have been at work for many minutes."""
+    return datetime.now(timezone.utc) - age
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +52,7 @@ def warning(overview: dict[str, Any], code: str) -> dict[str, Any]:
 
 
 def verify(root: Path, backup_id: str | None, *, ok: bool = True, place: str | None = None) -> None:
-    told = {"verified_at": NOW.isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
+    told = {"verified_at": ago(timedelta()).isoformat(), "depth": "rows", "ok": ok, "run_id": "v"}
     locate(root, place, "vector_bak").write(f"verified_{backup_id}.json", json.dumps(told).encode())
 
 
@@ -93,7 +96,7 @@ def test_a_backup_that_is_overdue(
     house: Path, api: Api, database: Database, configure: Configure, schedule: str, age: timedelta, overdue: bool
 ) -> None:
     configure(schedule=schedule)
-    verify(house, make_set(database, now=NOW - age).backup_id)
+    verify(house, make_set(database, now=ago(age)).backup_id)
     overview = api.get("/overview")
     assert codes(overview) == (["OVERDUE"] if overdue else [])
     if overdue:
@@ -104,7 +107,7 @@ def test_a_backup_that_is_overdue(
 
 def test_a_task_s_backup_does_not_stand_in_for_the_scheduled_one(house: Path, api: Api, database: Database) -> None:
     (house / "t1").mkdir()
-    made = make_set(database, now=NOW - timedelta(days=3))
+    made = make_set(database, now=ago(timedelta(days=3)))
     verify(house, made.backup_id)
     make_set(database, task_id="t1")
     overview = api.get("/overview")
