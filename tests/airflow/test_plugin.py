@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
-from tests.airflow.conftest import PLUGINS
+import pytest
+
+from tests.airflow.conftest import DAGS, PLUGINS
 
 
 def ask(code: str) -> Any:
@@ -62,3 +65,18 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
     )
     assert imported == ["pgvector_backup", "pgvector_backup.plugin"]
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_dag_s_file_is_read_without_what_only_a_working_task_needs(file: Path) -> None:
+    # Every task's process reads it anew, and three of them in a row are one backup.
+    imported = ask(
+        f"""
+import json, runpy, sys
+assert runpy.run_path({str(file)!r})["dag"].tasks
+print(json.dumps(list(sys.modules)))
+"""
+    )
+    assert "pgvector_backup.operators.task" in imported
+    heavy = {"psycopg", "psycopg2", "airflow.providers.postgres.hooks.postgres", "numpy"}
+    assert heavy.intersection(imported) == set()

@@ -17,7 +17,7 @@ from pgvector_backup.engine.request import BackupRequest, RestoreRequest, Verify
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.result import BackupResult, RestoreResult, TruncateResult
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.engine.tables import parse_names
+from pgvector_backup.engine.table_name import parse_names
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verification import VerifyResult
 from pgvector_backup.engine.verify import verify

@@ -24,7 +24,7 @@ from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.engine.tables import parse_names
+from pgvector_backup.engine.table_name import parse_names
 
 _Usage = namedtuple("_Usage", "total used free")
 

@@ -11,7 +11,7 @@ from pgvector_backup.engine.errors import Conflict, InvalidParams, NotFound, Sto
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.engine.tables import parse_names
+from pgvector_backup.engine.table_name import parse_names
 from tests.engine.conftest import House
 from tests.engine.sets import whole_sets
 

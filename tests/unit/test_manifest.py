@@ -19,7 +19,8 @@ from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.snapshot import Source
-from pgvector_backup.engine.tables import Column, Constraint, Index, Table, TableName
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.transactions import TransactionIds
 
 

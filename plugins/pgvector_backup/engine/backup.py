@@ -19,7 +19,8 @@ from pgvector_backup.engine.blocks import BlockFile
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
-from pgvector_backup.engine.errors import BackupError, translated
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS
@@ -33,7 +34,8 @@ from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.staging import Claim
-from pgvector_backup.engine.tables import Table, TableName
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Table
 from pgvector_backup.engine.throttle import Throttle
 
 _log: Final = logging.getLogger(__name__)

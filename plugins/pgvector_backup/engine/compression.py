@@ -12,11 +12,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Final, Literal
-
-from psycopg.abc import Buffer
+from typing import TYPE_CHECKING, Final, Literal
 
 from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
 
 CompressionName = Literal["none", "zstd", "gzip"]
 
@@ -24,7 +25,7 @@ _SUFFIXES: Final = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 _LEVELS: Final = {"none": (0, 0), "zstd": (1, 19), "gzip": (1, 9)}
 NAMES: Final = tuple(_SUFFIXES)
 
-Packer = Callable[[Buffer], Buffer]
+Packer = Callable[["Buffer"], "Buffer"]
 """Packs a block; what comes back may be what was given."""
 
 DEFAULT_LEVEL: Final = 1

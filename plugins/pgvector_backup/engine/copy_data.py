@@ -1,7 +1,9 @@
-"""What ``COPY … TO STDOUT`` sends, message by message, taken from libpq as it comes.
+"""The rows that ``COPY … TO STDOUT`` sends, taken from libpq as they come.
 
-psycopg's own iteration goes through a generator and a wait for each message; on small rows that is the larger part of
-what reading them costs. Source: "Functions Associated with the COPY Command" in the manual's chapter on libpq.
+In CSV and in binary the server sends one CopyData message a row; in binary the first of them also carries the file's
+header, and a last one is the trailer alone. psycopg's own iteration goes through a generator and a wait for each
+message; on small rows that is the larger part of what reading them costs. Source: "Functions Associated with the COPY
+Command" in the manual's chapter on libpq.
 """
 
 from __future__ import annotations
@@ -14,8 +16,25 @@ from psycopg import Copy
 from psycopg.abc import Buffer
 from psycopg.pq import ExecStatus
 
+from pgvector_backup.engine.formats import BINARY_HEADER, BINARY_TRAILER, Format
+
 _ENDED = -1
 """What ``PQgetCopyData`` gives after the last message; 0 means that the next is not there yet."""
+
+
+def rows(copy: Copy, form: Format) -> Iterator[Buffer]:
+    """The rows that a connection sends, without what belongs to a file as a whole; see `messages`."""
+    return messages(copy) if form.name == "csv" else _binary_rows(copy)
+
+
+def _binary_rows(copy: Copy) -> Iterator[Buffer]:
+    first = True
+    for row in messages(copy):
+        if first:
+            first = False
+            row = bytes(row)[len(BINARY_HEADER) :]  # noqa: PLW2901
+        if len(row) != len(BINARY_TRAILER) or row != BINARY_TRAILER:
+            yield row
 
 
 def messages(copy: Copy) -> Iterator[Buffer]:

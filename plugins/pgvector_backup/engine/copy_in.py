@@ -17,6 +17,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, Copy, sql
 
+from pgvector_backup.engine import copy_data
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.encoding import RowEncoder
 from pgvector_backup.engine.errors import IntegrityFault
@@ -275,7 +276,7 @@ class Load:
                 for row in rows:
                     copy.write(row)
             with cursor.copy(sql.SQL("COPY {} TO STDOUT ({})").format(_CONVERTED, sql.SQL(BINARY.options))) as copy:
-                converted = [bytes(row) for row in BINARY.rows(copy)]
+                converted = [bytes(row) for row in copy_data.rows(copy, BINARY)]
             cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
         if len(converted) != len(rows):
             raise IntegrityFault(f"the server reads {len(converted):,} rows where {len(rows):,} were sent")
@@ -372,7 +373,7 @@ def summed(
     rows = total = 0
     number_of = algorithm.of_row
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for row in FORMATS[form].rows(copy):
+        for row in copy_data.rows(copy, FORMATS[form]):
             rows += 1
             total += number_of(row)
             if not rows & 0xFFF:

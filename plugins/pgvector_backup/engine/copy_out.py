@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import fingerprint, long_turns
+from pgvector_backup.engine import copy_data, fingerprint, long_turns
 from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError, DatabaseFault, translated
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import Format
@@ -246,7 +247,7 @@ def _read(
     conn: Connection[Any], stream: Stream, pages: PageRange, *, gatherer: Gatherer, throttle: Throttle, cancel: Cancel
 ) -> None:
     with conn.cursor() as cursor, cursor.copy(_query(stream.table, stream.chosen, pages)) as copy:
-        for block in gatherer.blocks(stream.chosen.rows(copy), stream.algorithm):
+        for block in gatherer.blocks(copy_data.rows(copy, stream.chosen), stream.algorithm):
             throttle.spend(len(block.data))
             cancel.check()
             if stream.failure is not None:
@@ -262,7 +263,7 @@ def _can_cut(conn: Connection[Any]) -> bool:
 def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
     sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for block in Gatherer().blocks(kind.format.rows(copy), fingerprint.best()):
+        for block in Gatherer().blocks(copy_data.rows(copy, kind.format), fingerprint.best()):
             sample += _Sample(block.rows, len(block.data), len(kind.pack(block.data)))
     return sample
 

@@ -15,11 +15,12 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
-
-from psycopg.abc import Buffer
+from typing import TYPE_CHECKING, Final
 
 from pgvector_backup.engine import long_turns, writeback
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
 
 _BUFFER_BYTES: Final = 2 << 20
 """Of each of a file's two buffers. A multiple of every disk's block; larger ones gain nothing."""

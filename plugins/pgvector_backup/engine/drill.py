@@ -10,16 +10,10 @@ from typing import Any, Final, cast
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine import copy_data, fingerprint
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import (
-    BackupError,
-    DatabaseFault,
-    IntegrityFault,
-    InvalidParams,
-    StorageFault,
-    translated,
-)
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import BackupError, DatabaseFault, IntegrityFault, InvalidParams, StorageFault
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.inspection import See, columns_of, read_rows
 from pgvector_backup.engine.location import Location
@@ -157,7 +151,7 @@ def _fingerprint(
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, source, sql.SQL(form.options))
     rows = total = 0
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in form.rows(copy):
+        for row in copy_data.rows(copy, form):
             rows += 1
             total += algorithm.of_row(row)
     cancel.check()

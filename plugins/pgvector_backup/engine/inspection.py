@@ -11,7 +11,8 @@ from pgvector_backup.engine import block_index, fingerprint
 from pgvector_backup.engine.block_index import IndexedBlock
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import Compression, CompressionName
-from pgvector_backup.engine.errors import IntegrityFault, NotFound, translated
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import TableEntry

@@ -23,7 +23,7 @@ from pgvector_backup.engine.errors import (
     NotFound,
     StorageFault,
     storage_fault,
-    translated,
+    storage_translated,
 )
 from pgvector_backup.engine.naming import LOG_FILE, SAFE, check_bare
 from pgvector_backup.engine.request import check_task_id
@@ -73,7 +73,7 @@ def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, 
     if task_id is not None and not (base / task_id).is_dir():
         raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
     there = next(path for path in (base / below, *(base / below).parents) if path.is_dir())
-    with translated():
+    with storage_translated():
         return str(base / below), shutil.disk_usage(there).free
 
 
@@ -237,7 +237,7 @@ class LocalLocation(Location):
 
     def __init__(self, base: Path, task_id: str | None, directory_name: str, *, create: bool = True) -> None:
         super().__init__(task_id, directory_name)
-        with translated():
+        with storage_translated():
             if task_id is None:
                 if create:
                     base.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ class LocalLocation(Location):
 
     def require_space(self, needed: int) -> None:
         """See `Location`; what others may write meanwhile is not foreseen."""
-        with translated():
+        with storage_translated():
             free = shutil.disk_usage(self.path).free
         if needed > free:
             raise StorageFault(
@@ -272,12 +272,12 @@ class LocalLocation(Location):
 
     def attempt(self, backup_id: str) -> Claim | None:
         """Reserve one id; None when it is taken by a running backup or by any finished file."""
-        with translated():
+        with storage_translated():
             return Claim.attempt(self.path, backup_id)
 
     def sweep(self) -> list[str]:
         """See `Location`."""
-        with translated():
+        with storage_translated():
             return staging.sweep(self.path)
 
     def open(self, name: str) -> BinaryIO:
@@ -286,7 +286,7 @@ class LocalLocation(Location):
         :raises IntegrityFault: when it is no regular file
         """
         check_bare(name)
-        with translated():
+        with storage_translated():
             try:
                 kind = os.lstat(self.path / name).st_mode
                 if not stat.S_ISREG(kind):
@@ -299,7 +299,7 @@ class LocalLocation(Location):
     def entries(self) -> list[Entry]:
         """See `Location`; only regular files, links are not followed."""
         found = []
-        with translated(), os.scandir(self.path) as listing:
+        with storage_translated(), os.scandir(self.path) as listing:
             for one in listing:
                 with suppress(FileNotFoundError):  # removed since it was listed
                     if one.is_file(follow_symlinks=False):
@@ -310,13 +310,13 @@ class LocalLocation(Location):
     def write(self, name: str, content: bytes) -> None:
         """See `Location`."""
         check_bare(name)
-        with translated():
+        with storage_translated():
             staging.replace(self.path, name, content)
 
     def remove(self, name: str) -> None:
         """See `Location`."""
         check_bare(name)
-        with translated(), suppress(FileNotFoundError):
+        with storage_translated(), suppress(FileNotFoundError):
             os.unlink(self.path / name)
             staging.fsync_directory(self.path)
 
@@ -346,7 +346,7 @@ class LocalLocation(Location):
     def append_log(self, section: str) -> None:
         """See `Location`; sections stay whole, whoever else is adding theirs."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        with translated(), os.fdopen(os.open(self.path / LOG_FILE, flags, 0o666), "ab") as log:
+        with storage_translated(), os.fdopen(os.open(self.path / LOG_FILE, flags, 0o666), "ab") as log:
             fcntl.flock(log, fcntl.LOCK_EX)
             log.write(section.encode())
             log.flush()

@@ -10,7 +10,8 @@ from pgvector_backup.engine import snapshot as snapshots
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, estimate
-from pgvector_backup.engine.errors import BackupError, StorageFault, translated
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import BackupError, StorageFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import foresee

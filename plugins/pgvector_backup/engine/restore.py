@@ -20,6 +20,7 @@ from pgvector_backup.engine import fingerprint, foreign_csv, key_conflicts, stag
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
+from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.definitions import (
     add_constraint,
     add_index,
@@ -29,7 +30,7 @@ from pgvector_backup.engine.definitions import (
     references,
 )
 from pgvector_backup.engine.encoding import row_encoder
-from pgvector_backup.engine.errors import Conflict, IntegrityFault, translated
+from pgvector_backup.engine.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
 from pgvector_backup.engine.progress import OnProgress, Progress, reporting
@@ -39,7 +40,8 @@ from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable, kept, open_set
 from pgvector_backup.engine.suspension import SetAside
-from pgvector_backup.engine.tables import Table, TableName, describe, referencing_keys
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Table, describe, referencing_keys
 
 _log: Final = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from psycopg import Connection, sql
 
+from pgvector_backup.engine import copy_data
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.inspection import columns_of
 from pgvector_backup.engine.manifest import TableEntry
@@ -140,7 +141,7 @@ class Search:
             sql.SQL(FORMATS[file_format].options),
         )
         with conn.cursor() as cursor, cursor.copy(statement) as copy:
-            rows = b"".join(bytes(row) for row in FORMATS[file_format].rows(copy))
+            rows = b"".join(bytes(row) for row in copy_data.rows(copy, FORMATS[file_format]))
         self._found = [tuple(fields) for _, fields in rows_of(rows, file_format)]
         self._distances = dict.fromkeys(self._found, math.nan)
 

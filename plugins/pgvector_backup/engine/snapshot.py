@@ -12,9 +12,11 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine import tables
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError, NotFound, database_fault, translated
+from pgvector_backup.engine.database_errors import database_fault, translated
+from pgvector_backup.engine.errors import BackupError, NotFound
 from pgvector_backup.engine.session import Connect, session
-from pgvector_backup.engine.tables import Table, TableName
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Table
 from pgvector_backup.engine.transactions import TransactionIds
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

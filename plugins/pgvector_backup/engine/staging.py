@@ -14,12 +14,10 @@ import string
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
-
-from psycopg.abc import Buffer
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pgvector_backup.engine.disk_file import DiskFile
-from pgvector_backup.engine.errors import IntegrityFault, translated
+from pgvector_backup.engine.errors import IntegrityFault, storage_translated
 from pgvector_backup.engine.naming import (
     STAGED,
     check_bare,
@@ -29,6 +27,9 @@ from pgvector_backup.engine.naming import (
     manifest_name,
     of_set,
 )
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
 
 _OWN_LETTERS: Final = 8
 """Of a staged file that belongs to no set."""
@@ -69,7 +70,7 @@ class Claim:
 
     def stage(self, label: str, suffix: str) -> StagedFile:
         """Begin a table's file, or one that lies beside it."""
-        with translated():
+        with storage_translated():
             staged = StagedFile(self._directory, data_file_name(label, self.backup_id, suffix))
         self._staged.append(staged)
         return staged
@@ -82,7 +83,7 @@ class Claim:
         """
         path = self._directory / manifest_name(self.backup_id)
         try:
-            with translated():
+            with storage_translated():
                 _write_all(self._descriptor, manifest)
                 os.fsync(self._descriptor)
                 for staged in self._staged:

@@ -16,14 +16,15 @@ from pgvector_backup.engine.block_index import IndexedBlock
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import FoundSet
 from pgvector_backup.engine.compression import NAMES, Compression, CompressionName
-from pgvector_backup.engine.errors import IntegrityFault, NotFound, translated
+from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.rows import csv_fields, csv_rows
-from pgvector_backup.engine.tables import TableName
+from pgvector_backup.engine.table_name import TableName
 
 _READ_BYTES: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"

@@ -9,7 +9,8 @@ from psycopg import Connection
 
 from pgvector_backup.engine.errors import Conflict, NotFound
 from pgvector_backup.engine.stored_set import StoredTable
-from pgvector_backup.engine.tables import Column, Table, TableName, bare_type, missing, resolve
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Column, Table, bare_type, missing, resolve
 
 _TEXTS: Final = ("text", "character varying")
 

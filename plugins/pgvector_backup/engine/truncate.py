@@ -11,7 +11,8 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine import transactions
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import Conflict, InvalidParams, database_fault, translated
+from pgvector_backup.engine.database_errors import database_fault, translated
+from pgvector_backup.engine.errors import Conflict, InvalidParams
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
@@ -20,7 +21,8 @@ from pgvector_backup.engine.result import TruncateResult
 from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import source_of
-from pgvector_backup.engine.tables import Table, TableName, describe, referencing_keys
+from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.tables import Table, describe, referencing_keys
 
 _log: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final, get_args
 
 from airflow.configuration import AIRFLOW_HOME, conf
-from croniter import croniter  # type: ignore[import-untyped]
 
 from pgvector_backup.engine.errors import InvalidParams
 from pgvector_backup.engine.request import Depth
@@ -76,7 +75,7 @@ def schedule(key: str = "schedule", default: str = "@daily") -> str | None:
     text = _text(key, default).strip()
     if text.lower() in ("", "none"):
         return None
-    if text not in _PRESETS and not croniter.is_valid(text):
+    if text not in _PRESETS and not _is_cron(text):
         raise InvalidParams(
             f"[{SECTION}] {key}: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
         )
@@ -107,6 +106,12 @@ def retry_delay() -> timedelta:
 def now() -> datetime:
     """The time in ``[core] default_timezone``, which names of sets are in."""
     return datetime.now(time_zone(conf.get("core", "default_timezone", fallback="utc")))
+
+
+def _is_cron(text: str) -> bool:
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 (every task's process comes by here)
+
+    return bool(croniter.is_valid(text))
 
 
 def _given(key: str) -> str | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgvector_backup.engine.backup import backup
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 
@@ -25,6 +24,8 @@ class PgVectorBackupOperator(PgVectorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Back up; the result is pushed before a failure is raised, so that it survives it."""
+        from pgvector_backup.engine.backup import backup  # noqa: PLC0415 (see `operators`)
+
         with self.reported(context):
             request = self.request(context)
             if not request.backup_wanted:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pgvector_backup.engine.errors import BackupError
-from pgvector_backup.engine.location import locate
-from pgvector_backup.engine.result import RunReport
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 from pgvector_backup.operators.task import fault_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pgvector_backup.engine.result import RunReport
 
 
 class PgVectorReportOperator(PgVectorOperator):
@@ -36,6 +36,8 @@ class PgVectorReportOperator(PgVectorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
+        from pgvector_backup.engine.result import RunReport  # noqa: PLC0415 (see `operators`)
+
         ti = context["ti"]
         backup_fault = fault_of(context, self.backup_step)
         truncate_fault = fault_of(context, self.truncate_step)
@@ -57,6 +59,8 @@ class PgVectorReportOperator(PgVectorOperator):
         return result
 
     def _write_log(self, context: Context, report: RunReport) -> None:
+        from pgvector_backup.engine.location import locate  # noqa: PLC0415 (see `operators`)
+
         task_id = None
         try:
             request, settings = self.request(context), self.settings()

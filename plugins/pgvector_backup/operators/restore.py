@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.request import LATEST, RESTORE_KEYS, RestoreRequest
-from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.result import RestoreReport
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR
 from pgvector_backup.operators.task import PgVectorTask, fault_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pgvector_backup.engine.result import RestoreReport
 
 
 class _RestoreTask(PgVectorTask):
@@ -107,6 +106,8 @@ class PgVectorRestoreOperator(_RestoreTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restore; whatever fails, the tables are as they were."""
+        from pgvector_backup.engine.restore import restore  # noqa: PLC0415 (see `operators`)
+
         with self.reported(context):
             request = self.request(context)
             result = restore(
@@ -141,6 +142,8 @@ class PgVectorRestoreReportOperator(_RestoreTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
+        from pgvector_backup.engine.result import RestoreReport  # noqa: PLC0415 (see `operators`)
+
         ti = context["ti"]
         fault = fault_of(context, self.restore_step)
         asked = self.conf(context)
@@ -159,6 +162,8 @@ class PgVectorRestoreReportOperator(_RestoreTask):
         return result
 
     def _write_log(self, context: Context, report: RestoreReport) -> None:
+        from pgvector_backup.engine.catalog import Catalog  # noqa: PLC0415 (see `operators`)
+
         section = report.log_section(run_id=context["run_id"])
         try:
             request = self.request(context)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.keys import Key
 from pgvector_backup.engine.progress import OnProgress
-from pgvector_backup.engine.session import Connect
 from pgvector_backup.installation import configuration
-from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import ERROR, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
 from pgvector_backup.operators.links import VectorBackupsLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pgvector_backup.engine.cancel import Cancel
+    from pgvector_backup.engine.session import Connect
 
 _FINE = ("success", "skipped", "upstream_failed")
 
@@ -70,6 +70,8 @@ class PgVectorTask(BaseOperator):
 
     def connect(self, db_connection: str | None) -> Connect:
         """How to connect to the database that a request is about."""
+        from pgvector_backup.installation.connections import connect_to  # noqa: PLC0415 (see `operators`)
+
         run = get_current_context()["dag_run"]
         return connect_to(
             db_connection,
@@ -80,6 +82,8 @@ class PgVectorTask(BaseOperator):
 
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
+        from pgvector_backup.engine.cancel import Cancel  # noqa: PLC0415 (see `operators`)
+
         self._cancel = Cancel()
         return self._cancel
 

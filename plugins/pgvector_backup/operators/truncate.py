@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pgvector_backup.engine.errors import Conflict
-from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ class PgVectorTruncateOperator(PgVectorOperator):
             manifest_file = self.backup.get("manifest_file") if isinstance(self.backup, Mapping) else None
             if not manifest_file:
                 raise Conflict("no backup of this run to rely on; nothing was emptied")
+            from pgvector_backup.engine.truncate import truncate  # noqa: PLC0415 (see `operators`)
+
             result = truncate(
                 request,
                 self.settings(),

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pgvector_backup.engine.request import LATEST, VERIFY_KEYS, VerifyRequest
-from pgvector_backup.engine.verification import failed_result
-from pgvector_backup.engine.verify import verify
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR
 from pgvector_backup.operators.task import PgVectorTask, fault_of
@@ -67,6 +65,8 @@ class PgVectorVerifyOperator(PgVectorTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Verify; the result is pushed before a failure is raised, so that it survives it."""
+        from pgvector_backup.engine.verify import verify  # noqa: PLC0415 (see `operators`)
+
         with self.reported(context):
             request = self.request(context)
             # Production is touched only if somebody names a server: a drill has one of its own.
@@ -110,6 +110,8 @@ class PgVectorVerifyReportOperator(PgVectorTask):
         result = ti.xcom_pull(task_ids=self.verify_step)
         if fault is None:
             return dict(result)
+        from pgvector_backup.engine.verification import failed_result  # noqa: PLC0415 (see `operators`)
+
         # A verify that could not even begin has left no result.
         depth = str(context["params"].get("depth"))
         result = dict(result) if result else failed_result(fault["response"], depth, configuration.now())
