@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
+from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pgvector_backup.engine.result import BackupResult
 
 
-class PgVectorBackupOperator(PgVectorOperator):
+class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
     """Write the tables, as of one moment, to a new set of files with a manifest.
 
     Returns the backup's part of the run's result; `PgVectorTruncateOperator` takes it as ``backup``. Each outlet
@@ -43,7 +45,25 @@ class PgVectorBackupOperator(PgVectorOperator):
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             self._announce(context, result, request.task_id)
+            if self.conf_from_run and not request.truncate_vector_tables:
+                self._skip_truncates(context, result)
             return result.to_json()
+
+    def _skip_truncates(self, context: Context, result: BackupResult) -> None:
+        """Skip the truncates that follow and that this run does not ask for.
+
+        They would skip themselves. But for that Airflow starts a process each, and takes up to five seconds to notice
+        that it has ended: only a success is reported at once, whatever else with the process's end, for which
+        Airflow's supervisor may look no sooner than for the next heartbeat.
+        """
+        unwanted = [
+            task for task in self.downstream_list if isinstance(task, PgVectorTruncateOperator) and task.conf_from_run
+        ]
+        if unwanted:
+            self.log.info("not asked to empty any table: skipping %s", ", ".join(task.task_id for task in unwanted))
+            # Skipping leaves by an exception, and what is returned would be lost.
+            context["ti"].xcom_push(key="return_value", value=result.to_json())
+            self.skip(context["ti"], unwanted)
 
     def _announce(self, context: Context, result: BackupResult, task_id: str | None) -> None:
         for asset in self.outlets:
