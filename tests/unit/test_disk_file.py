@@ -37,7 +37,7 @@ def assert_holds(path: Path, pieces: list[bytes]) -> None:
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 5 * BUFFER + 777])
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 11 * BUFFER + 777])
 @pytest.mark.parametrize("piece", [1000, 4096, BUFFER, 2 * BUFFER + 3])
 def test_it_holds_what_was_written(tmp_path: Path, size: int, piece: int) -> None:
     content = os.urandom(size)
@@ -104,6 +104,26 @@ def test_a_full_disk_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file = DiskFile(tmp_path / "g")
     file.write(b"a little")
     with pytest.raises(OSError, match="No space left"):
+        file.sync()
+    file.close()
+
+
+def test_a_disk_that_fails_once_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing, calls = os.write, []
+
+    def failing_once(descriptor: int, data: memoryview) -> int:
+        calls.append(len(data))
+        if len(calls) == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return writing(descriptor, data)
+
+    refuse_direct(monkeypatch)  # which tries again by itself
+    monkeypatch.setattr(disk_file.os, "write", failing_once)
+    file = DiskFile(tmp_path / "f")
+    with pytest.raises(OSError, match="Input/output error"):
+        for _ in range(20):
+            file.write(os.urandom(BUFFER))
+    with pytest.raises(OSError, match="Input/output error"):
         file.sync()
     file.close()
 
