@@ -121,8 +121,7 @@ def test_a_disk_that_fails_once_has_failed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(disk_file.os, "write", failing_once)
     file = DiskFile(tmp_path / "f")
     with pytest.raises(OSError, match="Input/output error"):
-        for _ in range(20):
-            file.write(os.urandom(BUFFER))
+        file.write(os.urandom(20 * BUFFER))
     with pytest.raises(OSError, match="Input/output error"):
         file.sync()
     file.close()
