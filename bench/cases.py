@@ -139,14 +139,13 @@ def plan(*, full: bool, rows: int | None = None) -> list[Group]:
         _group("narrow", f"{narrow}, Unix socket", _EVERYBODY, narrow),
         _group("zstd", f"CSV + zstd, {judged}, Unix socket", (c.OURS_ZSTD, c.PG_DUMP_ZSTD), judged, version=16),
         _group("proof", f"What the proof costs, {judged}, Unix socket", _PROOF, judged),
+        _group("tcp", f"{judged}, TCP on one machine", _OVER_NETWORKS, judged, connection="tcp"),
+        _group("proof_tcp", f"What the proof costs, {judged}, TCP on one machine", _PROOF, judged, connection="tcp"),
         Group("rows", "More rows, Unix socket", tuple(Entry(c.OURS_CSV, size) for size in sizes)),
     ]
     if full:
         slow_line = f"{wide}, TCP with 2 ms there and back"
-        groups += [
-            _group("tcp", f"{wide}, TCP on one machine", _OVER_NETWORKS, wide, connection="tcp"),
-            _group("delay", slow_line, _OVER_NETWORKS, wide, connection="delay"),
-        ]
+        groups.append(_group("delay", slow_line, _OVER_NETWORKS, wide, connection="delay"))
     return groups
 
 

@@ -34,6 +34,9 @@ _AGAINST: Final = (
     (("large", "wide"), "CSV, jobs=2, against the client-cursor way", c.OURS_CSV, c.CLIENT_CURSOR, 5.0),
     (("large",), "binary, jobs=2, against `psql \\copy` CSV", c.OURS_BINARY, c.PSQL_CSV, 3.0),
     (("large",), "binary, jobs=2, against `psql \\copy` binary", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
+    (("tcp",), "CSV, jobs=2, against `psql \\copy` CSV, over TCP", c.OURS_CSV, c.PSQL_CSV, 1.3),
+    (("tcp",), "CSV, jobs=2, against `pg_dump -Fd -j2 -Z0`, over TCP", c.OURS_CSV, c.PG_DUMP_DIRECTORY, 1.25),
+    (("tcp",), "binary, jobs=2, against `psql \\copy` binary, over TCP", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
     (("zstd",), "CSV + zstd, jobs=2, against `pg_dump -Fd -j2 --compress=zstd:1`", c.OURS_ZSTD, c.PG_DUMP_ZSTD, 1.2),
 )
 _MEMORY: Final = 80 * 2**20
@@ -52,10 +55,10 @@ def goals(outcomes: Mapping[str, Outcome], dag_runs: DagRuns | None) -> Iterator
             yield _against(group, case, ours, other, at_least)
     if "rows" in outcomes:
         yield from _rows(outcomes["rows"])
-    if "proof" in outcomes:
-        proof = outcomes["proof"]
-        yield _proof(proof, "CSV", c.OURS_CSV, c.UNPROVEN_CSV)
-        yield _proof(proof, "binary", c.OURS_BINARY, c.UNPROVEN_BINARY)
+    for key, way in (("proof", ""), ("proof_tcp", ", over TCP")):
+        if key in outcomes:
+            yield _proof(outcomes[key], f"CSV{way}", c.OURS_CSV, c.UNPROVEN_CSV)
+            yield _proof(outcomes[key], f"binary{way}", c.OURS_BINARY, c.UNPROVEN_BINARY)
     if dag_runs is not None:
         beyond = dag_runs.beyond
         case = f"a whole DAG run of {dag_runs.documents} documents, trigger to result, beyond three tasks doing nothing"
