@@ -21,7 +21,11 @@ WIDE = (
 def at_block(
     monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object], *, file: str = "wide_"
 ) -> None:
-    """Call ``action`` once, in the thread that is about to write the ``number``-th block of rows of a file."""
+    """Call ``action`` once, in the thread that is about to write the ``number``-th block of rows of a file.
+
+    Nobody else writes a block of that file meanwhile: a reader that went on could have come to its end, and then not
+    miss what ``action`` took from it.
+    """
     append = BlockFile.append
     lock = threading.Lock()
     seen = 0
@@ -31,9 +35,8 @@ def at_block(
         if block.rows and self.staged.name.startswith(file):
             with lock:
                 seen += 1
-                due = seen == number
-            if due:
-                action()
+                if seen == number:
+                    action()
         append(self, block)
 
     monkeypatch.setattr(BlockFile, "append", counting)
