@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import psycopg
 
-from pgvector_backup.engine import block_index, disk_file, fingerprint, writeback
+from pgvector_backup.engine import block_index, disk_file, fingerprint, reader_main, reader_process, writeback
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
@@ -38,9 +38,15 @@ def main() -> None:
         raise result.failure
 
 
+def read_unproven(channel: int, memory: int) -> None:
+    """What its reader process does."""
+    with _unproven():
+        reader_main.main(channel, memory)
+
+
 @contextmanager
 def _unproven() -> Iterator[None]:
-    """In this process alone, to learn what they cost: no checksum, no fingerprint, no fsync."""
+    """Here and in reader processes, to learn what they cost: no checksum, no fingerprint, no fsync."""
     from unittest.mock import patch  # noqa: PLC0415 (it imports much, which the measured runs shall not pay for)
 
     class NoHash:
@@ -50,10 +56,13 @@ def _unproven() -> Iterator[None]:
         def hexdigest(self) -> str:
             return "0" * 64
 
+    none = fingerprint.Algorithm("none", lambda row: 0)
     no_hashes = SimpleNamespace(sha256=NoHash)
     # patch refuses a name that is not there: should the engine's parts move, this fails instead of measuring nothing.
     with (
-        patch.object(fingerprint, "best", lambda: fingerprint.Algorithm("none", lambda row: 0)),
+        patch.object(fingerprint, "best", lambda: none),
+        patch.object(fingerprint, "named", lambda name: none),
+        patch.object(reader_process, "COMMAND", "from bench.ours import read_unproven as main"),
         patch.object(disk_file, "hashlib", no_hashes),
         patch.object(block_index, "of_block", lambda stored: 0),
         patch.object(writeback, "begin", lambda descriptor, offset, length: None),

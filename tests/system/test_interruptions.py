@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
-from tests.system.conftest import DAG_ID, LARGE_ROWS, Installation, manifest_of, until
+from tests.system.conftest import DAG_ID, LARGE_ROWS, LONG_ROWS, Installation, manifest_of, until
 
 WAITING_AT_GATE = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
@@ -68,6 +69,29 @@ def test_a_retry_after_a_kill_makes_a_whole_set(installation: Installation) -> N
     log = installation.client.task_log(DAG_ID, run_id, "backup", 2)
     for name in left:
         assert f"removed {name}, left over by a run that was killed" in log
+
+
+def test_a_killed_task_takes_the_processes_that_read_for_it_along(installation: Installation) -> None:
+    installation.make_task_directory("killed_readers")
+    run_id = installation.client.trigger(DAG_ID, {"task_id": "killed_readers", "db_connection": "pgvector_long"})
+    pid = until(lambda: running_pid(installation, run_id), "the task's process", every=0.01)
+    (reader,) = until(lambda: readers_of(pid), "another process to read", every=0.01)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_alive(reader.pid), "the other process to end", seconds=10)
+
+    outcome = installation.wait(run_id)
+    assert outcome.state == "success"
+    assert {table["rows"] for table in manifest_of(outcome)["tables"]} == {0, LONG_ROWS}
+    assert "rows are read without a further process" not in installation.client.task_log(DAG_ID, run_id, "backup", 2)
+
+
+def readers_of(pid: int) -> list[psutil.Process]:
+    """The processes that read for a backup."""
+    return [
+        child
+        for child in psutil.Process(pid).children()
+        if any("reader_main" in argument for argument in child.cmdline())
+    ]
 
 
 def running_pid(installation: Installation, run_id: str) -> int | None:

@@ -59,7 +59,7 @@ def backup(
     A table that fails is told of in the result and does not stop the others. Where every table fails, or
     anything else does, no file is left.
 
-    :param connect: opens a connection to the database; called ``jobs`` + 2 times, ``jobs`` + 1 at once
+    :param connect: opens a connection to the database; called at most ``jobs`` + 2 times, ``jobs`` + 1 at once
     :param now: with a time zone; the set is named after it
     :param on_progress: told about once a second how far the rows are
     :raises BackupError: when there is nothing to tell of any table
@@ -198,10 +198,11 @@ def _stream(plan: _Plan, kind: FileKind, algorithm: Algorithm, claim: Claim, pro
         file = BlockFile(staged, index, kind, plan.header)
     return Stream(
         table=plan.table,
-        chosen=kind.format,
+        kind=kind,
         algorithm=algorithm,
         file=file,
         ranges=plan.ranges,
+        expected_bytes=plan.expected.bytes,
         progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
         on_end=ended,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 from psycopg.abc import Buffer
@@ -21,9 +22,17 @@ BLOCK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Block:
-    """Whole rows on their way to a file; ``row_sum`` is the sum of their fingerprint numbers."""
+    """Whole rows on their way to a file.
 
-    data: Buffer
+    :param stored: the bytes that the file gets, compressed if it is
+    :param checksum: of those, for the index
+    :param unpacked: bytes before compression
+    :param row_sum: the sum of the rows' fingerprint numbers
+    """
+
+    stored: Buffer
+    checksum: int
+    unpacked: int
     rows: int
     row_sum: int
 
@@ -46,36 +55,48 @@ class FileFacts:
     index_sha256: str
 
 
+def pack(data: Buffer, rows: int, row_sum: int, kind: FileKind) -> Block:
+    """A block of rows as CSV or binary; any thread may do this, several at once."""
+    stored = kind.pack(data)
+    return Block(stored, block_index.of_block(stored), len(data), rows, row_sum)
+
+
 class Gatherer:
-    """Gathers a connection's rows into blocks, in memory that is the same for each of them.
+    """Gathers a connection's rows into blocks, in memory that is used again and again.
 
     Joining rows that were kept until then is slower: their memory goes back to the system, and comes anew, block by
     block.
+
+    :param memory: gives memory of `BLOCK_BYTES` to fill; None: it is the same for every block
     """
 
-    def __init__(self) -> None:
-        self._memory = memoryview(bytearray(BLOCK_BYTES))
+    def __init__(self, memory: Callable[[], memoryview] | None = None) -> None:
+        self._take = memory or repeat(memoryview(bytearray(BLOCK_BYTES))).__next__
 
-    def blocks(self, rows: Iterable[Buffer], algorithm: Algorithm) -> Iterator[Block]:
-        """Blocks of at most `BLOCK_BYTES`, each good until the next is asked for. A larger row is one of its own."""
-        memory, of_row = self._memory, algorithm.of_row
+    def blocks(self, rows: Iterable[Buffer], kind: FileKind, algorithm: Algorithm) -> Generator[Block]:
+        """Blocks of at most `BLOCK_BYTES` unpacked, each good until the next is asked for.
+
+        A larger row is a block of its own, and not in the memory that was given.
+        """
+        memory, of_row = self._take(), algorithm.of_row
         size = count = row_sum = 0
         for row in rows:
             end = size + len(row)
             if end > BLOCK_BYTES:
                 if count:
-                    yield Block(memory[:size], count, row_sum)
+                    yield pack(memory[:size], count, row_sum, kind)
+                    memory = self._take()
                 size = count = row_sum = 0
                 end = len(row)
                 if end > BLOCK_BYTES:
-                    yield Block(row, 1, of_row(row))
+                    yield pack(row, 1, of_row(row), kind)
                     continue
             memory[size:end] = row
             size = end
             count += 1
             row_sum += of_row(row)
         if count:
-            yield Block(memory[:size], count, row_sum)
+            yield pack(memory[:size], count, row_sum, kind)
 
 
 class BlockFile:
@@ -105,20 +126,18 @@ class BlockFile:
 
     def append(self, block: Block) -> None:
         """Add a block at the end, in whatever order the connections come."""
-        stored = self._kind.pack(block.data)  # outside the lock: several threads at once
-        checksum = block_index.of_block(stored)
         with self._lock:
-            self.staged.write(stored)
-            self._index.add(checksum, length=len(stored), unpacked=len(block.data), rows=block.rows)
-            self._bytes += len(stored)
-            self._raw_bytes += len(block.data)
+            self.staged.write(block.stored)
+            self._index.add(block.checksum, length=len(block.stored), unpacked=block.unpacked, rows=block.rows)
+            self._bytes += len(block.stored)
+            self._raw_bytes += block.unpacked
             self._rows += block.rows
             self._row_sum += block.row_sum
 
     def _append_outside_rows(self, data: bytes) -> None:
         """What a file has before its first row or after its last."""
         if data:
-            self.append(Block(data, 0, 0))
+            self.append(pack(data, 0, 0, self._kind))
 
     def finish(self) -> FileFacts:
         """Add the trailer, wait for the disk and say what the file holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final, Protocol
 
 import psycopg
 
@@ -14,13 +14,20 @@ from pgvector_backup.engine.errors import Cancelled
 _CANCEL_SECONDS: Final = 3.0
 
 
+class Cancellable(Protocol):
+    """What has a query at work on a server, such as a psycopg connection."""
+
+    def cancel_safe(self, *, timeout: float) -> None:
+        """Cancel the query; any thread may call this."""
+
+
 class Cancel:
     """Asked for once, from any thread or a signal handler; heard at every block and by the server's queries."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._watched: set[psycopg.Connection[Any]] = set()
+        self._watched: set[Cancellable] = set()
 
     @property
     def asked(self) -> bool:
@@ -54,8 +61,8 @@ class Cancel:
         self.check()
 
     @contextmanager
-    def watching(self, conn: psycopg.Connection[Any]) -> Iterator[None]:
-        """Cancel this connection's query too, should it be asked for inside the block."""
+    def watching(self, conn: Cancellable) -> Iterator[None]:
+        """Cancel this one's query too, should it be asked for inside the block."""
         with self._lock:
             self._watched.add(conn)
         try:

@@ -1,18 +1,21 @@
-"""Rows to blocks to file: several connections read one snapshot and append to the same files.
+"""Rows to blocks to file: several connections read one snapshot, and their blocks are appended to the same files.
 
 A table's heap is cut into ranges of pages; whichever connection is free takes the next range. What has no heap
-to cut is one range.
+to cut is one range. Each connection has a thread here; where there is much to read, all but the first one are in
+processes of their own, for threads take turns at the interpreter, and a server whose reader is late stands still.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import copy_data, fingerprint, long_turns
@@ -24,12 +27,20 @@ from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import Format
 from pgvector_backup.engine.progress import Progress
+from pgvector_backup.engine.reader import LocalReader, Reader
+from pgvector_backup.engine.reader_messages import Begin
+from pgvector_backup.engine.reader_process import POSSIBLE, ReaderProcess
 from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.tables import Heap, Table
 from pgvector_backup.engine.throttle import Throttle
 
+_log: Final = logging.getLogger(__name__)
+
 _RANGE_BYTES: Final = 8 << 20
 """Output of one range: small enough that the last one holds nobody up, large enough to hide its round trip."""
+
+_WORTH_PROCESSES: Final = 256 << 20
+"""Bytes below which the start of another interpreter, 0.2 s, costs more than it saves."""
 
 _TID_RANGE_SCANS: Final = 140000
 """The first server version that reads a range of pages without reading the whole table."""
@@ -123,7 +134,7 @@ def _cut_heap(heap: Heap, step: int) -> Iterator[PageRange]:
 class Stream:
     """One table on its way to its file.
 
-    :param chosen: how its rows are written
+    :param kind: how its rows are written
     :param algorithm: of its fingerprint
     :param on_end: called once, when the file is finished or given up
 
@@ -132,10 +143,11 @@ class Stream:
     """
 
     table: Table
-    chosen: Format
+    kind: FileKind
     algorithm: Algorithm
     file: BlockFile
     ranges: Iterator[PageRange]
+    expected_bytes: int | None
     progress: Progress
     on_end: Callable[[Stream], None]
     upcoming: PageRange | None = field(init=False)
@@ -159,8 +171,10 @@ def copy_out(
     :raises Cancelled: when that was asked for
     """
     work = _Work(streams, finisher)
+    apart = POSSIBLE and sum(stream.expected_bytes or 0 for stream in streams) >= _WORTH_PROCESSES
     with ThreadPoolExecutor(jobs, thread_name_prefix="copy", initializer=long_turns.take) as pool:
-        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel) for _ in range(jobs)]
+        # The first connection is at work while the other processes start.
+        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel, apart and job > 0) for job in range(jobs)]
         try:
             wait(readers)
         except BaseException:
@@ -211,26 +225,27 @@ def _end(stream: Stream) -> None:
     stream.on_end(stream)
 
 
-def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cancel) -> None:
-    """One connection's part: take ranges until there are none; open another connection if this one breaks."""
+def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cancel, apart: bool) -> None:
+    """One connection's part: take ranges until there are none; open another connection if this one breaks.
+
+    :param apart: whether to read in a process of its own
+    """
     with ExitStack() as held:
-        conn: Connection[Any] | None = None
-        gatherer = Gatherer()
+        reader: Reader | None = None
         while (taken := work.take()) is not None:
             stream, pages = taken
             failure: BackupError | None = None
             try:
                 cancel.check()
                 stream.progress.start()
-                if conn is None:
-                    conn = held.enter_context(snapshot.joined())
+                if reader is None:
+                    reader = held.enter_context(_opened(snapshot, cancel, apart))
                 with translated(table=stream.table.name.label):
-                    _read(conn, stream, pages, gatherer=gatherer, throttle=throttle, cancel=cancel)
+                    _read(reader, stream, pages, throttle=throttle, cancel=cancel)
             except (_GivenUp, BackupError) as fault:
                 # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
-                if conn is not None:
-                    conn.close()
-                    conn = None
+                held.close()
+                reader, apart = None, False
                 failure = fault if isinstance(fault, BackupError) else None
             except BaseException as fault:
                 failure = DatabaseFault(f"{stream.table.name.label}: {fault!r}", can_retry=False)
@@ -239,21 +254,51 @@ def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cance
                 work.done(stream, failure)
 
 
+@contextmanager
+def _opened(snapshot: Snapshot, cancel: Cancel, apart: bool) -> Iterator[Reader]:
+    if apart:
+        with _process(snapshot, cancel) as process:
+            if process is not None:
+                yield process
+                return
+    with snapshot.joined() as conn:
+        yield LocalReader(conn)
+
+
+@contextmanager
+def _process(snapshot: Snapshot, cancel: Cancel) -> Iterator[ReaderProcess | None]:
+    """None where it does not come about; a connection of this process will tell why, or do as well."""
+    try:
+        process = ReaderProcess(Begin(snapshot.parameters, snapshot.exported, snapshot.lock_timeout))
+    except OSError as fault:
+        _log.warning("rows are read without a further process: %s", fault)
+        yield None
+        return
+    with closing(process), cancel.watching(process):
+        try:
+            process.wait_until_ready()
+        except (BackupError, psycopg.Error) as fault:
+            cancel.check()
+            _log.warning("rows are read without a further process: %s", fault)
+            yield None
+            return
+        yield process
+
+
 class _GivenUp(Exception):
     """Another connection has failed in this stream: what is left of it is of no use."""
 
 
-def _read(
-    conn: Connection[Any], stream: Stream, pages: PageRange, *, gatherer: Gatherer, throttle: Throttle, cancel: Cancel
-) -> None:
-    with conn.cursor() as cursor, cursor.copy(_query(stream.table, stream.chosen, pages)) as copy:
-        for block in gatherer.blocks(copy_data.rows(copy, stream.chosen), stream.algorithm):
-            throttle.spend(len(block.data))
+def _read(reader: Reader, stream: Stream, pages: PageRange, *, throttle: Throttle, cancel: Cancel) -> None:
+    query = _query(stream.table, stream.kind.format, pages)
+    with closing(reader.blocks(query, stream.kind, stream.algorithm)) as blocks:
+        for block in blocks:
+            throttle.spend(block.unpacked)
             cancel.check()
             if stream.failure is not None:
                 raise _GivenUp
             stream.file.append(block)
-            stream.progress.advance(block.rows, len(block.data))
+            stream.progress.advance(block.rows, block.unpacked)
 
 
 def _can_cut(conn: Connection[Any]) -> bool:
@@ -263,8 +308,8 @@ def _can_cut(conn: Connection[Any]) -> bool:
 def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
     sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for block in Gatherer().blocks(copy_data.rows(copy, kind.format), fingerprint.best()):
-            sample += _Sample(block.rows, len(block.data), len(kind.pack(block.data)))
+        for block in Gatherer().blocks(copy_data.rows(copy, kind.format), kind, fingerprint.best()):
+            sample += _Sample(block.rows, block.unpacked, len(block.stored))
     return sample
 
 

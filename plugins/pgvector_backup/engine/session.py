@@ -76,6 +76,15 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
         conn.close()
 
 
+def parameters_of(conn: Connection[Any]) -> dict[str, str]:
+    """What to open another connection to the same server with, in libpq's words, the password among them."""
+    info = conn.info
+    known = {option.keyword.decode(): option.val.decode() for option in conn.pgconn.info if option.val}
+    # Of several servers the one that was reached: no other one has the snapshot.
+    here = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port), "password": info.password}
+    return {key: value for key, value in {**known, **here}.items() if value}
+
+
 def _first_line(fault: psycopg.Error) -> str:
     """What libpq says, without what a misspelt connection string makes it take for something else."""
     line = next(iter(str(fault).strip().splitlines()), type(fault).__name__)

@@ -14,7 +14,7 @@ from pgvector_backup.engine import tables
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.database_errors import database_fault, translated
 from pgvector_backup.engine.errors import BackupError, NotFound
-from pgvector_backup.engine.session import Connect, session
+from pgvector_backup.engine.session import Connect, parameters_of, session
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import Table
 from pgvector_backup.engine.transactions import TransactionIds
@@ -45,6 +45,7 @@ class Snapshot:
     :param exported: what other connections join it by
     :param described: the tables that can be read
     :param failures: those that cannot, and why
+    :param parameters: what another process reaches the same server by, the password among them
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Snapshot:
         transactions: TransactionIds,
         described: dict[TableName, Table],
         failures: dict[TableName, BackupError],
+        parameters: dict[str, str],
         connect: Connect,
         cancel: Cancel,
         lock_timeout: float,
@@ -64,22 +66,28 @@ class Snapshot:
         self.transactions = transactions
         self.described = described
         self.failures = failures
+        self.parameters = parameters
+        self.lock_timeout = lock_timeout
         self._connect = connect
         self._cancel = cancel
-        self._lock_timeout = lock_timeout
 
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
         """Another connection that sees exactly the same rows."""
-        with translated(), session(self._connect, self._cancel, lock_timeout=self._lock_timeout) as conn:
-            self.rejoin(conn)
+        with translated(), session(self._connect, self._cancel, lock_timeout=self.lock_timeout) as conn:
+            join(conn, self.exported)
             yield conn
 
     def rejoin(self, conn: Connection[Any]) -> None:
         """Bring a connection back into the snapshot after a statement of it has failed."""
         conn.execute("ROLLBACK")
-        conn.execute(_BEGIN)
-        conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.exported))
+        join(conn, self.exported)
+
+
+def join(conn: Connection[Any], exported: str) -> None:
+    """Begin a transaction that sees exactly the rows of a snapshot."""
+    conn.execute(_BEGIN)
+    conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(exported))
 
 
 @contextmanager
@@ -121,6 +129,7 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
             transactions=TransactionIds.current(leader),
             described=described,
             failures=failures,
+            parameters=parameters_of(leader),
             connect=connect,
             cancel=cancel,
             lock_timeout=lock_timeout,

@@ -1,0 +1,164 @@
+"""What a reader process does: connect, join the snapshot, put blocks where the backup finds them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import queue
+import threading
+from contextlib import closing, suppress
+from functools import lru_cache, partial
+from multiprocessing.connection import Connection
+from typing import Any, Final, NoReturn
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from pgvector_backup.engine import fingerprint, long_turns
+from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
+from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.compression import Compression
+from pgvector_backup.engine.errors import BackupError, DatabaseFault
+from pgvector_backup.engine.file_kind import FileKind
+from pgvector_backup.engine.formats import FORMATS, FormatName
+from pgvector_backup.engine.reader import LocalReader
+from pgvector_backup.engine.reader_messages import (
+    MEMORY_BYTES,
+    SLOTS,
+    Begin,
+    Done,
+    End,
+    Failed,
+    Filled,
+    Freed,
+    Read,
+    Ready,
+    Stop,
+)
+from pgvector_backup.engine.session import session
+from pgvector_backup.engine.snapshot import join
+
+_LAST_SECONDS: Final = 5.0
+"""How long a query may take to be cancelled when the backup's process is gone."""
+
+
+def main(channel: int, memory: int) -> NoReturn:
+    """Serve one backup, over the descriptors of a socket and of the memory for blocks."""
+    long_turns.take()
+    _Service(Connection(channel), mmap.mmap(memory, MEMORY_BYTES)).run()
+    # Not by way of the interpreter's own end, which would wait for the thread that listens.
+    os._exit(0)
+
+
+class _Service:
+    def __init__(self, channel: Connection[Any, Any], memory: mmap.mmap) -> None:
+        self._channel = channel
+        self._slots = _Slots(memory)
+        self._wanted: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
+        self._cancel = Cancel()
+
+    def run(self) -> None:
+        """Until there is nothing more to read."""
+        try:
+            begin = self._channel.recv()
+            assert isinstance(begin, Begin)
+            threading.Thread(target=self._listen, name="listen", daemon=True).start()
+            connect = partial(psycopg.connect, make_conninfo("", **begin.parameters))
+            with session(connect, self._cancel, lock_timeout=begin.lock_timeout) as conn:
+                join(conn, begin.exported)
+                self._channel.send(Ready())
+                reader = LocalReader(conn, self._slots.take)
+                while (read := self._wanted.get()) is not None:
+                    self._read(reader, read)
+        except (EOFError, OSError):
+            pass  # nobody is there to be told
+        except (BackupError, psycopg.Error) as fault:
+            self._tell(fault)
+        except Exception as fault:
+            self._tell(DatabaseFault(repr(fault), can_retry=False))
+
+    def _tell(self, fault: Exception) -> None:
+        with suppress(OSError):
+            self._channel.send(Failed(fault))
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                match self._channel.recv():
+                    case Read() as read:
+                        self._wanted.put(read)
+                    case Freed(slot):
+                        self._slots.free(slot)
+                    case Stop():
+                        self._stop()
+                    case End():
+                        self._wanted.put(None)
+        except (EOFError, OSError):
+            # The backup has been killed: the server must not go on for it.
+            self._stop()
+            self._wanted.put(None)
+            threading.Event().wait(_LAST_SECONDS)
+            os._exit(1)
+
+    def _stop(self) -> None:
+        self._cancel.ask()
+        self._slots.free(None)
+
+    def _read(self, reader: LocalReader, read: Read) -> None:
+        kind = _kind(read.format, read.compression)
+        algorithm = fingerprint.named(read.algorithm)
+        assert algorithm is not None
+        with closing(reader.blocks(read.query, kind, algorithm)) as blocks:
+            for block in blocks:
+                self._cancel.check()
+                self._hand_over(block)
+        self._channel.send(Done())
+
+    def _hand_over(self, block: Block) -> None:
+        slot = self._slots.give(block)
+        self._channel.send(Filled(slot, len(block.stored), block.checksum, block.unpacked, block.rows, block.row_sum))
+        if slot is None:
+            self._channel.send_bytes(block.stored)
+
+
+class _Slots:
+    """The memory for blocks, and who has which part of it."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        whole = memoryview(memory)
+        self._parts = [whole[slot * BLOCK_BYTES : (slot + 1) * BLOCK_BYTES] for slot in range(SLOTS)]
+        self._free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._filling: int | None = None
+        for slot in range(SLOTS):
+            self._free.put(slot)
+
+    def take(self) -> memoryview:
+        """Memory to fill, the same until it is given away; waits for one to become free.
+
+        :raises DatabaseFault: when there will be none any more
+        """
+        if self._filling is None:
+            self._filling = self._free.get()
+            if self._filling is None:
+                raise DatabaseFault("stopped")
+        return self._parts[self._filling]
+
+    def give(self, block: Block) -> int | None:
+        """The slot in which the backup finds the block; None: it lies elsewhere, or is too large for one."""
+        if block.unpacked > BLOCK_BYTES or len(block.stored) > BLOCK_BYTES:
+            return None
+        slot = self._filling
+        assert slot is not None
+        if block.unpacked != len(block.stored) or not isinstance(block.stored, memoryview):
+            self._parts[slot][: len(block.stored)] = block.stored
+        self._filling = None
+        return slot
+
+    def free(self, slot: int | None) -> None:
+        """The backup has no need of it any more; None: nor of any other."""
+        self._free.put(slot)
+
+
+@lru_cache
+def _kind(name: FormatName, compression: Compression) -> FileKind:
+    return FileKind(FORMATS[name], compression)
