@@ -38,9 +38,9 @@ def fill(house: House, rows: int) -> None:
             copy.write(b"\xff\xff")
 
 
-def peak(house: House, **request: Any) -> tuple[int, int]:
-    """Peak memory of a process that backs the table up, in bytes; the rows it wrote."""
-    order = {"uri": house.database.uri(), "root": str(house.root), "tables": "t", "request": request}
+def measure(house: House, *, apart: bool = False, **request: Any) -> dict[str, int]:
+    """What a process that backs the table up tells of itself."""
+    order = {"uri": house.database.uri(), "root": str(house.root), "tables": "t", "request": request, "apart": apart}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, measured.__file__, json.dumps(order)],
@@ -50,9 +50,15 @@ def peak(house: House, **request: Any) -> tuple[int, int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told: dict[str, int] = json.loads(done.stdout)
     for path in house.directory.iterdir():
         path.unlink()
+    return told
+
+
+def peak(house: House, **request: Any) -> tuple[int, int]:
+    """Peak memory of a process that backs the table up, in bytes; the rows it wrote."""
+    told = measure(house, **request)
     return told["peak"], told["rows"]
 
 
@@ -72,3 +78,13 @@ def test_other_files_stay_within_the_same_memory(house: House, request_: dict[st
     fill(house, 5_000)
     memory, _ = peak(house, **request_)
     assert memory <= 64 * MEBIBYTE
+
+
+@pytest.mark.parametrize("request_", [{}, {"compression": "zstd"}, {"file_format": "binary"}])
+def test_a_process_that_reads_stays_within_it_as_well(house: House, request_: dict[str, str]) -> None:
+    fill(house, 5_000)
+    told = measure(house, apart=True, **request_)
+    assert told["rows"] == 5_000
+    assert told["peak"] <= 64 * MEBIBYTE
+    # With its own interpreter and its own libpq it cannot take less than this.
+    assert 20 * MEBIBYTE < told["readers_peak"] <= 64 * MEBIBYTE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,14 @@ import psutil
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.abc import Buffer
 from psycopg.conninfo import make_conninfo
 
 from pgvector_backup.engine import fingerprint, reader_process, snapshot
 from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import Compression
-from pgvector_backup.engine.errors import Cancelled, DatabaseFault
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS
+from pgvector_backup.engine.disk_file import DiskFile
+from pgvector_backup.engine.errors import Cancelled, DatabaseFault, StorageFault
 from pgvector_backup.engine.reader_messages import Begin
 from pgvector_backup.engine.reader_process import ReaderProcess
 from pgvector_backup.engine.session import parameters_of
@@ -57,9 +59,6 @@ def large(house: House) -> House:
     return house
 
 
-KIND = FileKind(FORMATS["csv"], Compression())
-
-
 def copy(query: str) -> sql.Composed:
     """A query as readers are given them."""
     return sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(query))
@@ -71,7 +70,8 @@ def joined(conn: psycopg.Connection[Any]) -> Iterator[ReaderProcess]:
     conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     row = conn.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
-    with closing(ReaderProcess(Begin(parameters_of(conn), row[0], 2))) as process:
+    begin = Begin(parameters_of(conn), conn.info.user, row[0], 2, "csv", Compression(), fingerprint.best().name)
+    with closing(ReaderProcess(begin)) as process:
         process.wait_until_ready()
         yield process
 
@@ -165,7 +165,7 @@ def test_a_cancel_reaches_a_query_that_sends_nothing(large: House) -> None:
         cancel.ask()
 
     with large.database.connect() as conn, joined(conn) as process, cancel.watching(process):
-        blocks = process.blocks(copy("SELECT pg_sleep(60)"), KIND, fingerprint.best())
+        blocks = process.blocks(copy("SELECT pg_sleep(60)"))
         watcher = threading.Thread(target=ask_once_it_sleeps)
         watcher.start()
         started = time.monotonic()
@@ -199,13 +199,22 @@ def test_a_killed_backup_takes_its_readers_along(large: House, tmp_path: Path) -
 
 
 def test_a_full_disk_ends_the_readers(large: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: psutil.Process) -> None:
-        raise OSError(28, "No space left on device")
+    write = DiskFile.write
+    full = threading.Event()
 
-    at_block_of_process(monkeypatch, 3, full)
+    def writing(self: DiskFile, data: Buffer) -> None:
+        view = memoryview(data)  # as the method itself has one, which outlives the error
+        if full.is_set() and len(view) > 500_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(DiskFile, "write", writing)
+    reached = at_block_of_process(monkeypatch, 3, lambda _: full.set())
     result = large.backup()
-    assert result.tables["wide"].failure is not None
+    assert reached.is_set()
+    assert isinstance(result.tables["wide"].failure, StorageFault)
     assert result.tables["langchain_pg_embedding"].rows == 58
+    assert leftovers(large.directory) == []
     assert processes() == []
 
 
@@ -215,7 +224,7 @@ def test_without_another_process_threads_read(
     read_apart(monkeypatch)
     monkeypatch.setattr(reader_process.sys, "executable", "/nowhere/python")
     assert large.backup().tables["wide"].rows == 16_000
-    assert "rows are read without a further process" in caplog.text
+    assert "one connection reads without a process of its own" in caplog.text
 
 
 def test_a_process_that_may_not_connect_is_done_without(
@@ -224,9 +233,55 @@ def test_a_process_that_may_not_connect_is_done_without(
     read_apart(monkeypatch)
     monkeypatch.setattr(snapshot, "parameters_of", lambda _: {"host": "127.0.0.1", "port": "1", "password": "sekret!"})
     assert large.backup().tables["wide"].rows == 16_000
-    assert "rows are read without a further process" in caplog.text
+    assert "one connection reads without a process of its own" in caplog.text
     assert "sekret!" not in caplog.text
     assert processes() == []
+
+
+def test_a_process_that_never_answers_is_done_without(
+    large: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_apart(monkeypatch)
+    monkeypatch.setattr(reader_process, "COMMAND", "import time; main = lambda *reader_main: time.sleep(600)")
+    monkeypatch.setattr(reader_process, "_START_SECONDS", 1)
+    monkeypatch.setattr(reader_process, "_END_SECONDS", 1)
+    assert large.backup().tables["wide"].rows == 16_000
+    assert "does not answer" in caplog.text
+    assert processes() == []
+
+
+def test_another_role_is_done_without(
+    large: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is set on a connection after it was opened does not reach another process."""
+    role = f"role_{large.database.name}"
+    large.database.run(f"CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+
+    def connect() -> psycopg.Connection[Any]:
+        conn = large.database.connect()
+        conn.execute(f"SET ROLE {role}".encode())
+        conn.commit()
+        return conn
+
+    large.connect = connect
+    read_apart(monkeypatch)
+    try:
+        assert large.backup().tables["wide"].rows == 16_000
+    finally:
+        large.database.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert "is another role to the server" in caplog.text
+
+
+def test_modules_of_the_working_directory_are_not_taken(
+    large: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("json", "mmap", "queue", "psycopg"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [Path("/of no use"), *sys.path])
+    reached = at_block_of_process(monkeypatch, 1, lambda _: None)
+    assert large.backup().tables["wide"].rows == 16_000
+    assert reached.is_set()
 
 
 def test_a_password_is_no_argument(large: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,10 +319,26 @@ def test_parameters_lead_to_the_server_that_was_reached(large: House) -> None:
 
 def test_a_servers_error_is_told_as_it_came(large: House) -> None:
     with large.database.connect() as conn, joined(conn) as process:
-        blocks = process.blocks(copy("SELECT 1 / 0"), KIND, fingerprint.best())
+        blocks = process.blocks(copy("SELECT 1 / 0"))
         with pytest.raises(psycopg.errors.DivisionByZero, match="division by zero") as caught:
             next(blocks)
     assert caught.value.diag.sqlstate == "22012"
+    assert processes() == []
+
+
+def test_killed_while_it_sends_a_large_row(large: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = Connection.recv_bytes
+    with large.database.connect() as conn, joined(conn) as process:
+
+        def killing(self: Connection[Any, Any]) -> bytes:
+            monkeypatch.undo()
+            psutil.Process(process.pid).kill()
+            return receive(self)
+
+        blocks = process.blocks(copy("SELECT repeat('x', 50000000)"))
+        monkeypatch.setattr(Connection, "recv_bytes", killing)
+        with pytest.raises(DatabaseFault, match="ended with exit code -9"):
+            next(blocks)
     assert processes() == []
 
 
@@ -275,7 +346,7 @@ def test_many_queries_one_after_the_other(large: House) -> None:
     """Also those without a row, which must not use memory up."""
     with large.database.connect() as conn, joined(conn) as process:
         for rows in (0, 1, 0, 0, 0, 5, 100_000, 0, 100_000):
-            blocks = process.blocks(copy(f"SELECT n FROM generate_series(1, {rows}) AS n"), KIND, fingerprint.best())
+            blocks = process.blocks(copy(f"SELECT n FROM generate_series(1, {rows}) AS n"))
             assert sum(block.rows for block in blocks) == rows
     assert processes() == []
 
@@ -283,7 +354,7 @@ def test_many_queries_one_after_the_other(large: House) -> None:
 def test_left_in_the_middle_it_ends_at_once(large: House) -> None:
     started = time.monotonic()
     with large.database.connect() as conn, joined(conn) as process:
-        blocks = process.blocks(copy("SELECT generate_series(1, 100000000)"), KIND, fingerprint.best())
+        blocks = process.blocks(copy("SELECT generate_series(1, 100000000)"))
         next(blocks)
         blocks.close()
     assert time.monotonic() - started < 20

@@ -58,8 +58,9 @@ INSERT INTO langchain_pg_embedding SELECT 'id-' || n, v, 'document ' || n FROM g
     (SELECT array_agg(sin(d))::vector AS v FROM generate_series(1, 1536) AS d) AS vectors;
 """
 
-# Small on disk, 300 MB as CSV: some seconds at the rate that the installation is limited to.
-LONG_ROWS = 3_000
+# Small on disk, 600 MB as CSV: enough to be read by several processes, and ten seconds at the rate that the
+# installation is limited to.
+LONG_ROWS = 6_000
 LONG = f"""
 CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar);
 CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, embedding vector(3), document varchar);

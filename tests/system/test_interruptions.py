@@ -82,7 +82,7 @@ def test_a_killed_task_takes_the_processes_that_read_for_it_along(installation: 
     outcome = installation.wait(run_id)
     assert outcome.state == "success"
     assert {table["rows"] for table in manifest_of(outcome)["tables"]} == {0, LONG_ROWS}
-    assert "rows are read without a further process" not in installation.client.task_log(DAG_ID, run_id, "backup", 2)
+    assert "without a process of its own" not in installation.client.task_log(DAG_ID, run_id, "backup", 2)
 
 
 def readers_of(pid: int) -> list[psutil.Process]:

@@ -22,12 +22,12 @@ from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_ou
 from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name
 from pgvector_backup.engine.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.session import Connect
@@ -59,7 +59,9 @@ def backup(
     A table that fails is told of in the result and does not stop the others. Where every table fails, or
     anything else does, no file is left.
 
-    :param connect: opens a connection to the database; called at most ``jobs`` + 2 times, ``jobs`` + 1 at once
+    :param connect: opens a connection to the database; at most ``jobs`` + 1 are open at once. Of a large backup some
+        are opened by other processes, from what libpq knows of the first: what ``connect`` does with a connection
+        besides, such as a SET, does not reach them
     :param now: with a time zone; the set is named after it
     :param on_progress: told about once a second how far the rows are
     :raises BackupError: when there is nothing to tell of any table
@@ -91,10 +93,11 @@ def backup(
             for failed, failure in snapshot.failures.items():
                 _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
-            streams = [_stream(plan, kind, algorithm, claim, settings.progress_rows) for plan in plans]
+            streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)
             watched.extend(stream.progress for stream in streams)
-            copy_out(snapshot, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
+            readers = Readers(snapshot, kind, algorithm, cancel)
+            copy_out(readers, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
         tables = _outcomes(settings.tables, snapshot, streams)
         entries = tuple(
             TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions)
@@ -174,7 +177,7 @@ def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
     )
 
 
-def _stream(plan: _Plan, kind: FileKind, algorithm: Algorithm, claim: Claim, progress_rows: int) -> Stream:
+def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
     label = plan.table.name.label
     staged = claim.stage(label, kind.suffix)
     index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
@@ -198,8 +201,6 @@ def _stream(plan: _Plan, kind: FileKind, algorithm: Algorithm, claim: Claim, pro
         file = BlockFile(staged, index, kind, plan.header)
     return Stream(
         table=plan.table,
-        kind=kind,
-        algorithm=algorithm,
         file=file,
         ranges=plan.ranges,
         expected_bytes=plan.expected.bytes,

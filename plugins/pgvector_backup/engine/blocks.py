@@ -25,13 +25,11 @@ class Block:
     """Whole rows on their way to a file.
 
     :param stored: the bytes that the file gets, compressed if it is
-    :param checksum: of those, for the index
     :param unpacked: bytes before compression
     :param row_sum: the sum of the rows' fingerprint numbers
     """
 
     stored: Buffer
-    checksum: int
     unpacked: int
     rows: int
     row_sum: int
@@ -53,12 +51,6 @@ class FileFacts:
     fingerprint: str
     index: str
     index_sha256: str
-
-
-def pack(data: Buffer, rows: int, row_sum: int, kind: FileKind) -> Block:
-    """A block of rows as CSV or binary; any thread may do this, several at once."""
-    stored = kind.pack(data)
-    return Block(stored, block_index.of_block(stored), len(data), rows, row_sum)
 
 
 class Gatherer:
@@ -84,19 +76,19 @@ class Gatherer:
             end = size + len(row)
             if end > BLOCK_BYTES:
                 if count:
-                    yield pack(memory[:size], count, row_sum, kind)
+                    yield Block(kind.pack(memory[:size]), size, count, row_sum)
                     memory = self._take()
                 size = count = row_sum = 0
                 end = len(row)
                 if end > BLOCK_BYTES:
-                    yield pack(row, 1, of_row(row), kind)
+                    yield Block(kind.pack(row), end, 1, of_row(row))
                     continue
             memory[size:end] = row
             size = end
             count += 1
             row_sum += of_row(row)
         if count:
-            yield pack(memory[:size], count, row_sum, kind)
+            yield Block(kind.pack(memory[:size]), size, count, row_sum)
 
 
 class BlockFile:
@@ -126,9 +118,10 @@ class BlockFile:
 
     def append(self, block: Block) -> None:
         """Add a block at the end, in whatever order the connections come."""
+        checksum = block_index.of_block(block.stored)  # outside the lock: several threads at once
         with self._lock:
             self.staged.write(block.stored)
-            self._index.add(block.checksum, length=len(block.stored), unpacked=block.unpacked, rows=block.rows)
+            self._index.add(checksum, length=len(block.stored), unpacked=block.unpacked, rows=block.rows)
             self._bytes += len(block.stored)
             self._raw_bytes += block.unpacked
             self._rows += block.rows
@@ -137,7 +130,7 @@ class BlockFile:
     def _append_outside_rows(self, data: bytes) -> None:
         """What a file has before its first row or after its last."""
         if data:
-            self.append(pack(data, 0, 0, self._kind))
+            self.append(Block(self._kind.pack(data), len(data), 0, 0))
 
     def finish(self) -> FileFacts:
         """Add the trailer, wait for the disk and say what the file holds."""

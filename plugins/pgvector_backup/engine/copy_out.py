@@ -7,15 +7,13 @@ processes of their own, for threads take turns at the interpreter, and a server 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import copy_data, fingerprint, long_turns
@@ -24,22 +22,17 @@ from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import Format
 from pgvector_backup.engine.progress import Progress
-from pgvector_backup.engine.reader import LocalReader, Reader
-from pgvector_backup.engine.reader_messages import Begin
-from pgvector_backup.engine.reader_process import POSSIBLE, ReaderProcess
-from pgvector_backup.engine.snapshot import Snapshot
+from pgvector_backup.engine.reader import Reader
+from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.tables import Heap, Table
 from pgvector_backup.engine.throttle import Throttle
-
-_log: Final = logging.getLogger(__name__)
 
 _RANGE_BYTES: Final = 8 << 20
 """Output of one range: small enough that the last one holds nobody up, large enough to hide its round trip."""
 
-_WORTH_PROCESSES: Final = 256 << 20
+_WORTH_PROCESSES: Final = 512 << 20
 """Bytes below which the start of another interpreter, 0.2 s, costs more than it saves."""
 
 _TID_RANGE_SCANS: Final = 140000
@@ -134,8 +127,6 @@ def _cut_heap(heap: Heap, step: int) -> Iterator[PageRange]:
 class Stream:
     """One table on its way to its file.
 
-    :param kind: how its rows are written
-    :param algorithm: of its fingerprint
     :param on_end: called once, when the file is finished or given up
 
     ``upcoming`` is the range that nobody has taken yet, None when all are; ``reading`` is how many connections are at
@@ -143,8 +134,6 @@ class Stream:
     """
 
     table: Table
-    kind: FileKind
-    algorithm: Algorithm
     file: BlockFile
     ranges: Iterator[PageRange]
     expected_bytes: int | None
@@ -161,7 +150,7 @@ class Stream:
 
 
 def copy_out(
-    snapshot: Snapshot, streams: Sequence[Stream], *, jobs: int, throttle: Throttle, finisher: Executor, cancel: Cancel
+    readers: Readers, streams: Sequence[Stream], *, jobs: int, throttle: Throttle, finisher: Executor, cancel: Cancel
 ) -> None:
     """Read every stream's ranges over ``jobs`` connections; returns when the last row was read.
 
@@ -171,17 +160,19 @@ def copy_out(
     :raises Cancelled: when that was asked for
     """
     work = _Work(streams, finisher)
-    apart = POSSIBLE and sum(stream.expected_bytes or 0 for stream in streams) >= _WORTH_PROCESSES
+    apart = sum(stream.expected_bytes or 0 for stream in streams) >= _WORTH_PROCESSES
     with ThreadPoolExecutor(jobs, thread_name_prefix="copy", initializer=long_turns.take) as pool:
         # The first connection is at work while the other processes start.
-        readers = [pool.submit(_read_all, snapshot, work, throttle, cancel, apart and job > 0) for job in range(jobs)]
+        reading = [
+            pool.submit(_read_all, readers, work, throttle, cancel, apart=apart and job > 0) for job in range(jobs)
+        ]
         try:
-            wait(readers)
+            wait(reading)
         except BaseException:
             # Out of a signal handler, such as a time limit's: the readers must end before their files are closed.
             cancel.ask()
             raise
-    for reader in readers:
+    for reader in reading:
         reader.result()
     cancel.check()
 
@@ -225,11 +216,8 @@ def _end(stream: Stream) -> None:
     stream.on_end(stream)
 
 
-def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cancel, apart: bool) -> None:
-    """One connection's part: take ranges until there are none; open another connection if this one breaks.
-
-    :param apart: whether to read in a process of its own
-    """
+def _read_all(readers: Readers, work: _Work, throttle: Throttle, cancel: Cancel, *, apart: bool) -> None:
+    """One connection's part: take ranges until there are none; open another connection if this one breaks."""
     with ExitStack() as held:
         reader: Reader | None = None
         while (taken := work.take()) is not None:
@@ -239,59 +227,31 @@ def _read_all(snapshot: Snapshot, work: _Work, throttle: Throttle, cancel: Cance
                 cancel.check()
                 stream.progress.start()
                 if reader is None:
-                    reader = held.enter_context(_opened(snapshot, cancel, apart))
+                    reader = held.enter_context(readers.opened(apart=apart))
                 with translated(table=stream.table.name.label):
-                    _read(reader, stream, pages, throttle=throttle, cancel=cancel)
-            except (_GivenUp, BackupError) as fault:
-                # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
-                held.close()
+                    query = _query(stream.table, readers.kind.format, pages)
+                    _read(reader, query, stream, throttle=throttle, cancel=cancel)
+            except _GivenUp:
+                reader = None
+            except BackupError as fault:
                 reader, apart = None, False
-                failure = fault if isinstance(fault, BackupError) else None
+                failure = fault
             except BaseException as fault:
                 failure = DatabaseFault(f"{stream.table.name.label}: {fault!r}", can_retry=False)
                 raise
             finally:
                 work.done(stream, failure)
-
-
-@contextmanager
-def _opened(snapshot: Snapshot, cancel: Cancel, apart: bool) -> Iterator[Reader]:
-    if apart:
-        with _process(snapshot, cancel) as process:
-            if process is not None:
-                yield process
-                return
-    with snapshot.joined() as conn:
-        yield LocalReader(conn)
-
-
-@contextmanager
-def _process(snapshot: Snapshot, cancel: Cancel) -> Iterator[ReaderProcess | None]:
-    """None where it does not come about; a connection of this process will tell why, or do as well."""
-    try:
-        process = ReaderProcess(Begin(snapshot.parameters, snapshot.exported, snapshot.lock_timeout))
-    except OSError as fault:
-        _log.warning("rows are read without a further process: %s", fault)
-        yield None
-        return
-    with closing(process), cancel.watching(process):
-        try:
-            process.wait_until_ready()
-        except (BackupError, psycopg.Error) as fault:
-            cancel.check()
-            _log.warning("rows are read without a further process: %s", fault)
-            yield None
-            return
-        yield process
+            if reader is None:
+                # A transaction in which a COPY did not end cannot go on: the next range gets a new one.
+                held.close()
 
 
 class _GivenUp(Exception):
     """Another connection has failed in this stream: what is left of it is of no use."""
 
 
-def _read(reader: Reader, stream: Stream, pages: PageRange, *, throttle: Throttle, cancel: Cancel) -> None:
-    query = _query(stream.table, stream.kind.format, pages)
-    with closing(reader.blocks(query, stream.kind, stream.algorithm)) as blocks:
+def _read(reader: Reader, query: sql.Composed, stream: Stream, *, throttle: Throttle, cancel: Cancel) -> None:
+    with closing(reader.blocks(query)) as blocks:
         for block in blocks:
             throttle.spend(block.unpacked)
             cancel.check()

@@ -15,14 +15,15 @@ from pgvector_backup.engine.fingerprint import Algorithm
 
 
 class Reader(Protocol):
-    """Reads rows over a connection that has joined a snapshot; one query after the other."""
+    """Reads rows over a connection that has joined a snapshot, one query after the other."""
 
-    def blocks(self, query: sql.Composed, kind: FileKind, algorithm: Algorithm) -> Generator[Block]:
+    def blocks(self, query: sql.Composed) -> Generator[Block]:
         """The rows of a ``COPY … TO STDOUT``; each block is good until the next is asked for.
 
-        Who leaves before the end has to close the reader as well.
+        Who leaves before the end, or meets an error, can ask for nothing more.
 
         :raises psycopg.Error: as the server has it
+        :raises BackupError: when the connection's own process has ended
         """
         ...
 
@@ -30,19 +31,28 @@ class Reader(Protocol):
 class LocalReader:
     """Reads over a connection of this process.
 
-    :param memory: gives memory of ``BLOCK_BYTES`` for a block's rows, which it may give again once the next block is
-        asked for; None: the reader brings its own
+    :param memory: as a `Gatherer` takes it
     """
 
-    def __init__(self, conn: Connection[Any], memory: Callable[[], memoryview] | None = None) -> None:
+    def __init__(
+        self,
+        conn: Connection[Any],
+        kind: FileKind,
+        algorithm: Algorithm,
+        memory: Callable[[], memoryview] | None = None,
+    ) -> None:
         self._conn = conn
+        self._kind = kind
+        self._algorithm = algorithm
         self._gatherer = Gatherer(memory)
 
-    def blocks(self, query: sql.Composed | bytes, kind: FileKind, algorithm: Algorithm) -> Generator[Block]:
+    def blocks(self, query: sql.Composed | bytes) -> Generator[Block]:
         """See `Reader`."""
         with (
             self._conn.cursor() as cursor,
             cursor.copy(query) as copy,
-            closing(self._gatherer.blocks(copy_data.rows(copy, kind.format), kind, algorithm)) as blocks,
+            closing(
+                self._gatherer.blocks(copy_data.rows(copy, self._kind.format), self._kind, self._algorithm)
+            ) as blocks,
         ):
             yield from blocks

@@ -7,20 +7,18 @@ import os
 import queue
 import threading
 from contextlib import closing, suppress
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from pgvector_backup.engine import fingerprint, long_turns
 from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
 from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS, FormatName
+from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.reader import LocalReader
 from pgvector_backup.engine.reader_messages import (
     MEMORY_BYTES,
@@ -63,19 +61,36 @@ class _Service:
             begin = self._channel.recv()
             assert isinstance(begin, Begin)
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
-            connect = partial(psycopg.connect, make_conninfo("", **begin.parameters))
-            with session(connect, self._cancel, lock_timeout=begin.lock_timeout) as conn:
-                join(conn, begin.exported)
-                self._channel.send(Ready())
-                reader = LocalReader(conn, self._slots.take)
-                while (read := self._wanted.get()) is not None:
-                    self._read(reader, read)
-        except (EOFError, OSError):
-            pass  # nobody is there to be told
+            self._serve(begin)
         except (BackupError, psycopg.Error) as fault:
             self._tell(fault)
         except Exception as fault:
-            self._tell(DatabaseFault(repr(fault), can_retry=False))
+            self._tell(DatabaseFault(f"the process that was reading: {fault!r}", can_retry=False))
+
+    def _serve(self, begin: Begin) -> None:
+        kind = FileKind(FORMATS[begin.format], begin.compression)
+        algorithm = fingerprint.named(begin.algorithm)
+        if algorithm is None:
+            raise DatabaseFault(f"the process that was to read has no {begin.algorithm}")
+        connect = partial(psycopg.connect, **cast("dict[str, Any]", begin.parameters))
+        with session(connect, self._cancel, lock_timeout=begin.lock_timeout) as conn:
+            if conn.execute("SELECT current_user").fetchone() != (begin.user,):
+                raise DatabaseFault("the process that was to read is another role to the server")
+            join(conn, begin.exported)
+            self._channel.send(Ready())
+            reader = LocalReader(conn, kind, algorithm, self._slots.take)
+            while (read := self._wanted.get()) is not None:
+                with closing(reader.blocks(read.query)) as blocks:
+                    for block in blocks:
+                        self._cancel.check()
+                        self._hand_over(block)
+                self._channel.send(Done())
+
+    def _hand_over(self, block: Block) -> None:
+        slot = self._slots.give(block)
+        self._channel.send(Filled(slot, len(block.stored), block.unpacked, block.rows, block.row_sum))
+        if slot is None:
+            self._channel.send_bytes(block.stored)
 
     def _tell(self, fault: Exception) -> None:
         with suppress(OSError):
@@ -96,29 +111,13 @@ class _Service:
         except (EOFError, OSError):
             # The backup has been killed: the server must not go on for it.
             self._stop()
-            self._wanted.put(None)
             threading.Event().wait(_LAST_SECONDS)
             os._exit(1)
 
     def _stop(self) -> None:
         self._cancel.ask()
         self._slots.free(None)
-
-    def _read(self, reader: LocalReader, read: Read) -> None:
-        kind = _kind(read.format, read.compression)
-        algorithm = fingerprint.named(read.algorithm)
-        assert algorithm is not None
-        with closing(reader.blocks(read.query, kind, algorithm)) as blocks:
-            for block in blocks:
-                self._cancel.check()
-                self._hand_over(block)
-        self._channel.send(Done())
-
-    def _hand_over(self, block: Block) -> None:
-        slot = self._slots.give(block)
-        self._channel.send(Filled(slot, len(block.stored), block.checksum, block.unpacked, block.rows, block.row_sum))
-        if slot is None:
-            self._channel.send_bytes(block.stored)
+        self._wanted.put(None)
 
 
 class _Slots:
@@ -157,8 +156,3 @@ class _Slots:
     def free(self, slot: int | None) -> None:
         """The backup has no need of it any more; None: nor of any other."""
         self._free.put(slot)
-
-
-@lru_cache
-def _kind(name: FormatName, compression: Compression) -> FileKind:
-    return FileKind(FORMATS[name], compression)

@@ -10,22 +10,28 @@ from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.formats import FormatName
 
 SLOTS: Final = 2
-"""Blocks in memory: one that is being filled and one that is being written."""
+"""Blocks in memory: one that is being filled and one that is being written. More gain nothing."""
 
 MEMORY_BYTES: Final = SLOTS * BLOCK_BYTES
 
 
 @dataclass(frozen=True)
 class Begin:
-    """To the reader, once: connect and join.
+    """To the reader, once: connect, join, and be ready to read.
 
     :param parameters: libpq's, the password among them, which is why this is no argument of the command
+    :param user: who the server has to take the connection for
     :param exported: of the snapshot
+    :param algorithm: of the fingerprint, by name
     """
 
     parameters: dict[str, str] = field(repr=False)
+    user: str
     exported: str
     lock_timeout: float
+    format: FormatName
+    compression: Compression
+    algorithm: str
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,6 @@ class Read:
     """To the reader: read what this ``COPY … TO STDOUT`` sends."""
 
     query: bytes
-    format: FormatName
-    compression: Compression
-    algorithm: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Freed:
 
 @dataclass(frozen=True)
 class Stop:
-    """To the reader: cancel the query."""
+    """To the reader: cancel the query; there will be no other."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,6 @@ class Filled:
 
     slot: int | None
     length: int
-    checksum: int
     unpacked: int
     rows: int
     row_sum: int

@@ -1,30 +1,27 @@
 """A reader in a process of its own, so that connections need not take turns at one interpreter.
 
 Blocks come through shared memory and are appended by the process of the backup, which alone knows files, progress and
-limits. The other process is started anew rather than forked: what else runs in this one, such as Airflow's threads
-and connections, is of no concern to it.
+limits. The other process is started anew rather than forked: what else is in this one, such as Airflow's threads and
+connections, is of no concern to it.
 """
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from psycopg import sql
 
 from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
 from pgvector_backup.engine.errors import DatabaseFault
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.reader_messages import (
     MEMORY_BYTES,
     Begin,
@@ -39,40 +36,46 @@ from pgvector_backup.engine.reader_messages import (
 )
 
 COMMAND: Final = "from pgvector_backup.engine.reader_main import main"
-_PROGRAM: Final = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); {}; main(*map(int, sys.argv[2:]))"
-_END_SECONDS: Final = 5.0
+_PROGRAM: Final = "import sys; sys.path[:] = sys.argv[3:]; {}; main(*map(int, sys.argv[1:3]))"
 
-POSSIBLE: Final = hasattr(os, "memfd_create")
-"""Whether this system has memory that another process can be given."""
+_START_SECONDS: Final = 60.0
+_END_SECONDS: Final = 5.0
+_MORE_SECONDS: Final = 2.0
+"""What a process is given beyond the time that its own query is, before it is killed."""
+
+_T = TypeVar("_T")
+
+
+def possible() -> bool:
+    """Whether this system has memory that another process can be given, and this one is an ordinary interpreter."""
+    return hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 class ReaderProcess:
-    """See `Reader`.
+    """See `Reader`; to be closed in any case.
 
     :raises OSError: when the process cannot be started
     """
 
     def __init__(self, begin: Begin) -> None:
-        ours, theirs = socket.socketpair()
         memory = os.memfd_create("pgvector_backup")
         try:
             os.ftruncate(memory, MEMORY_BYTES)
             self._memory = mmap.mmap(memory, MEMORY_BYTES)
-            given = (theirs.fileno(), memory)
-            self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a constant program)
-                [sys.executable, "-c", _PROGRAM.format(COMMAND), json.dumps(sys.path), *map(str, given)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=given,
-                start_new_session=True,  # Ctrl-C is for the backup to hear, which then ends its readers
-            )
-        except BaseException:
-            ours.close()
-            raise
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                given = (theirs.fileno(), memory)
+                path = [entry for entry in sys.path if isinstance(entry, str)]
+                self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a constant program)
+                    [sys.executable, "-c", _PROGRAM.format(COMMAND), *map(str, given), *path],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=given,
+                    start_new_session=True,  # Ctrl-C is for the backup to hear, which then ends its readers
+                )
+                self._channel: Connection[Any, Any] = Connection(ours.detach())
         finally:
-            theirs.close()
             os.close(memory)
-        self._channel: Connection[Any, Any] = Connection(ours.detach())
         self._sending = threading.Lock()
         self._reading = False
         self._send(begin)
@@ -85,20 +88,23 @@ class ReaderProcess:
     def wait_until_ready(self) -> None:
         """Until it has joined the snapshot.
 
-        :raises Exception: why it has not
+        :raises BackupError: when it has not
+        :raises psycopg.Error: likewise
         """
+        if not self._channel.poll(_START_SECONDS):
+            raise DatabaseFault(f"a process that was to read does not answer for {_START_SECONDS:.0f} s")
         self._receive()
 
-    def blocks(self, query: sql.Composed, kind: FileKind, algorithm: Algorithm) -> Generator[Block]:
+    def blocks(self, query: sql.Composed) -> Generator[Block]:
         """See `Reader`."""
         self._reading = True
-        self._send(Read(query.as_bytes(None), kind.format.name, kind.compression, algorithm.name))
+        self._send(Read(query.as_bytes(None)))
         with memoryview(self._memory) as memory:
             while not isinstance(message := self._receive(), Done):
                 assert isinstance(message, Filled)
-                facts = (message.checksum, message.unpacked, message.rows, message.row_sum)
+                facts = (message.unpacked, message.rows, message.row_sum)
                 if message.slot is None:
-                    yield Block(self._channel.recv_bytes(), *facts)
+                    yield Block(self._heard(self._channel.recv_bytes), *facts)
                     continue
                 begin = message.slot * BLOCK_BYTES
                 with memory[begin : begin + message.length] as stored:
@@ -107,10 +113,10 @@ class ReaderProcess:
         self._reading = False
 
     def cancel_safe(self, *, timeout: float) -> None:
-        """Cancel the query, as a connection's method of this name does; any thread may call it."""
+        """Cancel the query and let the process end; any thread may call this."""
         self._send(Stop())
         try:
-            self._process.wait(timeout)
+            self._process.wait(timeout + _MORE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
 
@@ -123,23 +129,36 @@ class ReaderProcess:
             while self._channel.poll(_END_SECONDS):
                 self._channel.recv_bytes()  # so that it never waits for being heard
             self._process.kill()
-        self._process.wait()
-        self._channel.close()
-        self._memory.close()
+        self._wait()
+        with self._sending:
+            self._channel.close()
+        # Who failed while writing a block may still hold it; its memory goes when the last one lets go of it.
+        with suppress(BufferError):
+            self._memory.close()
+
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _send(self, message: Any) -> None:
-        # One that has ended is noticed when it is listened to.
+        # That it has ended is noticed when it is listened to.
         with self._sending, suppress(OSError):
             self._channel.send(message)
 
     def _receive(self) -> Ready | Filled | Done:
-        try:
-            message = self._channel.recv()
-        except (EOFError, OSError):
-            raise DatabaseFault(
-                f"the process that was reading has ended with exit code {self._process.wait()}; memory may be short"
-            ) from None
+        message = self._heard(self._channel.recv)
         if isinstance(message, Failed):
             raise message.fault
         assert isinstance(message, (Ready, Filled, Done))
         return message
+
+    def _heard(self, receive: Callable[[], _T]) -> _T:
+        try:
+            return receive()
+        except (EOFError, OSError):
+            raise DatabaseFault(
+                f"the process that was reading has ended with exit code {self._wait()}; memory may be short"
+            ) from None

@@ -77,7 +77,10 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
 
 
 def parameters_of(conn: Connection[Any]) -> dict[str, str]:
-    """What to open another connection to the same server with, in libpq's words, the password among them."""
+    """What to open another connection to the same server with, in libpq's words, the password among them.
+
+    :raises UnicodeDecodeError: when a value is not UTF-8
+    """
     info = conn.info
     known = {option.keyword.decode(): option.val.decode() for option in conn.pgconn.info if option.val}
     # Of several servers the one that was reached: no other one has the snapshot.

@@ -45,7 +45,7 @@ class Snapshot:
     :param exported: what other connections join it by
     :param described: the tables that can be read
     :param failures: those that cannot, and why
-    :param parameters: what another process reaches the same server by, the password among them
+    :param user: the role that reads
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class Snapshot:
         transactions: TransactionIds,
         described: dict[TableName, Table],
         failures: dict[TableName, BackupError],
-        parameters: dict[str, str],
+        leader: Connection[Any],
+        user: str,
         connect: Connect,
         cancel: Cancel,
         lock_timeout: float,
@@ -66,7 +67,8 @@ class Snapshot:
         self.transactions = transactions
         self.described = described
         self.failures = failures
-        self.parameters = parameters
+        self.user = user
+        self._leader = leader
         self.lock_timeout = lock_timeout
         self._connect = connect
         self._cancel = cancel
@@ -77,6 +79,10 @@ class Snapshot:
         with translated(), session(self._connect, self._cancel, lock_timeout=self.lock_timeout) as conn:
             join(conn, self.exported)
             yield conn
+
+    def parameters(self) -> dict[str, str]:
+        """What another process reaches the same server by, see `parameters_of`."""
+        return parameters_of(self._leader)
 
     def rejoin(self, conn: Connection[Any]) -> None:
         """Bring a connection back into the snapshot after a statement of it has failed."""
@@ -113,8 +119,9 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
                 except psycopg.errors.WrongObjectType:
                     # A foreign table or a materialized view: reading it, below, is all the lock there is.
                     leader.execute("ROLLBACK TO SAVEPOINT a_table")
-        exported = leader.execute("SELECT pg_export_snapshot()").fetchone()
-        assert exported is not None
+        fixed = leader.execute("SELECT pg_export_snapshot(), current_user").fetchone()
+        assert fixed is not None
+        exported, user = fixed
         for name in absent:
             failures[name] = NotFound(tables.missing(leader, name))
         for name in names:
@@ -124,12 +131,13 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
                     described[name] = table
         yield Snapshot(
-            exported=exported[0],
+            exported=exported,
             source=source_of(leader),
             transactions=TransactionIds.current(leader),
             described=described,
             failures=failures,
-            parameters=parameters_of(leader),
+            leader=leader,
+            user=user,
             connect=connect,
             cancel=cancel,
             lock_timeout=lock_timeout,
