@@ -34,6 +34,7 @@ _AGAINST: Final = (
     (("large", "wide"), "CSV, jobs=2, against the client-cursor way", c.OURS_CSV, c.CLIENT_CURSOR, 5.0),
     (("large",), "binary, jobs=2, against `psql \\copy` CSV", c.OURS_BINARY, c.PSQL_CSV, 3.0),
     (("large",), "binary, jobs=2, against `psql \\copy` binary", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
+    (("vast",), "binary, jobs=2, against `psql \\copy` binary", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
     (("tcp",), "CSV, jobs=2, against `psql \\copy` CSV, over TCP", c.OURS_CSV, c.PSQL_CSV, 1.3),
     (("tcp",), "CSV, jobs=2, against `pg_dump -Fd -j2 -Z0`, over TCP", c.OURS_CSV, c.PG_DUMP_DIRECTORY, 1.25),
     (("tcp",), "binary, jobs=2, against `psql \\copy` binary, over TCP", c.OURS_BINARY, c.PSQL_BINARY, 1.0),
