@@ -35,11 +35,13 @@ class FoundTable:
 
     :param file: bare name
     :param bytes: of the file as it lies there
+    :param raw_bytes: before compression
     """
 
     name: str
     file: str
     bytes: int
+    raw_bytes: int | None = None
     rows: int | None = None
     format: str | None = None
     compression: str | None = None
@@ -232,6 +234,7 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
                 name=table.name,
                 file=table.file,
                 bytes=table.bytes,
+                raw_bytes=table.raw_bytes,
                 rows=table.rows,
                 format=table.format,
                 compression=table.compression,

@@ -157,6 +157,7 @@ def _table_json(table: FoundTable, seconds: float | None) -> dict[str, Any]:
         "file": table.file,
         "rows": table.rows,
         "bytes": table.bytes,
+        "raw_bytes": table.raw_bytes,
         "size": human_size(table.bytes),
         "format": table.format,
         "compression": table.compression,

@@ -107,11 +107,12 @@ class WholeRun(Run):
 
 
 class Table(Open):
-    """One table's file; `bytes` as it lies there."""
+    """One table's file; `bytes` as it lies there, `raw_bytes` before compression."""
 
     file: str
     rows: int | None
     bytes: int
+    raw_bytes: int | None
     size: str
     format: str | None
     compression: str | None

@@ -73,6 +73,14 @@ class TestList:
         assert (embedding["rows"], embedding["format"], embedding["compression"]) == (58, "csv", "none")
         assert embedding["sha256"] == made.tables["langchain_pg_embedding"].sha256
 
+    def test_bytes_before_compression(self, house: Path, api: Api, database: Database) -> None:
+        make_set(database)
+        make_set(database, compression="zstd")
+        (place,) = api.get("/restore/list")["backup_locations"]
+        packed, plain = (one["tables"]["langchain_pg_embedding"] for one in place["backups"])
+        assert packed["compression"] == "zstd"
+        assert packed["bytes"] < packed["raw_bytes"] == plain["raw_bytes"] == plain["bytes"]
+
     def test_places_and_filters(self, house: Path, api: Api, database: Database) -> None:
         for task in ("t1", "t2", "without"):
             (house / task).mkdir()

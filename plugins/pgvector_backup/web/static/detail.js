@@ -4,7 +4,7 @@ import { fileUrl } from "./api.js";
 import { announce, h, icon } from "./dom.js";
 import { count, duration, relative, size, speed } from "./format.js";
 import { t } from "./i18n.js";
-import { usable, whenOf } from "./set.js";
+import { throughput, usable, whenOf } from "./set.js";
 
 /**
  * What an open set shows.
@@ -121,7 +121,7 @@ function tablePart(set, label, table) {
       [
         t("rows", { count: table.rows ?? 0 }),
         size(table.bytes),
-        table.duration ? `${duration(table.duration)} · ${speed(table.bytes / table.duration)}` : null,
+        table.duration ? `${duration(table.duration)} · ${speed(throughput(table))}` : null,
         table.compression && table.compression !== "none"
           ? t("table.compressed", { name: table.compression, size: size(table.raw_bytes) })
           : null,

@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { count, duration, moment, size, speed } from "./format.js";
 import { locale, t } from "./i18n.js";
-import { isDated } from "./set.js";
+import { isDated, throughput } from "./set.js";
 import { colour } from "./theme.js";
 
 const HEIGHT = 150; // pixels
@@ -16,13 +16,7 @@ const CHARTS = [
   { name: "rows", of: (table) => table.rows, axis: compact, say: count },
   { name: "bytes", of: (table) => table.bytes, axis: (value) => size(value, 0), say: size, steps: 1024 },
   { name: "duration", of: (table) => table.duration, axis: duration, say: duration },
-  {
-    name: "throughput",
-    of: (table) => (table.duration > 0 ? table.bytes / table.duration : null),
-    axis: (value) => `${size(value, 0)}/s`,
-    say: speed,
-    steps: 1024,
-  },
+  { name: "throughput", of: throughput, axis: (value) => `${size(value, 0)}/s`, say: speed, steps: 1024 },
 ];
 
 /** The charts, in a container of their own; `draw` as often as there is something new. */

@@ -23,6 +23,9 @@ export const whenOf = (set) =>
 export const madeAt = (set) =>
   new Date(isDated(set) ? set.created_at : `${set.backup_date.replace(" ", "T")}Z`).getTime();
 
+/** How fast a table was read, in bytes a second before compression; null where nothing tells its duration. */
+export const throughput = (table) => (table.duration > 0 ? (table.raw_bytes ?? table.bytes) / table.duration : null);
+
 /** Whether a set has proven itself. */
 export function verifiedBadge(set) {
   if (set.damaged) return badge("failed", "cross", "set.damaged", set.damaged);
