@@ -89,7 +89,7 @@ def backup(
                 location.directory,
                 claim.backup_id,
             )
-            plans = _plan(snapshot, kind, cancel)
+            plans = _plan(snapshot, kind, settings.jobs, cancel)
             for failed, failure in snapshot.failures.items():
                 _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
@@ -149,14 +149,14 @@ class _Plan:
     late_transactions: tuple[int, ...] | None
 
 
-def _plan(snapshot: Snapshot, kind: FileKind, cancel: Cancel) -> list[_Plan]:
+def _plan(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -> list[_Plan]:
     plans = []
     with snapshot.joined() as conn:
         for name, table in snapshot.described.items():
             cancel.check()
             try:
                 with translated(table=name.label):
-                    plans.append(_plan_of(conn, snapshot, table, kind))
+                    plans.append(_plan_of(conn, snapshot, table, kind, jobs))
             except BackupError as fault:
                 cancel.check()
                 if conn.broken:
@@ -166,13 +166,13 @@ def _plan(snapshot: Snapshot, kind: FileKind, cancel: Cancel) -> list[_Plan]:
     return plans
 
 
-def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind) -> _Plan:
+def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind, jobs: int) -> _Plan:
     expected = estimate(conn, table, kind)
     return _Plan(
         table=table,
         expected=expected,
         header=header(conn, table, kind.format),
-        ranges=cut(conn, table, expected),
+        ranges=cut(conn, table, expected, jobs=jobs),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
     )
 
