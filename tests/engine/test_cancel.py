@@ -93,10 +93,10 @@ def test_while_it_plans(large: House, monkeypatch: pytest.MonkeyPatch, step: str
     calls = []
     original = getattr(copy_out, step)
 
-    def asking(*args: object) -> object:
+    def asking(*args: object, **named: object) -> object:
         calls.append(args)
         cancel.ask()
-        return original(*args)
+        return original(*args, **named)
 
     monkeypatch.setattr(f"pgvector_backup.engine.backup.{step}", asking)
     with pytest.raises(Cancelled):

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 
 from pgvector_backup.engine.errors import Conflict
 from tests.engine import dying, dying_restore
+from tests.engine.apart import read_apart
 from tests.engine.conftest import House
 from tests.engine.sets import leftovers, whole_sets
 from tests.engine.test_restore_kill import settled
@@ -152,10 +153,13 @@ class Machine(RuleBasedStateMachine):
 
     # --- backing up ---
 
-    @rule(target=sets, kind=KINDS, jobs=st.integers(1, 3))
-    def back_up(self, kind: dict[str, str], jobs: int) -> str:
+    @rule(target=sets, kind=KINDS, jobs=st.integers(1, 3), apart=st.sampled_from([False, False, True]))
+    def back_up(self, kind: dict[str, str], jobs: int, apart: bool) -> str:
         self.house.configure(jobs=jobs)
-        result = self.house.backup(now=self._tick(), **kind)
+        with pytest.MonkeyPatch.context() as patch:
+            if apart:
+                read_apart(patch)
+            result = self.house.backup(now=self._tick(), **kind)
         assert result.failure is None
         self.kept[str(result.backup_id)] = dict(self.now)
         return str(result.backup_id)
