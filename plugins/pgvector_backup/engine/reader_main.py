@@ -44,7 +44,7 @@ def main(channel: int, memory: int) -> NoReturn:
     """Serve one backup, over the descriptors of a socket and of the memory for blocks."""
     long_turns.take()
     _Service(Connection(channel), mmap.mmap(memory, MEMORY_BYTES)).run()
-    # Not by way of the interpreter's own end, which would wait for the thread that listens.
+    # Not by way of the interpreter's own end, which takes its time and has nothing left to do.
     os._exit(0)
 
 
@@ -148,7 +148,7 @@ class _Slots:
             return None
         slot = self._filling
         assert slot is not None
-        if block.unpacked != len(block.stored) or not isinstance(block.stored, memoryview):
+        if not isinstance(block.stored, memoryview):  # compressed: the rows that are in the slot are done with
             self._parts[slot][: len(block.stored)] = block.stored
         self._filling = None
         return slot
