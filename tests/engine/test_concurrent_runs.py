@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.errors import Cancelled
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
+from pgvector_backup.engine.staging import Claim
 from tests.engine import measured
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE, at_block
@@ -118,3 +120,43 @@ def test_sections_of_the_log_stay_whole(house: House) -> None:
         list(pool.map(location.append_log, sections))
     text = (house.directory / "vector_backup_log.txt").read_text()
     assert sorted(f"==== {part}" for part in text.split("==== ")[1:]) == sorted(sections)
+
+
+def test_a_claim_made_while_another_run_sweeps_is_not_taken_for_a_leftover(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id was another claim's when the sweep began to look, and is free for a moment."""
+    location = locate(house.root, None, "vector_bak")
+    first = location.claim(NOW, "%Y%m%d_%H%M%S")
+    first.stage("a", "csv").sync()
+    made: list[Claim] = []
+
+    def claim_again() -> None:
+        again = location.claim(NOW, "%Y%m%d_%H%M%S")
+        again.stage("a", "csv").sync()
+        made.append(again)
+
+    claiming = threading.Thread(target=claim_again)
+    listdir, calls = os.listdir, 0
+
+    def listing(path: Any) -> list[str]:
+        nonlocal calls
+        if threading.current_thread() is claiming:
+            return listdir(path)
+        calls += 1
+        if calls == 2:
+            first.discard()
+            found = listdir(path)
+            claiming.start()
+            claiming.join(1)  # it may have to wait until the sweep is over
+            return found
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", listing)
+    location.sweep()
+    claiming.join(30)
+    monkeypatch.undo()
+    (again,) = made
+    assert again.backup_id == first.backup_id
+    again.commit(b"{}")
+    assert house.files() == [f"a_{again.backup_id}.csv", f"manifest_{again.backup_id}.json"]

@@ -49,24 +49,26 @@ class Claim:
     def attempt(cls, directory: Path, backup_id: str) -> Claim | None:
         """Reserve one id; None when it is taken by a running backup or by any finished file."""
         path = directory / (manifest_name(backup_id) + STAGED)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except FileExistsError:
-            return None
-        claim = cls(directory, backup_id, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _same_file(descriptor, path):
-                if all(name == path.name for name in of_set(os.listdir(directory), backup_id)):
-                    return claim
-                claim.discard()
-                return None
-        except BaseException:
-            claim.discard()
-            raise
-        # Swept between the open and the lock, by a run that took it for a dead one's.
-        os.close(descriptor)
-        return cls.attempt(directory, backup_id)
+        with _alone(directory):
+            while True:
+                try:
+                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                except FileExistsError:
+                    return None
+                claim = cls(directory, backup_id, descriptor)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    if _same_file(descriptor, path):
+                        if all(name == path.name for name in of_set(os.listdir(directory), backup_id)):
+                            return claim
+                        claim.discard()
+                        return None
+                except BaseException:
+                    claim.discard()
+                    raise
+                # Swept between the open and the lock, by a run that took it for a dead one's: where a directory
+                # cannot be locked.
+                os.close(descriptor)
 
     def stage(self, label: str, suffix: str) -> StagedFile:
         """Begin a table's file, or one that lies beside it."""
@@ -198,22 +200,40 @@ def sweep(directory: Path) -> list[str]:
 
     :return: the names removed
     """
-    # Staged files are listed before the claims: a file's claim is always the older one, so a file of a running
-    # backup cannot be listed and its claim be missed.
-    staged = [name for name in sorted(os.listdir(directory)) if is_staged(name)]
-    claims = {name: backup_id for name in os.listdir(directory) if (backup_id := claimed_id(name))}
-    removed: list[str] = []
-    living: list[str] = []
-    for name, backup_id in claims.items():
-        with _held(directory / name) as claim:
-            if claim is None:
-                living.append(backup_id)
-            else:
-                orphans = [*_committing(claim, backup_id), *of_set(staged, backup_id)]
-                # The claim goes last, for it tells others to keep away from the id.
-                removed += _unlinked(directory, [*(o for o in orphans if o != name), name])
-    unclaimed = [name for name in staged if name not in claims and not any(of_set([name], b) for b in living)]
-    return removed + _unlinked(directory, unclaimed)
+    with _alone(directory):
+        # Staged files are listed before the claims: a file's claim is always the older one, so a file of a running
+        # backup cannot be listed and its claim be missed.
+        staged = [name for name in sorted(os.listdir(directory)) if is_staged(name)]
+        claims = {name: backup_id for name in os.listdir(directory) if (backup_id := claimed_id(name))}
+        removed: list[str] = []
+        living: list[str] = []
+        for name, backup_id in claims.items():
+            with _held(directory / name) as claim:
+                if claim is None:
+                    living.append(backup_id)
+                else:
+                    orphans = [*_committing(claim, backup_id), *of_set(staged, backup_id)]
+                    # The claim goes last, for it tells others to keep away from the id.
+                    removed += _unlinked(directory, [*(o for o in orphans if o != name), name])
+        # A claim that has gone since is its owner's to remove; by now it may be another one's again.
+        unclaimed = [name for name in staged if not claimed_id(name) and not any(of_set([name], b) for b in living)]
+        return removed + _unlinked(directory, [name for name in unclaimed if name not in removed])
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody else claims an id here meanwhile, or sweeps.
+
+    Otherwise what was listed under one claim could be removed under the next one of the same id. Some file systems
+    lock no directories (NFS); there the chance of that remains, and whom it meets fails and can be tried again.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unlinked(directory: Path, names: list[str]) -> list[str]:
