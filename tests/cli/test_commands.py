@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError
 from tests.cli.conftest import Command
 from tests.conftest import Database
 from tests.engine.conftest import House

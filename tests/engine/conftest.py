@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.request import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.result import BackupResult, RestoreResult, TruncateResult

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvector_backup.engine.errors import Conflict, InvalidParams, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.settings import Settings

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pgvector_backup.engine import copy_out, transactions
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import Cancelled
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate

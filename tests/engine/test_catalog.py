@@ -11,8 +11,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.catalog import Catalog, FoundSet
-from pgvector_backup.engine.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.location import locate, locate_path
 from pgvector_backup.engine.remove import remove
 from tests.engine.conftest import House

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import Cancelled
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.staging import Claim

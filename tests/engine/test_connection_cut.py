@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgvector_backup.engine.errors import Conflict, DatabaseFault
+from pgvector_backup.engine.base.errors import Conflict, DatabaseFault
 from tests.engine.conftest import House
 from tests.engine.hooks import EVERYBODY, LEADER, WIDE, WORKERS, activity, at_block, terminate
 from tests.engine.sets import leftovers, whole_sets

@@ -13,7 +13,7 @@ from functools import partial
 import psycopg
 import pytest
 
-from pgvector_backup.engine.errors import BackupError, DatabaseFault, NotFound
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
 from pgvector_backup.engine.result import BackupResult
 from pgvector_backup.engine.session import CONNECT_SECONDS
 from tests.conftest import Database

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine import drill, restore, scratch
-from pgvector_backup.engine.errors import DatabaseFault, IntegrityFault, StorageFault
+from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, StorageFault
 from pgvector_backup.engine.search import Search, VectorColumn
 from pgvector_backup.engine.vectors import Vector, VectorType
 from tests.conftest import Database

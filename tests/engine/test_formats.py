@@ -14,8 +14,8 @@ import xxhash
 import zstandard
 
 from pgvector_backup.engine import block_index
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.request import BackupRequest

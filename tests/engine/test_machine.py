@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pgvector_backup.engine.errors import Conflict
+from pgvector_backup.engine.base.errors import Conflict
 from tests.engine import dying, dying_restore
 from tests.engine.apart import read_apart
 from tests.engine.conftest import House

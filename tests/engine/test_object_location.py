@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from pgvector_backup.engine.errors import IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest
 from tests.engine.conftest import House

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.progress import OnProgress
+from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult
 from tests.engine.conftest import House

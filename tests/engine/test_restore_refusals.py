@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import (
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import (
     BackupError,
     Cancelled,
     Conflict,

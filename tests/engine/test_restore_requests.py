@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents, definitions

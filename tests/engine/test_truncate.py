@@ -13,7 +13,14 @@ import psycopg
 import pytest
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
-from pgvector_backup.engine.errors import BackupError, Conflict, DatabaseFault, IntegrityFault, InvalidParams, NotFound
+from pgvector_backup.engine.base.errors import (
+    BackupError,
+    Conflict,
+    DatabaseFault,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+)
 from pgvector_backup.engine.manifest import Manifest
 from pgvector_backup.engine.result import BackupResult
 from tests.conftest import Database

@@ -18,9 +18,16 @@ import zstandard
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine import blocks, fingerprint
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import (
+    Cancelled,
+    Conflict,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+    StorageFault,
+)
 from pgvector_backup.engine.catalog import Catalog
-from pgvector_backup.engine.errors import Cancelled, Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.inspection import inspect
 from pgvector_backup.engine.location import LocalLocation
 from pgvector_backup.engine.remove import remove

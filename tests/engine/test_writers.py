@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from pgvector_backup.engine.errors import Conflict, DatabaseFault
+from pgvector_backup.engine.base.errors import Conflict, DatabaseFault
 from tests.engine.conftest import House
 
 ROUNDS = 20

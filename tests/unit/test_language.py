@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
 from pgvector_backup.web.language import spoken
 
 SENTENCES = {name: value for name, value in vars(messages).items() if name.isupper()}

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pgvector_backup.engine import long_turns
+from pgvector_backup.engine.base import batch_scheduling as long_turns
 
 
 def in_a_thread_of_its_own(before: int) -> int:

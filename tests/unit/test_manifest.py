@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.blocks import FileFacts
 from pgvector_backup.engine.compression import Compression
-from pgvector_backup.engine.errors import IntegrityFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.manifest import Manifest, TableEntry

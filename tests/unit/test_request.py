@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.errors import InvalidParams, MissingParams
+from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.request import (
     BACKUP_KEYS,
     LATEST,

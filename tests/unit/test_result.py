@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.errors import Conflict, DatabaseFault, NotFound
+from pgvector_backup.engine.base.errors import Conflict, DatabaseFault, NotFound
 from pgvector_backup.engine.result import BackupResult, RunReport, TableBackup, TruncateResult, human_size, section_of
 
 WHEN = datetime(2025, 7, 21, 23, 49, 14, 999, tzinfo=timezone(timedelta(hours=8)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.rows import csv_fields, csv_rows, rows_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(str.encode)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine import vectors
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.tables import Column
 from pgvector_backup.engine.vectors import Vector, VectorType, parse, vector_type
 

@@ -16,9 +16,9 @@ from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.cli.database import connect_to
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams, StorageFault
 from pgvector_backup.engine.catalog import Catalog, FoundSet
-from pgvector_backup.engine.errors import BackupError, Conflict, InvalidParams, StorageFault
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate
 from pgvector_backup.engine.preview import preview

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.cli.configuration import Configuration
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
 
 _log: Final = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from pgvector_backup.cli import terminal
 from pgvector_backup.cli.arguments import parser, settings_of
 from pgvector_backup.cli.commands import COMMANDS, Order
 from pgvector_backup.cli.configuration import Configuration
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError, Cancelled
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, Cancelled
 
 EXIT_CODES: Final = {
     "INTERNAL_ERROR": 1,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pgvector_backup.engine.errors import InvalidParams
-from pgvector_backup.engine.progress import OnProgress
+from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.progress import OnProgress
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 

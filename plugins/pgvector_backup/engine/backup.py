@@ -14,19 +14,20 @@ from psycopg import Connection
 
 from pgvector_backup.engine import block_index, fingerprint, transactions
 from pgvector_backup.engine import snapshot as snapshots
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.blocks import BlockFile
-from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name
-from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
@@ -36,7 +37,6 @@ from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.staging import Claim
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import Table
-from pgvector_backup.engine.throttle import Throttle
 
 _log: Final = logging.getLogger(__name__)
 

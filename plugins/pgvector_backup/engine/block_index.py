@@ -16,7 +16,7 @@ from typing import Final
 
 from psycopg.abc import Buffer
 
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.staging import StagedFile
 
 try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from pgvector_backup.engine.errors import BackupError, NotFound
+from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Entry, Location, locate, locate_all, locate_path
 from pgvector_backup.engine.manifest import Manifest

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
-from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
+from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

@@ -16,18 +16,19 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import copy_data, fingerprint, long_turns
+from pgvector_backup.engine import copy_data, fingerprint
+from pgvector_backup.engine.base import batch_scheduling as long_turns
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
+from pgvector_backup.engine.base.progress import Progress
+from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
-from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import Format
-from pgvector_backup.engine.progress import Progress
 from pgvector_backup.engine.reader import Reader
 from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.tables import Heap, Table
-from pgvector_backup.engine.throttle import Throttle
 
 _LEAST_RANGE_BYTES: Final = 8 << 20
 _MOST_RANGE_BYTES: Final = 64 << 20

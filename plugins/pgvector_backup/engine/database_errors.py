@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from pgvector_backup.engine.errors import BackupError, DatabaseFault, NotFound, storage_translated
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound, storage_translated
 
 
 def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupError:

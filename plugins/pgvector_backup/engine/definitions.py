@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.errors import DatabaseFault, IntegrityFault, NotFound
+from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.manifest import TableEntry
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import VECTOR_TYPES, Column, Constraint, Index

@@ -17,7 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pgvector_backup.engine import long_turns, writeback
+from pgvector_backup.engine import writeback
+from pgvector_backup.engine.base import batch_scheduling as long_turns
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

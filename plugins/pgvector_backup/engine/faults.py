@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import psycopg
 
+from pgvector_backup.engine.base.errors import Conflict, DatabaseFault, IntegrityFault
 from pgvector_backup.engine.database_errors import database_fault
-from pgvector_backup.engine.errors import Conflict, DatabaseFault, IntegrityFault
 
 _UNCHANGED = "nothing was changed"
 

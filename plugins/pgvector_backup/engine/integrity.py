@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest
 

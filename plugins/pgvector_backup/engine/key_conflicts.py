@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.rows import Field, rows_of
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 
 _TYPES: Final[dict[str, type]] = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
 _PARTS: Final = ("array", "object")

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, Final, NamedTuple
 
-from pgvector_backup.engine import messages, staging
-from pgvector_backup.engine.errors import (
+from pgvector_backup.engine import staging
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import (
     Conflict,
     IntegrityFault,
     InvalidParams,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.blocks import FileFacts
-from pgvector_backup.engine.errors import IntegrityFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.naming import check_bare
 from pgvector_backup.engine.snapshot import Source

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Final
 
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 
 LOG_FILE: Final = "vector_backup_log.txt"
 STAGED: Final = ".tmp"

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, Final, cast
 
 import fsspec
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import BackupError, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.location import Entry, Location
 from pgvector_backup.engine.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
 from pgvector_backup.engine.staging import Claim

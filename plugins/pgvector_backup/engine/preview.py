@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvector_backup.engine import snapshot as snapshots
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.compression import Compression
 from pgvector_backup.engine.copy_out import Estimate, estimate
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import BackupError, StorageFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import foresee

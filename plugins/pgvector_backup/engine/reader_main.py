@@ -13,10 +13,11 @@ from typing import Any, Final, NoReturn, cast
 
 import psycopg
 
-from pgvector_backup.engine import fingerprint, long_turns
+from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.base import batch_scheduling as long_turns
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.reader import LocalReader

@@ -20,8 +20,8 @@ from typing import Any, Final, TypeVar
 
 from psycopg import sql
 
+from pgvector_backup.engine.base.errors import DatabaseFault
 from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
-from pgvector_backup.engine.errors import DatabaseFault
 from pgvector_backup.engine.reader_messages import (
     MEMORY_BYTES,
     Begin,

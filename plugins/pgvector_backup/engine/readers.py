@@ -10,8 +10,8 @@ from typing import Final
 
 import psycopg
 
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.file_kind import FileKind
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.reader import LocalReader, Reader

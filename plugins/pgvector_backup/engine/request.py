@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
-from pgvector_backup.engine.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.keys import Key, check_all
 

@@ -17,7 +17,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import fingerprint, foreign_csv, key_conflicts, staged_rows, suspension, target
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
 from pgvector_backup.engine.database_errors import translated
@@ -30,10 +32,8 @@ from pgvector_backup.engine.definitions import (
     references,
 )
 from pgvector_backup.engine.encoding import row_encoder
-from pgvector_backup.engine.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
-from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.result import RestoreResult, TableRestore, human_size
 from pgvector_backup.engine.session import Connect, session

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Final
 
-from pgvector_backup.engine import messages
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError
 
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
 

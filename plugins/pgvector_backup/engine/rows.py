@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.formats import FormatName
 
 Field = bytes | None

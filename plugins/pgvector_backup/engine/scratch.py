@@ -21,9 +21,9 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.conninfo import make_conninfo
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import DatabaseFault, InvalidParams, StorageFault
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import DatabaseFault, InvalidParams, StorageFault
 from pgvector_backup.engine.session import Connect, session
 
 _log: Final = logging.getLogger(__name__)

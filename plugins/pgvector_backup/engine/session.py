@@ -10,9 +10,9 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from pgvector_backup.engine import messages
-from pgvector_backup.engine.cancel import Cancel
-from pgvector_backup.engine.errors import DatabaseFault
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import DatabaseFault
 
 Connect = Callable[[], Connection[Any]]
 """Opens a new psycopg 3 connection; each call another one."""

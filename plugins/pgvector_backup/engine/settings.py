@@ -10,7 +10,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.table_name import TableName, parse_names
 
 SECTION: Final = "pgvector_backup"

@@ -11,9 +11,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import tables
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.database_errors import database_fault, translated
-from pgvector_backup.engine.errors import BackupError, NotFound
 from pgvector_backup.engine.session import Connect, parameters_of, session
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import Table

@@ -12,9 +12,9 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import fingerprint
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.copy_in import Into, Loaded, summed
-from pgvector_backup.engine.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.formats import BINARY
 from pgvector_backup.engine.tables import Table
 

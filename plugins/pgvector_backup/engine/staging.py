@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
 from pgvector_backup.engine.disk_file import DiskFile
-from pgvector_backup.engine.errors import IntegrityFault, storage_translated
 from pgvector_backup.engine.naming import (
     STAGED,
     check_bare,

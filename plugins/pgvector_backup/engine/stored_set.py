@@ -12,12 +12,12 @@ from typing import BinaryIO, Final, cast
 from urllib.parse import unquote
 
 from pgvector_backup.engine import block_index, fingerprint
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.block_index import IndexedBlock
-from pgvector_backup.engine.cancel import Cancel
 from pgvector_backup.engine.catalog import FoundSet
 from pgvector_backup.engine.compression import NAMES, Compression, CompressionName
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.fingerprint import Algorithm
 from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.integrity import check_files, read_manifest

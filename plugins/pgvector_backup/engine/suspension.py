@@ -19,7 +19,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.definitions import execute_one
 from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.tables import Table

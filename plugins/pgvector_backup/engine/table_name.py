@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 
 if TYPE_CHECKING:
     from psycopg import sql

@@ -14,7 +14,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from pgvector_backup.engine.errors import DatabaseFault, NotFound
+from pgvector_backup.engine.base.errors import DatabaseFault, NotFound
 from pgvector_backup.engine.table_name import TableName
 
 _QUOTED: Final = r'"(?:[^"]|"")+"'

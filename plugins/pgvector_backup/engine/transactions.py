@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.errors import Conflict
+from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.tables import Table
 
 _WRAP: Final = 1 << 32

@@ -10,9 +10,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine import transactions
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.database_errors import database_fault, translated
-from pgvector_backup.engine.errors import Conflict, InvalidParams
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry

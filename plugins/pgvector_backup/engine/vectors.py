@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from pgvector_backup.engine.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.formats import FormatName
 from pgvector_backup.engine.tables import Column
 from pgvector_backup.engine.vector_text import VectorEncoder, encoder

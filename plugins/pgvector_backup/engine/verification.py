@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pgvector_backup.engine import messages
-from pgvector_backup.engine.errors import BackupError, IntegrityFault
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError, IntegrityFault
 from pgvector_backup.engine.inspection import Inspection
 from pgvector_backup.engine.request import Depth
 

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.drill import Samples, drill
-from pgvector_backup.engine.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.inspection import inspect, inspect_bare
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate_all
 from pgvector_backup.engine.manifest import Manifest
 from pgvector_backup.engine.naming import of_set, verification_name
-from pgvector_backup.engine.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.request import LATEST, VerifyRequest
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings

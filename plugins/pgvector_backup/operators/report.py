@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
 from pgvector_backup.operators.task import fault_of

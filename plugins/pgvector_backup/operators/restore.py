@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.request import LATEST, RESTORE_KEYS, RestoreRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR

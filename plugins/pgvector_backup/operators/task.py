@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.keys import Key
-from pgvector_backup.engine.progress import OnProgress
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
@@ -21,7 +21,7 @@ from pgvector_backup.operators.links import VectorBackupsLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.cancel import Cancel
+    from pgvector_backup.engine.base.cancel import Cancel
     from pgvector_backup.engine.session import Connect
 
 _FINE = ("success", "skipped", "upstream_failed")
@@ -82,7 +82,7 @@ class PgVectorTask(BaseOperator):
 
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
-        from pgvector_backup.engine.cancel import Cancel  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.base.cancel import Cancel  # noqa: PLC0415 (see `operators`)
 
         self._cancel = Cancel()
         return self._cancel

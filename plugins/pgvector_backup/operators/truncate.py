@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgvector_backup.engine.errors import Conflict
+from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:

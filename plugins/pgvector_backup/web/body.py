@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fastapi import Request
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.keys import Key
 
 _LARGEST: Final = 1 << 20

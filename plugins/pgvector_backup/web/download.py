@@ -13,8 +13,8 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.catalog import FoundLocation, FoundSet
-from pgvector_backup.engine.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Entry, Location
 from pgvector_backup.engine.naming import LOG_FILE, STAGED, of_set, verification_name

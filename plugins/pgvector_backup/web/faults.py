@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgvector_backup.engine.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.web.envelope import failed, refused
 
 _log: Final = logging.getLogger(__name__)

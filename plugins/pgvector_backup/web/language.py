@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
 
 Language = Literal["zh", "en"]
 

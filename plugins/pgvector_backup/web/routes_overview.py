@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.catalog import FoundLocation
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.errors import BackupError
 from pgvector_backup.engine.location import require_writable
 from pgvector_backup.engine.session import session as database_session
 from pgvector_backup.installation import configuration

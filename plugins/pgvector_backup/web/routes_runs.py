@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from pgvector_backup.engine import errors
+from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.keys import Key
 from pgvector_backup.engine.request import (
     BACKUP_KEYS,

@@ -9,8 +9,8 @@ from airflow.utils.session import create_session
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.catalog import FoundLocation
-from pgvector_backup.engine.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets

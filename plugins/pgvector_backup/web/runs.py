@@ -28,7 +28,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from pgvector_backup.engine.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
+from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
 from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPORT, Kind
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note

@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet, FoundTable
-from pgvector_backup.engine.errors import BackupError, NotFound
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate
 from pgvector_backup.engine.naming import LOG_FILE

@@ -18,7 +18,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from pgvector_backup.engine.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.installation.connections import read_uri
 from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.installation.temporary import is_temporary, temporary_id

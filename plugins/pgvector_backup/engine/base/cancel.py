@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import psycopg
 
-from pgvector_backup.engine.errors import Cancelled
+from pgvector_backup.engine.base.errors import Cancelled
 
 _CANCEL_SECONDS: Final = 3.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from pgvector_backup.engine.cancel import Cancel
+from pgvector_backup.engine.base.cancel import Cancel
 
 
 class Throttle:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import ClassVar, TypedDict
 
-from pgvector_backup.engine import messages
+from pgvector_backup.engine.base import messages
 
 
 class _Always(TypedDict):
