@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import psycopg
 
-from pgvector_backup.engine import block_index, disk_file, fingerprint, reader_main, reader_process, writeback
+from pgvector_backup.engine import block_index, disk_file, reader_main, reader_process, writeback
 from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import psycopg
 
-from pgvector_backup.engine import vector_text
+from pgvector_backup.engine.codec import vector_text
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.settings import Settings

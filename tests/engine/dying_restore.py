@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from pgvector_backup.engine import vector_text
+from pgvector_backup.engine.codec import vector_text
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.manifest import Manifest
 from tests.engine.conftest import House
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pgvector_backup.engine.copy_data import messages
+from pgvector_backup.engine.codec.copy_data import messages
 from tests.engine.conftest import House
 
 ROWS = b"COPY (SELECT n, repeat('x', n %% 9000) FROM generate_series(1, 3000) AS n) TO STDOUT (FORMAT %s)"

@@ -24,10 +24,11 @@ from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.conninfo import make_conninfo
 
-from pgvector_backup.engine import fingerprint, reader_process, snapshot
+from pgvector_backup.engine import reader_process, snapshot
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled, DatabaseFault, StorageFault
-from pgvector_backup.engine.compression import Compression
+from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.disk_file import DiskFile
 from pgvector_backup.engine.reader_messages import Begin
 from pgvector_backup.engine.reader_process import ReaderProcess

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import encoding
+from pgvector_backup.engine.codec import encoding
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import contents
@@ -133,7 +133,7 @@ def test_a_type_that_is_not_known_here_goes_to_the_server(house: House) -> None:
 
 
 def test_without_the_packages_everything_goes_to_the_server(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgvector_backup.engine.vector_text.packages", lambda: None)
+    monkeypatch.setattr("pgvector_backup.engine.codec.vector_text.packages", lambda: None)
     house.langchain(3000)
     house.backup()
     before = contents(house.database, "langchain_pg_embedding")

@@ -70,7 +70,7 @@ def test_a_pair_without_a_manifest(
     house: House, written: Any, by: Any, accelerated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not accelerated:
-        monkeypatch.setattr("pgvector_backup.engine.vector_text.packages", lambda: None)
+        monkeypatch.setattr("pgvector_backup.engine.codec.vector_text.packages", lambda: None)
     before = written(by, 3000)
     result = house.restore()
     assert contents(house.database, *PAIR) == before

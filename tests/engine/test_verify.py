@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
-from pgvector_backup.engine import blocks, fingerprint
+from pgvector_backup.engine import blocks
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import (
     Cancelled,
@@ -28,6 +28,7 @@ from pgvector_backup.engine.base.errors import (
     StorageFault,
 )
 from pgvector_backup.engine.catalog import Catalog
+from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.inspection import inspect
 from pgvector_backup.engine.location import LocalLocation
 from pgvector_backup.engine.remove import remove

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.rows import Field, csv_fields, csv_rows, rows_of
+from pgvector_backup.engine.codec.rows import Field, csv_fields, csv_rows, rows_of
 
 FIELDS = st.lists(st.none() | st.text(alphabet='ab",\n\r\\ 中').map(str.encode), min_size=1, max_size=5)
 

@@ -11,7 +11,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import fingerprint
+from pgvector_backup.engine.codec import fingerprint
 
 ROWS = [b"1,one\n", b"2,two\n", b"2,two\n", "3,三\n".encode(), b""]
 
@@ -58,7 +58,7 @@ def test_a_row_twice_does_matter() -> None:
 def test_without_xxhash_it_is_sha256() -> None:
     script = (
         "import sys; sys.modules['xxhash'] = None\n"
-        "from pgvector_backup.engine import fingerprint\n"
+        "from pgvector_backup.engine.codec import fingerprint\n"
         "print(fingerprint.best().name, fingerprint.named('xxh3-128-sum128'), fingerprint.named('sha256-sum128').name)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

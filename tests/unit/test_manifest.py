@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.blocks import FileFacts
-from pgvector_backup.engine.compression import Compression
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS
+from pgvector_backup.engine.codec.compression import Compression
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.snapshot import Source
 from pgvector_backup.engine.table_name import TableName

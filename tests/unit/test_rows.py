@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.rows import csv_fields, csv_rows, rows_of
+from pgvector_backup.engine.codec.rows import csv_fields, csv_rows, rows_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(str.encode)
 TRICKY = st.sampled_from([b"", b'"', b'""', b",", b"\n", b"\r\n", b"\\.", b"NULL", b'",\n"', b"[1,2,3]", b" "])

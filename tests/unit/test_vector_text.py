@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import vector_text
-from pgvector_backup.engine.vector_text import NotReadHere, to_single
+from pgvector_backup.engine.codec import vector_text
+from pgvector_backup.engine.codec.vector_text import NotReadHere, to_single
 
 _strtof = ctypes.CDLL(None).strtof
 _strtof.restype = ctypes.c_float

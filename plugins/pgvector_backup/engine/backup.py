@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from pgvector_backup.engine import block_index, fingerprint, transactions
+from pgvector_backup.engine import block_index, transactions
 from pgvector_backup.engine import snapshot as snapshots
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
@@ -20,11 +20,12 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.blocks import BlockFile
-from pgvector_backup.engine.compression import Compression
+from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.codec.compression import Compression
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.naming import manifest_name

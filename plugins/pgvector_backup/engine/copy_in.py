@@ -17,14 +17,14 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, Copy, sql
 
-from pgvector_backup.engine import copy_data
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.base.progress import Progress
-from pgvector_backup.engine.encoding import RowEncoder
-from pgvector_backup.engine.fingerprint import Algorithm
-from pgvector_backup.engine.formats import BINARY, CSV, FORMATS, Format, FormatName
-from pgvector_backup.engine.rows import Field, rows_of
+from pgvector_backup.engine.codec import copy_data
+from pgvector_backup.engine.codec.encoding import RowEncoder
+from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.codec.formats import BINARY, CSV, FORMATS, Format, FormatName
+from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.stored_set import Block
 
 _log: Final = logging.getLogger(__name__)

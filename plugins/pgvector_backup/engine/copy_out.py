@@ -16,16 +16,16 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import copy_data, fingerprint
 from pgvector_backup.engine.base import batch_scheduling as long_turns
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
+from pgvector_backup.engine.codec import copy_data, fingerprint
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import Format
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import Format
 from pgvector_backup.engine.reader import Reader
 from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.tables import Heap, Table

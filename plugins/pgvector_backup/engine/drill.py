@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import copy_data, fingerprint
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, IntegrityFault, InvalidParams, StorageFault
+from pgvector_backup.engine.codec import copy_data, fingerprint
+from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.inspection import See, columns_of, read_rows
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest, TableEntry

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from pgvector_backup.engine import python_repr
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.fingerprint import Algorithm
-from pgvector_backup.engine.rows import Field, rows_of
+from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.stored_set import Block, StoredTable
 from pgvector_backup.engine.tables import Table
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.formats import FORMATS
-from pgvector_backup.engine.rows import Field, rows_of
+from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable
 from pgvector_backup.engine.tables import Table
 

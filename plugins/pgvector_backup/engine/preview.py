@@ -9,11 +9,11 @@ from typing import Any
 from pgvector_backup.engine import snapshot as snapshots
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
-from pgvector_backup.engine.compression import Compression
+from pgvector_backup.engine.codec.compression import Compression
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.copy_out import Estimate, estimate
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.location import foresee
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import human_size

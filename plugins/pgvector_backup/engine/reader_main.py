@@ -13,13 +13,13 @@ from typing import Any, Final, NoReturn, cast
 
 import psycopg
 
-from pgvector_backup.engine import fingerprint
 from pgvector_backup.engine.base import batch_scheduling as long_turns
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.formats import FORMATS
+from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.reader import LocalReader
 from pgvector_backup.engine.reader_messages import (
     MEMORY_BYTES,

@@ -12,8 +12,8 @@ import psycopg
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.file_kind import FileKind
-from pgvector_backup.engine.fingerprint import Algorithm
+from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.reader import LocalReader, Reader
 from pgvector_backup.engine.reader_messages import Begin
 from pgvector_backup.engine.reader_process import ReaderProcess, possible

@@ -16,11 +16,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import fingerprint, foreign_csv, key_conflicts, staged_rows, suspension, target
+from pgvector_backup.engine import foreign_csv, key_conflicts, staged_rows, suspension, target
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.catalog import Catalog
+from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.codec.encoding import row_encoder
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
 from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.definitions import (
@@ -31,7 +33,6 @@ from pgvector_backup.engine.definitions import (
     referenced,
     references,
 )
-from pgvector_backup.engine.encoding import row_encoder
 from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
 from pgvector_backup.engine.request import RestoreRequest

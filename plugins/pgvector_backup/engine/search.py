@@ -16,12 +16,12 @@ from typing import Any, Final, cast
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import copy_data
-from pgvector_backup.engine.formats import FORMATS, FormatName
+from pgvector_backup.engine.codec import copy_data
+from pgvector_backup.engine.codec.formats import FORMATS, FormatName
+from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
 from pgvector_backup.engine.inspection import columns_of
 from pgvector_backup.engine.manifest import TableEntry
-from pgvector_backup.engine.rows import Field, rows_of
-from pgvector_backup.engine.vectors import Vector, VectorType, parse, vector_type
 
 _NEIGHBOURS: Final = 10
 _SAMPLES: Final = 3

@@ -11,19 +11,20 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, cast
 from urllib.parse import unquote
 
-from pgvector_backup.engine import block_index, fingerprint
+from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.block_index import IndexedBlock
 from pgvector_backup.engine.catalog import FoundSet
-from pgvector_backup.engine.compression import NAMES, Compression, CompressionName
+from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.codec.compression import NAMES, Compression, CompressionName
+from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.codec.formats import FORMATS, FormatName
+from pgvector_backup.engine.codec.rows import csv_fields, csv_rows
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.fingerprint import Algorithm
-from pgvector_backup.engine.formats import FORMATS, FormatName
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest, TableEntry
-from pgvector_backup.engine.rows import csv_fields, csv_rows
 from pgvector_backup.engine.table_name import TableName
 
 _READ_BYTES: Final = 1 << 20

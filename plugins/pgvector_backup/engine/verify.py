@@ -14,9 +14,9 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet
-from pgvector_backup.engine.compression import NAMES as COMPRESSIONS
+from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.drill import Samples, drill
-from pgvector_backup.engine.formats import FORMATS
 from pgvector_backup.engine.inspection import inspect, inspect_bare
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.location import Location, locate_all

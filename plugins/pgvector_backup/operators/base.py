@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgvector_backup.engine.compression import DEFAULT_LEVEL
+from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL
 from pgvector_backup.engine.request import BACKUP_KEYS, BackupRequest
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.installation import configuration

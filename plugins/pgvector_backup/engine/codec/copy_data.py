@@ -16,7 +16,7 @@ from psycopg import Copy
 from psycopg.abc import Buffer
 from psycopg.pq import ExecStatus
 
-from pgvector_backup.engine.formats import BINARY_HEADER, BINARY_TRAILER, Format
+from pgvector_backup.engine.codec.formats import BINARY_HEADER, BINARY_TRAILER, Format
 
 _ENDED = -1
 """What ``PQgetCopyData`` gives after the last message; 0 means that the next is not there yet."""

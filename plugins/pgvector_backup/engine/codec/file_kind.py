@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgvector_backup.engine.compression import Compression, Packer
-from pgvector_backup.engine.formats import Format
+from pgvector_backup.engine.codec.compression import Compression, Packer
+from pgvector_backup.engine.codec.formats import Format
 
 
 @dataclass(frozen=True)

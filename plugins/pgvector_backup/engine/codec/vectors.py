@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.formats import FormatName
+from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.codec.vector_text import VectorEncoder, encoder
 from pgvector_backup.engine.tables import Column
-from pgvector_backup.engine.vector_text import VectorEncoder, encoder
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 

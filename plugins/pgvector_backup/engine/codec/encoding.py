@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timezone
 from typing import Final, cast
 
-from pgvector_backup.engine import vector_text
-from pgvector_backup.engine.rows import Field
+from pgvector_backup.engine.codec import vector_text
+from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.codec.vector_text import NotReadHere, VectorEncoder
 from pgvector_backup.engine.tables import bare_type
-from pgvector_backup.engine.vector_text import NotReadHere, VectorEncoder
 
 Encode = Callable[[bytes], bytes]
 
