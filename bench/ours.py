@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import psycopg
 
-from pgvector_backup.engine import block_index, disk_file, reader_main, reader_process, writeback
+from pgvector_backup.engine import block_index, reader_main, reader_process
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.store import disk_file, writeback
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pgvector_backup.engine import copy_out, transactions
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.staging import StagedFile
+from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE, activity, at_block

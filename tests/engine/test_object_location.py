@@ -11,8 +11,8 @@ import fsspec
 import pytest
 
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, StorageFault
-from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.store.location import locate
 from tests.engine.conftest import House
 
 _buckets = itertools.count()

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine import disk_file, location, staging
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
+from pgvector_backup.engine.store import disk_file, location, staging
 from tests.engine import small_disk
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE

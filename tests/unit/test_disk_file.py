@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import disk_file
-from pgvector_backup.engine.disk_file import DiskFile
+from pgvector_backup.engine.store import disk_file
+from pgvector_backup.engine.store.disk_file import DiskFile
 
 BUFFER = 1 << 16
 

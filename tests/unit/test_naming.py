@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.naming import SAFE, check_bare, claimed_id, data_file_name, is_staged, manifest_name, of_set
+from pgvector_backup.engine.store.naming import (
+    SAFE,
+    check_bare,
+    claimed_id,
+    data_file_name,
+    is_staged,
+    manifest_name,
+    of_set,
+)
 from pgvector_backup.engine.table_name import TableName
 
 ID = "20250721_234914"

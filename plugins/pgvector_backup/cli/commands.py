@@ -20,7 +20,6 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams, StorageFault
 from pgvector_backup.engine.catalog import Catalog, FoundSet
 from pgvector_backup.engine.integrity import read_manifest
-from pgvector_backup.engine.location import Location, locate
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.request import (
@@ -34,6 +33,7 @@ from pgvector_backup.engine.request import (
 )
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.result import RestoreReport, RunReport, human_size
+from pgvector_backup.engine.store.location import Location, locate
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify
 

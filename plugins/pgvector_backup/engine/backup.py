@@ -26,16 +26,16 @@ from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
-from pgvector_backup.engine.naming import manifest_name
 from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import Snapshot
-from pgvector_backup.engine.staging import Claim
+from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.naming import manifest_name
+from pgvector_backup.engine.store.staging import Claim
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import Table
 

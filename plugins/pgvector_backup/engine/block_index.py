@@ -17,7 +17,7 @@ from typing import Final
 from psycopg.abc import Buffer
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.staging import StagedFile
+from pgvector_backup.engine.store.staging import StagedFile
 
 try:
     import xxhash

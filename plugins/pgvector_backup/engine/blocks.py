@@ -15,7 +15,7 @@ from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
-from pgvector_backup.engine.staging import StagedFile
+from pgvector_backup.engine.store.staging import StagedFile
 
 BLOCK_BYTES: Final = 1 << 20
 """Size at which a block is closed. Larger ones cost memory (jobs × block) and no longer gain speed."""

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.integrity import read_manifest
-from pgvector_backup.engine.location import Entry, Location, locate, locate_all, locate_path
 from pgvector_backup.engine.manifest import Manifest
-from pgvector_backup.engine.naming import (
+from pgvector_backup.engine.request import LATEST
+from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.store.location import Entry, Location, locate, locate_all, locate_path
+from pgvector_backup.engine.store.naming import (
     LOG_FILE,
     STAGED,
     committed_id,
@@ -23,8 +25,6 @@ from pgvector_backup.engine.naming import (
     verification_name,
     without_manifest,
 )
-from pgvector_backup.engine.request import LATEST
-from pgvector_backup.engine.settings import Settings
 
 _NAMED_AT_MOST: Final = 5
 

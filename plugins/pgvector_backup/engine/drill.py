@@ -16,7 +16,6 @@ from pgvector_backup.engine.codec import copy_data, fingerprint
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.inspection import See, columns_of, read_rows
-from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.restore import restore
@@ -24,6 +23,7 @@ from pgvector_backup.engine.scratch import scratch_database
 from pgvector_backup.engine.search import Sampler, consider_all
 from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.verification import TableVerification
 
 _log: Final = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.copy_out import Estimate, estimate
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.location import foresee
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import human_size
 from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import Source
+from pgvector_backup.engine.store.location import foresee
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import logging
 from typing import Final
 
 from pgvector_backup.engine.catalog import FoundSet
-from pgvector_backup.engine.location import Location
-from pgvector_backup.engine.naming import of_set
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import of_set
 
 _log: Final = logging.getLogger(__name__)
 

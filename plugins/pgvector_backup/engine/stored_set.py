@@ -23,8 +23,8 @@ from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import csv_fields, csv_rows
 from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.integrity import check_files, read_manifest
-from pgvector_backup.engine.location import Location
 from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.table_name import TableName
 
 _READ_BYTES: Final = 1 << 20

@@ -14,13 +14,13 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.database_errors import database_fault, translated
 from pgvector_backup.engine.integrity import check_files, read_manifest
-from pgvector_backup.engine.location import locate
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import TruncateResult
 from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.snapshot import source_of
+from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.table_name import TableName
 from pgvector_backup.engine.tables import Table, describe, referencing_keys
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pgvector_backup.engine.location import LocalLocation, locate
+from pgvector_backup.engine.store.location import LocalLocation, locate
 from tests.airflow.conftest import Configure
 from tests.airflow.web.conftest import PREFIX, Api, data_of
 from tests.airflow.web.sets import days_before, make_set, multiply

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, Final, NamedTuple
 
-from pgvector_backup.engine import staging
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import (
     Conflict,
@@ -26,9 +25,10 @@ from pgvector_backup.engine.base.errors import (
     storage_fault,
     storage_translated,
 )
-from pgvector_backup.engine.naming import LOG_FILE, SAFE, check_bare
 from pgvector_backup.engine.request import check_task_id
-from pgvector_backup.engine.staging import Claim
+from pgvector_backup.engine.store import staging
+from pgvector_backup.engine.store.naming import LOG_FILE, SAFE, check_bare
+from pgvector_backup.engine.store.staging import Claim
 
 _LATEST_CLAIM: Final = 3600
 """Seconds that an id may lie after the clock before the search for a free one gives up."""
@@ -117,7 +117,7 @@ def _is_url(root: str) -> bool:
 def _object_location() -> ModuleType:
     """What keeps sets in object stores; fsspec is needed by those who do that only."""
     try:
-        from pgvector_backup.engine import object_location  # noqa: PLC0415
+        from pgvector_backup.engine.store import objects as object_location  # noqa: PLC0415
     except ImportError:
         raise InvalidParams(
             "backup_root: a URL needs the package fsspec and the one for that store, such as s3fs; install them, or "
@@ -376,7 +376,7 @@ def require_writable(root: Root) -> None:
     """
     text = os.fspath(root)
     if _is_url(text):
-        from pgvector_backup.engine import object_location  # noqa: PLC0415
+        from pgvector_backup.engine.store import objects as object_location  # noqa: PLC0415
 
         object_location.subdirectories(text)
         return

@@ -17,8 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pgvector_backup.engine import writeback
 from pgvector_backup.engine.base import batch_scheduling as long_turns
+from pgvector_backup.engine.store import writeback
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
-from pgvector_backup.engine.disk_file import DiskFile
-from pgvector_backup.engine.naming import (
+from pgvector_backup.engine.store.disk_file import DiskFile
+from pgvector_backup.engine.store.naming import (
     STAGED,
     check_bare,
     claimed_id,

@@ -21,9 +21,9 @@ import fsspec
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.location import Entry, Location
-from pgvector_backup.engine.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
-from pgvector_backup.engine.staging import Claim
+from pgvector_backup.engine.store.location import Entry, Location
+from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
+from pgvector_backup.engine.store.staging import Claim
 
 _DEAD_AFTER: Final = timedelta(days=2)
 """Age at which a claim counts as left over: no lock tells whether the process that made it still lives."""

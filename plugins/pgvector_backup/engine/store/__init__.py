@@ -1,0 +1,1 @@
+"""Where bytes lie: names, directories and buckets, staging, commit, sweep, leases."""
