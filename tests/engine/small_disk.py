@@ -21,10 +21,10 @@ import psycopg
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store import location
-from pgvector_backup.engine.table_name import parse_names
 
 _Usage = namedtuple("_Usage", "total used free")
 

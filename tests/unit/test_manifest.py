@@ -18,10 +18,10 @@ from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.manifest import Manifest, TableEntry
-from pgvector_backup.engine.snapshot import Source
-from pgvector_backup.engine.table_name import TableName
-from pgvector_backup.engine.tables import Column, Constraint, Index, Table
-from pgvector_backup.engine.transactions import TransactionIds
+from pgvector_backup.engine.postgres.snapshot import Source
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
+from pgvector_backup.engine.postgres.transactions import TransactionIds
 
 
 def make() -> Manifest:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.store.naming import (
     SAFE,
     check_bare,
@@ -16,7 +17,6 @@ from pgvector_backup.engine.store.naming import (
     manifest_name,
     of_set,
 )
-from pgvector_backup.engine.table_name import TableName
 
 ID = "20250721_234914"
 

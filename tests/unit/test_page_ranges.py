@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pgvector_backup.engine import copy_out
 from pgvector_backup.engine.copy_out import PageRange
-from pgvector_backup.engine.tables import Heap
+from pgvector_backup.engine.postgres.tables import Heap
 
 MEBIBYTE = 1 << 20
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.table_name import TableName, parse_names
+from pgvector_backup.engine.postgres.table_name import TableName, parse_names
 
 IDENTIFIERS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
 TABLES = st.builds(TableName, st.none() | IDENTIFIERS, IDENTIFIERS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import vectors
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
-from pgvector_backup.engine.tables import Column
+from pgvector_backup.engine.postgres.tables import Column
 
 ANY = VectorType("vector", None)
 NUMBERS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)

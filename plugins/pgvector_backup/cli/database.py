@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
+from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
 
 _log: Final = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from pgvector_backup.engine import block_index, transactions
-from pgvector_backup.engine import snapshot as snapshots
+from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
@@ -25,19 +24,21 @@ from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
-from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.postgres import snapshot as snapshots
+from pgvector_backup.engine.postgres import transactions
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.session import Connect
+from pgvector_backup.engine.postgres.snapshot import Snapshot
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
-from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
-from pgvector_backup.engine.snapshot import Snapshot
 from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.staging import Claim
-from pgvector_backup.engine.table_name import TableName
-from pgvector_backup.engine.tables import Table
 
 _log: Final = logging.getLogger(__name__)
 

@@ -25,10 +25,10 @@ from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
 from pgvector_backup.engine.codec import copy_data, fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import Format
-from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.tables import Heap, Table
 from pgvector_backup.engine.reader import Reader
 from pgvector_backup.engine.readers import Readers
-from pgvector_backup.engine.tables import Heap, Table
 
 _LEAST_RANGE_BYTES: Final = 8 << 20
 _MOST_RANGE_BYTES: Final = 64 << 20

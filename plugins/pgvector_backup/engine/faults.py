@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from pgvector_backup.engine.base.errors import Conflict, DatabaseFault, IntegrityFault
-from pgvector_backup.engine.database_errors import database_fault
+from pgvector_backup.engine.postgres.errors import database_fault
 
 _UNCHANGED = "nothing was changed"
 

@@ -15,8 +15,8 @@ from pgvector_backup.engine import python_repr
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.stored_set import Block, StoredTable
-from pgvector_backup.engine.tables import Table
 
 _JSON: Final = ("json", "jsonb")
 _TEXTS: Final = ("text", "character varying")

@@ -17,10 +17,10 @@ from pgvector_backup.engine.codec.compression import Compression, CompressionNam
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import Field, csv_fields, csv_rows, rows_of
 from pgvector_backup.engine.codec.vectors import VectorType, parse, vector_type
-from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.manifest import TableEntry
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.tables import Column
 
 _READ_BYTES: Final = 1 << 20
 _TOLD: Final = 10

@@ -9,8 +9,8 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable
-from pgvector_backup.engine.tables import Table
 
 _KEYS: Final = sql.Identifier("pg_temp", "pgvector_backup_keys")
 

@@ -20,6 +20,8 @@ from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.postgres.session import session
+from pgvector_backup.engine.postgres.snapshot import join
 from pgvector_backup.engine.reader import LocalReader
 from pgvector_backup.engine.reader_messages import (
     MEMORY_BYTES,
@@ -34,8 +36,6 @@ from pgvector_backup.engine.reader_messages import (
     Ready,
     Stop,
 )
-from pgvector_backup.engine.session import session
-from pgvector_backup.engine.snapshot import join
 
 _LAST_SECONDS: Final = 5.0
 """How long a query may take to be cancelled when the backup's process is gone."""

@@ -24,7 +24,6 @@ from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.encoding import row_encoder
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
-from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.definitions import (
     add_constraint,
     add_index,
@@ -35,14 +34,15 @@ from pgvector_backup.engine.definitions import (
 )
 from pgvector_backup.engine.faults import commit_fault, load_fault
 from pgvector_backup.engine.langchain_pair import Selection, select
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
 from pgvector_backup.engine.request import RestoreRequest
 from pgvector_backup.engine.result import RestoreResult, TableRestore, human_size
-from pgvector_backup.engine.session import Connect, session
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable, kept, open_set
 from pgvector_backup.engine.suspension import SetAside
-from pgvector_backup.engine.table_name import TableName
-from pgvector_backup.engine.tables import Table, describe, referencing_keys
 
 _log: Final = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import DatabaseFault, InvalidParams, StorageFault
-from pgvector_backup.engine.database_errors import translated
-from pgvector_backup.engine.session import Connect, session
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.session import Connect, session
 
 _log: Final = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.table_name import TableName, parse_names
+from pgvector_backup.engine.postgres.table_name import TableName, parse_names
 
 SECTION: Final = "pgvector_backup"
 """Of airflow.cfg; an environment variable of it is ``AIRFLOW__PGVECTOR_BACKUP__KEY``."""

@@ -16,7 +16,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
 from pgvector_backup.engine.copy_in import Into, Loaded, summed
-from pgvector_backup.engine.tables import Table
+from pgvector_backup.engine.postgres.tables import Table
 
 _log: Final = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from pgvector_backup.engine.codec.compression import NAMES, Compression, Compres
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import csv_fields, csv_rows
-from pgvector_backup.engine.database_errors import translated
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.manifest import Manifest, TableEntry
+from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.table_name import TableName
 
 _READ_BYTES: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"

@@ -21,8 +21,8 @@ from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.definitions import execute_one
-from pgvector_backup.engine.session import Connect, session
-from pgvector_backup.engine.tables import Table
+from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.tables import Table
 
 _log: Final = logging.getLogger(__name__)
 

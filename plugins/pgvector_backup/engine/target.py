@@ -8,9 +8,9 @@ from typing import Any, Final
 from psycopg import Connection
 
 from pgvector_backup.engine.base.errors import Conflict, NotFound
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Column, Table, bare_type, missing, resolve
 from pgvector_backup.engine.stored_set import StoredTable
-from pgvector_backup.engine.table_name import TableName
-from pgvector_backup.engine.tables import Column, Table, bare_type, missing, resolve
 
 _TEXTS: Final = ("text", "character varying")
 

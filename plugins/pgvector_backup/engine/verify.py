@@ -20,8 +20,8 @@ from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.inspection import inspect, inspect_bare
 from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.request import LATEST, VerifyRequest
-from pgvector_backup.engine.session import Connect
 from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store.location import Location, locate_all
 from pgvector_backup.engine.store.naming import of_set, verification_name

@@ -15,7 +15,7 @@ from airflow.sdk.log import mask_secret
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
-from pgvector_backup.engine.session import CONNECT_SECONDS, Connect
+from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
 from pgvector_backup.installation.configuration import ConnectionRules
 from pgvector_backup.installation.temporary import is_temporary
 

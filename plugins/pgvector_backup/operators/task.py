@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from pgvector_backup.engine.base.cancel import Cancel
-    from pgvector_backup.engine.session import Connect
+    from pgvector_backup.engine.postgres.session import Connect
 
 _FINE = ("success", "skipped", "upstream_failed")
 

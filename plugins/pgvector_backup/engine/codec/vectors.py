@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, cast
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.formats import FormatName
 from pgvector_backup.engine.codec.vector_text import VectorEncoder, encoder
-from pgvector_backup.engine.tables import Column
+from pgvector_backup.engine.postgres.tables import Column
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 

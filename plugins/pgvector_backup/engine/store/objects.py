@@ -20,7 +20,7 @@ import fsspec
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault
-from pgvector_backup.engine.database_errors import translated
+from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.store.location import Entry, Location
 from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
 from pgvector_backup.engine.store.staging import Claim

@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.errors import DatabaseFault, NotFound
-from pgvector_backup.engine.table_name import TableName
+from pgvector_backup.engine.postgres.table_name import TableName
 
 _QUOTED: Final = r'"(?:[^"]|"")+"'
 _TYPE: Final = re.compile(

@@ -19,7 +19,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.tables import Table
+from pgvector_backup.engine.postgres.tables import Table
 
 _WRAP: Final = 1 << 32
 _COMPARABLE: Final = 1 << 31

@@ -10,14 +10,14 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import tables
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, NotFound
-from pgvector_backup.engine.database_errors import database_fault, translated
-from pgvector_backup.engine.session import Connect, parameters_of, session
-from pgvector_backup.engine.table_name import TableName
-from pgvector_backup.engine.tables import Table
-from pgvector_backup.engine.transactions import TransactionIds
+from pgvector_backup.engine.postgres import tables
+from pgvector_backup.engine.postgres.errors import database_fault, translated
+from pgvector_backup.engine.postgres.session import Connect, parameters_of, session
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Table
+from pgvector_backup.engine.postgres.transactions import TransactionIds
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
