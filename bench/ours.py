@@ -15,8 +15,8 @@ import psycopg
 from pgvector_backup.engine import block_index, reader_main, reader_process
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.codec import fingerprint
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.store import disk_file, writeback
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from pgvector_backup.engine.request import RESTORE_KEYS
+from pgvector_backup.engine.contract.requests import RESTORE_KEYS
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
 from tests.airflow.conftest import Configure, Run, load_dag
 from tests.airflow.test_runs import check_error, log, rows

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from pgvector_backup.engine.request import VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import VERIFY_KEYS
 from tests.airflow.conftest import Configure, Outcome, Run, load, load_dag
 from tests.airflow.test_runs import check_error, log
 from tests.conftest import Database

@@ -13,13 +13,13 @@ import pytest
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.contract.result import BackupResult, RestoreResult, TruncateResult
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.verify_result import VerifyResult
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.request import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.result import BackupResult, RestoreResult, TruncateResult
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.truncate import truncate
-from pgvector_backup.engine.verification import VerifyResult
 from pgvector_backup.engine.verify import verify
 from tests.conftest import Database
 

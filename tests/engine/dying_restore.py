@@ -19,9 +19,9 @@ from typing import Any
 import psycopg
 
 from pgvector_backup.engine.codec import vector_text
-from pgvector_backup.engine.request import RestoreRequest
+from pgvector_backup.engine.contract.requests import RestoreRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.settings import Settings
 
 WATCHED = ((psycopg.Cursor, "execute"), (psycopg.Copy, "write"), (psycopg.Copy, "__exit__"), (psycopg.Copy, "__iter__"))
 

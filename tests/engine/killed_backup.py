@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.settings import Settings
 from tests.engine.apart import at_block_of_process
 
 

@@ -18,9 +18,9 @@ import psycopg
 
 from pgvector_backup.engine import copy_out
 from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.settings import Settings
 
 
 def main() -> None:

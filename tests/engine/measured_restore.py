@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from pgvector_backup.engine.request import RestoreRequest
+from pgvector_backup.engine.contract.requests import RestoreRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.settings import Settings
 
 
 def main() -> None:

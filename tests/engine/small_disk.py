@@ -21,9 +21,9 @@ import psycopg
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store import location
 
 _Usage = namedtuple("_Usage", "total used free")

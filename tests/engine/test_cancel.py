@@ -12,8 +12,8 @@ import pytest
 from pgvector_backup.engine import copy_out
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
+from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.postgres import transactions
-from pgvector_backup.engine.request import BackupRequest
 from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate
 from tests.engine.conftest import House

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
+from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS
-from pgvector_backup.engine.result import BackupResult
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.sets import leftovers, whole_sets

@@ -212,8 +212,8 @@ import sys
 from datetime import datetime, timezone
 import psycopg
 from pgvector_backup.engine import drill
-from pgvector_backup.engine.request import VerifyRequest
-from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.contract.requests import VerifyRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.verify import verify
 
 def stop(*args, **kwargs):

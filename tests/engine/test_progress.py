@@ -11,8 +11,8 @@ import pytest
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.progress import OnProgress
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.result import BackupResult
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.result import BackupResult
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE, at_block
 

@@ -26,8 +26,8 @@ from pgvector_backup.engine.base.errors import (
     MissingParams,
     NotFound,
 )
+from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.manifest import _checksum
-from pgvector_backup.engine.request import RestoreRequest
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents, definitions

@@ -21,8 +21,8 @@ from pgvector_backup.engine.base.errors import (
     InvalidParams,
     NotFound,
 )
+from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.manifest import Manifest
-from pgvector_backup.engine.result import BackupResult
 from tests.conftest import Database
 from tests.engine.conftest import House
 

@@ -29,11 +29,11 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.contract.requests import VerifyRequest
+from pgvector_backup.engine.contract.verify_result import SetVerification, VerifyResult
 from pgvector_backup.engine.inspection import inspect
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.request import VerifyRequest
 from pgvector_backup.engine.store.location import LocalLocation
-from pgvector_backup.engine.verification import SetVerification, VerifyResult
 from pgvector_backup.engine.verify import verify
 from tests.conftest import Database
 from tests.engine.conftest import House

@@ -15,8 +15,8 @@ VERIFY = r"""
 import re, sys
 from datetime import datetime, timezone
 from pathlib import Path
-from pgvector_backup.engine.request import VerifyRequest
-from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.contract.requests import VerifyRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.verify import verify
 
 result = verify(VerifyRequest(), Settings(backup_root=sys.argv[1]), None, now=datetime.now(timezone.utc))

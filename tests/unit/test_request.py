@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
-from pgvector_backup.engine.request import (
+from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
     LATEST,
     RESTORE_KEYS,

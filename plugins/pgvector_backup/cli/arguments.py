@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import pgvector_backup
-from pgvector_backup.engine.keys import Key
-from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 
 _EPILOG: Final = """\
 exit codes:

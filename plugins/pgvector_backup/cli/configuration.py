@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pgvector_backup.engine.settings import SECTION, Settings, read_settings, time_zone
+from pgvector_backup.engine.contract.settings import SECTION, Settings, read_settings, time_zone
 
 _log: Final = logging.getLogger(__name__)
 

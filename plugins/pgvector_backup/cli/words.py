@@ -7,7 +7,7 @@ from typing import Any
 
 from pgvector_backup.cli.terminal import say, say_table
 from pgvector_backup.engine.catalog import FoundSet
-from pgvector_backup.engine.result import human_size
+from pgvector_backup.engine.contract.result import human_size
 
 
 def verified(one: FoundSet) -> dict[str, Any] | None:

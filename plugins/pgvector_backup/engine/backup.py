@@ -23,6 +23,9 @@ from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres import snapshot as snapshots
@@ -33,9 +36,6 @@ from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.readers import Readers
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.result import BackupResult, TableBackup, human_size
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.staging import Claim

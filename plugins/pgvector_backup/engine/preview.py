@@ -11,14 +11,14 @@ from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.result import human_size
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.copy_out import Estimate, estimate
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.snapshot import Source
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.result import human_size
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store.location import foresee
 
 

@@ -23,6 +23,9 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.encoding import row_encoder
+from pgvector_backup.engine.contract.requests import RestoreRequest
+from pgvector_backup.engine.contract.result import RestoreResult, TableRestore, human_size
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
 from pgvector_backup.engine.definitions import (
     add_constraint,
@@ -38,9 +41,6 @@ from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
-from pgvector_backup.engine.request import RestoreRequest
-from pgvector_backup.engine.result import RestoreResult, TableRestore, human_size
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.stored_set import StoredSet, StoredTable, kept, open_set
 from pgvector_backup.engine.suspension import SetAside
 

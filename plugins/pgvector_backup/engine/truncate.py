@@ -11,6 +11,9 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.result import TruncateResult
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.integrity import check_files, read_manifest
 from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres import transactions
@@ -19,9 +22,6 @@ from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
-from pgvector_backup.engine.request import BackupRequest
-from pgvector_backup.engine.result import TruncateResult
-from pgvector_backup.engine.settings import Settings
 from pgvector_backup.engine.store.location import locate
 
 _log: Final = logging.getLogger(__name__)

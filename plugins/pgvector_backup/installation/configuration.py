@@ -10,8 +10,8 @@ from typing import Final, get_args
 from airflow.configuration import AIRFLOW_HOME, conf
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.request import Depth
-from pgvector_backup.engine.settings import SECTION, Settings, number, read_settings, time_zone, whole_number
+from pgvector_backup.engine.contract.requests import Depth
+from pgvector_backup.engine.contract.settings import SECTION, Settings, number, read_settings, time_zone, whole_number
 from pgvector_backup.installation import temporary
 
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")

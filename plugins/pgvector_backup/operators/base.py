@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL
-from pgvector_backup.engine.request import BACKUP_KEYS, BackupRequest
-from pgvector_backup.engine.settings import Settings
+from pgvector_backup.engine.contract.requests import BACKUP_KEYS, BackupRequest
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.task import PgVectorTask
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from airflow.sdk import Param
 
-from pgvector_backup.engine.keys import Key
-from pgvector_backup.engine.request import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.installation.configuration import connection_rules, verify_depth
 
 

@@ -14,7 +14,7 @@ from pgvector_backup.operators.task import fault_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.result import RunReport
+    from pgvector_backup.engine.contract.result import RunReport
 
 
 class PgVectorReportOperator(PgVectorOperator):
@@ -36,7 +36,7 @@ class PgVectorReportOperator(PgVectorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
-        from pgvector_backup.engine.result import RunReport  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.contract.result import RunReport  # noqa: PLC0415 (see `operators`)
 
         ti = context["ti"]
         backup_fault = fault_of(context, self.backup_step)

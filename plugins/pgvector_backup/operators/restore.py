@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.request import LATEST, RESTORE_KEYS, RestoreRequest
+from pgvector_backup.engine.contract.requests import LATEST, RESTORE_KEYS, RestoreRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR
 from pgvector_backup.operators.task import PgVectorTask, fault_of
@@ -16,7 +16,7 @@ from pgvector_backup.operators.task import PgVectorTask, fault_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.result import RestoreReport
+    from pgvector_backup.engine.contract.result import RestoreReport
 
 
 class _RestoreTask(PgVectorTask):
@@ -142,7 +142,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
-        from pgvector_backup.engine.result import RestoreReport  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.contract.result import RestoreReport  # noqa: PLC0415 (see `operators`)
 
         ti = context["ti"]
         fault = fault_of(context, self.restore_step)

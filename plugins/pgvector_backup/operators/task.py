@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.base.progress import OnProgress
-from pgvector_backup.engine.keys import Key
+from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id

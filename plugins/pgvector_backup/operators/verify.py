@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from pgvector_backup.engine.request import LATEST, VERIFY_KEYS, VerifyRequest
+from pgvector_backup.engine.contract.requests import LATEST, VERIFY_KEYS, VerifyRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR
 from pgvector_backup.operators.task import PgVectorTask, fault_of
@@ -110,7 +110,7 @@ class PgVectorVerifyReportOperator(PgVectorTask):
         result = ti.xcom_pull(task_ids=self.verify_step)
         if fault is None:
             return dict(result)
-        from pgvector_backup.engine.verification import failed_result  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.contract.verify_result import failed_result  # noqa: PLC0415 (see `operators`)
 
         # A verify that could not even begin has left no result.
         depth = str(context["params"].get("depth"))

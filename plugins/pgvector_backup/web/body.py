@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import Request
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.keys import Key
+from pgvector_backup.engine.contract.keys import Key
 
 _LARGEST: Final = 1 << 20
 

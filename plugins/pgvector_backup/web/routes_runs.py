@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from pgvector_backup.engine.base import errors
-from pgvector_backup.engine.keys import Key
-from pgvector_backup.engine.request import (
+from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
     RESTORE_KEYS,
     VERIFY_KEYS,

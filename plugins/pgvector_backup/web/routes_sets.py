@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.catalog import FoundLocation
+from pgvector_backup.engine.contract.requests import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.request import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets
 from pgvector_backup.web.access import User, requires
 from pgvector_backup.web.audit import note

@@ -15,7 +15,7 @@ from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
-from pgvector_backup.engine.keys import Key, check_all
+from pgvector_backup.engine.contract.keys import Key, check_all
 
 TASK_ID_PATTERN: Final = r"^[A-Za-z0-9_]+$"
 TASK_ID_LENGTH: Final = 255
