@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from pgvector_backup.engine import copy_out
-from pgvector_backup.engine.blocks import Block
 from pgvector_backup.engine.reader import LocalReader
 from pgvector_backup.engine.reader_process import ReaderProcess
+from pgvector_backup.engine.sets.blocks import Block
 
 WAIT_SECONDS = 30
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgvector_backup.engine.blocks import Block, BlockFile
+from pgvector_backup.engine.sets.blocks import Block, BlockFile
 from tests.conftest import Database
 
 WIDE = (

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.codec import fingerprint
-from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from tests.engine.conftest import House
 
 KINDS = {

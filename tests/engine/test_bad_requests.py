@@ -9,8 +9,8 @@ import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.postgres.table_name import parse_names
+from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.location import locate
 from tests.engine.conftest import House
 from tests.engine.sets import whole_sets

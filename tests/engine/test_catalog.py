@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
-from pgvector_backup.engine.catalog import Catalog, FoundSet
 from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.store.location import locate, locate_path
 from tests.engine.conftest import House
 

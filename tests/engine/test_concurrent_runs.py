@@ -15,7 +15,7 @@ import pytest
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
-from pgvector_backup.engine.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.store.staging import Claim
 from tests.engine import measured

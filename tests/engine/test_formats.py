@@ -13,11 +13,11 @@ import pytest
 import xxhash
 import zstandard
 
-from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets import block_index
+from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.store.location import locate
 from tests.engine.conftest import House
 from tests.engine.test_backup_round_trip import KINDS

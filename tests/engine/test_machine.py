@@ -248,8 +248,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(backup_id=consumes(sets))
     def remove(self, backup_id: str) -> None:
-        from pgvector_backup.engine.catalog import Catalog
         from pgvector_backup.engine.remove import remove
+        from pgvector_backup.engine.sets.catalog import Catalog
 
         catalog = Catalog(self.house.settings)
         location = catalog.place("vector_bak", None)

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, StorageFault
-from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import locate
 from tests.engine.conftest import House
 

@@ -27,7 +27,7 @@ from pgvector_backup.engine.base.errors import (
     NotFound,
 )
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.manifest import _checksum
+from pgvector_backup.engine.sets.manifest import _checksum
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents, definitions

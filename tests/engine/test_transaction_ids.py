@@ -12,7 +12,7 @@ import pytest
 from pgvector_backup.embedded.keeper import end_kept, start_kept
 from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from tests.conftest import Database
 from tests.engine.conftest import House
 

@@ -22,7 +22,7 @@ from pgvector_backup.engine.base.errors import (
     NotFound,
 )
 from pgvector_backup.engine.contract.result import BackupResult
-from pgvector_backup.engine.manifest import Manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from tests.conftest import Database
 from tests.engine.conftest import House
 

@@ -17,7 +17,6 @@ import pytest
 import zstandard
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
-from pgvector_backup.engine import blocks
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import (
     Cancelled,
@@ -27,12 +26,13 @@ from pgvector_backup.engine.base.errors import (
     NotFound,
     StorageFault,
 )
-from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.contract.verify_result import SetVerification, VerifyResult
 from pgvector_backup.engine.inspection import inspect
 from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets import blocks
+from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store.location import LocalLocation
 from pgvector_backup.engine.verify import verify
 from tests.conftest import Database

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.blocks import FileFacts
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres.snapshot import Source
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
+from pgvector_backup.engine.sets.blocks import FileFacts
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 
 
 def make() -> Manifest:

@@ -18,7 +18,6 @@ from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams, StorageFault
-from pgvector_backup.engine.catalog import Catalog, FoundSet
 from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
     LATEST,
@@ -29,10 +28,11 @@ from pgvector_backup.engine.contract.requests import (
     VerifyRequest,
 )
 from pgvector_backup.engine.contract.result import RestoreReport, RunReport, human_size
-from pgvector_backup.engine.integrity import read_manifest
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
+from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
+from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.location import Location, locate
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify

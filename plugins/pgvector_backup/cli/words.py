@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgvector_backup.cli.terminal import say, say_table
-from pgvector_backup.engine.catalog import FoundSet
 from pgvector_backup.engine.contract.result import human_size
+from pgvector_backup.engine.sets.catalog import FoundSet
 
 
 def verified(one: FoundSet) -> dict[str, Any] | None:

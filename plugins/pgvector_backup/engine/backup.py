@@ -12,13 +12,10 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.base.throttle import Throttle
-from pgvector_backup.engine.block_index import BlockIndexWriter
-from pgvector_backup.engine.blocks import BlockFile
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
@@ -27,7 +24,6 @@ from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
-from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.postgres.errors import translated
@@ -36,6 +32,10 @@ from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.readers import Readers
+from pgvector_backup.engine.sets import block_index
+from pgvector_backup.engine.sets.block_index import BlockIndexWriter
+from pgvector_backup.engine.sets.blocks import BlockFile
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.staging import Claim

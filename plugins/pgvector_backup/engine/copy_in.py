@@ -25,7 +25,7 @@ from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY, CSV, FORMATS, Format, FormatName
 from pgvector_backup.engine.codec.rows import Field, rows_of
-from pgvector_backup.engine.stored_set import Block
+from pgvector_backup.engine.sets.stored_set import Block
 
 _log: Final = logging.getLogger(__name__)
 

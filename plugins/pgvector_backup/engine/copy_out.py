@@ -21,7 +21,6 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.base.throttle import Throttle
-from pgvector_backup.engine.blocks import BlockFile, FileFacts, Gatherer
 from pgvector_backup.engine.codec import copy_data, fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import Format
@@ -29,6 +28,7 @@ from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.tables import Heap, Table
 from pgvector_backup.engine.reader import Reader
 from pgvector_backup.engine.readers import Readers
+from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer
 
 _LEAST_RANGE_BYTES: Final = 8 << 20
 _MOST_RANGE_BYTES: Final = 64 << 20

@@ -16,9 +16,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
-from pgvector_backup.engine.manifest import TableEntry
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import VECTOR_TYPES, Column, Constraint, Index
+from pgvector_backup.engine.sets.manifest import TableEntry
 
 _log: Final = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.stored_set import Block, StoredTable
+from pgvector_backup.engine.sets.stored_set import Block, StoredTable
 
 _JSON: Final = ("json", "jsonb")
 _TEXTS: Final = ("text", "character varying")

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
 
-from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.base.progress import Progress
-from pgvector_backup.engine.block_index import IndexedBlock
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import Compression, CompressionName
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import Field, csv_fields, csv_rows, rows_of
 from pgvector_backup.engine.codec.vectors import VectorType, parse, vector_type
-from pgvector_backup.engine.manifest import TableEntry
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.tables import Column
+from pgvector_backup.engine.sets import block_index
+from pgvector_backup.engine.sets.block_index import IndexedBlock
+from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20

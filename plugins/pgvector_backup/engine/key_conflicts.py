@@ -10,7 +10,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.stored_set import StoredSet, StoredTable
+from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
 
 _KEYS: Final = sql.Identifier("pg_temp", "pgvector_backup_keys")
 

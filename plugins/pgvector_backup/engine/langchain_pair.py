@@ -14,7 +14,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, No
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.copy_in import Into, Keep
-from pgvector_backup.engine.stored_set import StoredSet, StoredTable
+from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
 
 _UUID: Final = "uuid"
 _NAME: Final = "name"

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.blocks import Block, Gatherer
 from pgvector_backup.engine.codec import copy_data
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.sets.blocks import Block, Gatherer
 
 
 class Reader(Protocol):

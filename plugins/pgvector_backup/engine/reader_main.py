@@ -16,7 +16,6 @@ import psycopg
 from pgvector_backup.engine.base import batch_scheduling as long_turns
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
-from pgvector_backup.engine.blocks import BLOCK_BYTES, Block
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
@@ -36,6 +35,7 @@ from pgvector_backup.engine.reader_messages import (
     Ready,
     Stop,
 )
+from pgvector_backup.engine.sets.blocks import BLOCK_BYTES, Block
 
 _LAST_SECONDS: Final = 5.0
 """How long a query may take to be cancelled when the backup's process is gone."""

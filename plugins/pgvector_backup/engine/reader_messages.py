@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgvector_backup.engine.blocks import BLOCK_BYTES
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.sets.blocks import BLOCK_BYTES
 
 SLOTS: Final = 2
 """Blocks in memory: one that is being filled and one that is being written. More gain nothing."""

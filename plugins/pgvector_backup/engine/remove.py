@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pgvector_backup.engine.catalog import FoundSet
+from pgvector_backup.engine.sets.catalog import FoundSet
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import of_set
 

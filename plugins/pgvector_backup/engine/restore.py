@@ -20,7 +20,6 @@ from pgvector_backup.engine import foreign_csv, key_conflicts, staged_rows, susp
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
-from pgvector_backup.engine.catalog import Catalog
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.encoding import row_encoder
 from pgvector_backup.engine.contract.requests import RestoreRequest
@@ -41,7 +40,8 @@ from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
-from pgvector_backup.engine.stored_set import StoredSet, StoredTable, kept, open_set
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, kept, open_set
 from pgvector_backup.engine.suspension import SetAside
 
 _log: Final = logging.getLogger(__name__)

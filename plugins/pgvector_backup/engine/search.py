@@ -21,7 +21,7 @@ from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
 from pgvector_backup.engine.inspection import columns_of
-from pgvector_backup.engine.manifest import TableEntry
+from pgvector_backup.engine.sets.manifest import TableEntry
 
 _NEIGHBOURS: Final = 10
 _SAMPLES: Final = 3

@@ -14,14 +14,14 @@ from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import TruncateResult
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.integrity import check_files, read_manifest
-from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
+from pgvector_backup.engine.sets.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.location import locate
 
 _log: Final = logging.getLogger(__name__)

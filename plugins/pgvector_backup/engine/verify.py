@@ -13,7 +13,6 @@ from typing import Final
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
-from pgvector_backup.engine.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import LATEST, VerifyRequest
@@ -21,9 +20,10 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.inspection import inspect, inspect_bare
-from pgvector_backup.engine.integrity import read_manifest
-from pgvector_backup.engine.manifest import Manifest
 from pgvector_backup.engine.postgres.session import Connect
+from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location, locate_all
 from pgvector_backup.engine.store.naming import of_set, verification_name
 

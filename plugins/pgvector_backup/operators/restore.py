@@ -162,7 +162,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
         return result
 
     def _write_log(self, context: Context, report: RestoreReport) -> None:
-        from pgvector_backup.engine.catalog import Catalog  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.sets.catalog import Catalog  # noqa: PLC0415 (see `operators`)
 
         section = report.log_section(run_id=context["run_id"])
         try:

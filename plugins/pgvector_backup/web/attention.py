@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from pgvector_backup.engine.catalog import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
 from pgvector_backup.web.language import Language
 
 _GRACE: Final = timedelta(hours=1)

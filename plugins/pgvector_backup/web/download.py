@@ -14,8 +14,8 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
-from pgvector_backup.engine.catalog import FoundLocation, FoundSet
-from pgvector_backup.engine.integrity import read_manifest
+from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.location import Entry, Location
 from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, of_set, verification_name
 from pgvector_backup.web.envelope import refused

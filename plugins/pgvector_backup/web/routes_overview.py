@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.catalog import FoundLocation
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import session as database_session
+from pgvector_backup.engine.sets.catalog import FoundLocation
 from pgvector_backup.engine.store.location import require_writable
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import connect_to

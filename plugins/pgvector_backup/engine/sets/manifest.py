@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.blocks import FileFacts
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.postgres.snapshot import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
+from pgvector_backup.engine.sets.blocks import FileFacts
 from pgvector_backup.engine.store.naming import check_bare
 
 FORMAT_VERSION: Final = 1

@@ -7,8 +7,8 @@ from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
-from pgvector_backup.engine.manifest import Manifest
 from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20

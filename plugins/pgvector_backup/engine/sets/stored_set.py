@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, cast
 from urllib.parse import unquote
 
-from pgvector_backup.engine import block_index
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
-from pgvector_backup.engine.block_index import IndexedBlock
-from pgvector_backup.engine.catalog import FoundSet
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import NAMES, Compression, CompressionName
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import csv_fields, csv_rows
-from pgvector_backup.engine.integrity import check_files, read_manifest
-from pgvector_backup.engine.manifest import Manifest, TableEntry
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.sets import block_index
+from pgvector_backup.engine.sets.block_index import IndexedBlock
+from pgvector_backup.engine.sets.catalog import FoundSet
+from pgvector_backup.engine.sets.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20

@@ -10,11 +10,11 @@ from typing import Final
 
 from psycopg.abc import Buffer
 
-from pgvector_backup.engine import block_index
-from pgvector_backup.engine.block_index import BlockIndexWriter
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.sets import block_index
+from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.store.staging import StagedFile
 
 BLOCK_BYTES: Final = 1 << 20
