@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import psycopg
 
-from pgvector_backup.engine import reader_main, reader_process
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.dump import reader_main, reader_process
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.store import disk_file, writeback
 

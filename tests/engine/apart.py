@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pgvector_backup.engine import copy_out
-from pgvector_backup.engine.reader import LocalReader
-from pgvector_backup.engine.reader_process import ReaderProcess
+from pgvector_backup.engine.dump import copy_out
+from pgvector_backup.engine.dump.reader import LocalReader
+from pgvector_backup.engine.dump.reader_process import ReaderProcess
 from pgvector_backup.engine.sets.blocks import Block
 
 WAIT_SECONDS = 30

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psycopg
 
-from pgvector_backup.engine import copy_out
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.dump import copy_out
 from pgvector_backup.engine.postgres.table_name import parse_names
 
 

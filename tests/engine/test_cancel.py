@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pgvector_backup.engine import copy_out
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.dump import copy_out
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate

@@ -24,15 +24,15 @@ from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.conninfo import make_conninfo
 
-from pgvector_backup.engine import reader_process
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled, DatabaseFault, StorageFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import Compression
+from pgvector_backup.engine.dump import reader_process
+from pgvector_backup.engine.dump.reader_messages import Begin
+from pgvector_backup.engine.dump.reader_process import ReaderProcess
 from pgvector_backup.engine.postgres import snapshot
 from pgvector_backup.engine.postgres.session import parameters_of
-from pgvector_backup.engine.reader_messages import Begin
-from pgvector_backup.engine.reader_process import ReaderProcess
 from pgvector_backup.engine.store.disk_file import DiskFile
 from tests.engine import killed_backup
 from tests.engine.apart import at_block_of_process, processes, read_apart

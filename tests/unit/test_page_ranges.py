@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import copy_out
-from pgvector_backup.engine.copy_out import PageRange
+from pgvector_backup.engine.dump import copy_out
+from pgvector_backup.engine.dump.copy_out import PageRange
 from pgvector_backup.engine.postgres.tables import Heap
 
 MEBIBYTE = 1 << 20

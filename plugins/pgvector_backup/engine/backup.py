@@ -23,7 +23,8 @@ from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
+from pgvector_backup.engine.dump.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
+from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.postgres.errors import translated
@@ -31,7 +32,6 @@ from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile

@@ -14,7 +14,7 @@ from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import human_size
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.copy_out import Estimate, estimate
+from pgvector_backup.engine.dump.copy_out import Estimate, estimate
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect

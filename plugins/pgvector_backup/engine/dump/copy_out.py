@@ -24,10 +24,10 @@ from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.codec import copy_data, fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import Format
+from pgvector_backup.engine.dump.reader import Reader
+from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.tables import Heap, Table
-from pgvector_backup.engine.reader import Reader
-from pgvector_backup.engine.readers import Readers
 from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer
 
 _LEAST_RANGE_BYTES: Final = 8 << 20

@@ -19,10 +19,8 @@ from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.postgres.session import session
-from pgvector_backup.engine.postgres.snapshot import join
-from pgvector_backup.engine.reader import LocalReader
-from pgvector_backup.engine.reader_messages import (
+from pgvector_backup.engine.dump.reader import LocalReader
+from pgvector_backup.engine.dump.reader_messages import (
     MEMORY_BYTES,
     SLOTS,
     Begin,
@@ -35,6 +33,8 @@ from pgvector_backup.engine.reader_messages import (
     Ready,
     Stop,
 )
+from pgvector_backup.engine.postgres.session import session
+from pgvector_backup.engine.postgres.snapshot import join
 from pgvector_backup.engine.sets.blocks import BLOCK_BYTES, Block
 
 _LAST_SECONDS: Final = 5.0

@@ -14,10 +14,10 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
+from pgvector_backup.engine.dump.reader import LocalReader, Reader
+from pgvector_backup.engine.dump.reader_messages import Begin
+from pgvector_backup.engine.dump.reader_process import ReaderProcess, possible
 from pgvector_backup.engine.postgres.snapshot import Snapshot
-from pgvector_backup.engine.reader import LocalReader, Reader
-from pgvector_backup.engine.reader_messages import Begin
-from pgvector_backup.engine.reader_process import ReaderProcess, possible
 
 _log: Final = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from psycopg import sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault
-from pgvector_backup.engine.reader_messages import (
+from pgvector_backup.engine.dump.reader_messages import (
     MEMORY_BYTES,
     Begin,
     Done,
@@ -35,7 +35,7 @@ from pgvector_backup.engine.reader_messages import (
 )
 from pgvector_backup.engine.sets.blocks import BLOCK_BYTES, Block
 
-COMMAND: Final = "from pgvector_backup.engine.reader_main import main"
+COMMAND: Final = "from pgvector_backup.engine.dump.reader_main import main"
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[3:]; {}; main(*map(int, sys.argv[1:3]))"
 
 _START_SECONDS: Final = 60.0

@@ -1,0 +1,1 @@
+"""Rows out of a snapshot into blocks: ranges, readers, processes."""
