@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine import python_repr
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
+from pgvector_backup.engine.load import python_repr
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents
 

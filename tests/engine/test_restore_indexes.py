@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvector_backup.engine import suspension
+from pgvector_backup.engine.load import suspension
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents, definitions

@@ -447,7 +447,7 @@ def test_the_server_is_not_there(backed_up: House) -> None:
 
 
 def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pgvector_backup.engine import copy_in
+    from pgvector_backup.engine.load import copy_in
     from tests.engine.hooks import EVERYBODY, terminate
 
     send = copy_in.Load._send
@@ -492,7 +492,7 @@ def test_a_role_without_temporary_tables_leaves_the_reading_to_the_server(backed
 
 
 def test_cancelled_in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pgvector_backup.engine import copy_in
+    from pgvector_backup.engine.load import copy_in
 
     house.langchain(20_000)
     house.backup()

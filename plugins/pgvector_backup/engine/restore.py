@@ -16,7 +16,6 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine import foreign_csv, key_conflicts, staged_rows, suspension, target
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
@@ -25,8 +24,9 @@ from pgvector_backup.engine.codec.encoding import row_encoder
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.result import RestoreResult, TableRestore, human_size
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.copy_in import Into, Load, Loaded, allow_workers, read_back
-from pgvector_backup.engine.definitions import (
+from pgvector_backup.engine.load import foreign_csv, key_conflicts, staged_rows, suspension, target
+from pgvector_backup.engine.load.copy_in import Into, Load, Loaded, allow_workers, read_back
+from pgvector_backup.engine.load.definitions import (
     add_constraint,
     add_index,
     create_extension,
@@ -34,15 +34,15 @@ from pgvector_backup.engine.definitions import (
     referenced,
     references,
 )
-from pgvector_backup.engine.faults import commit_fault, load_fault
-from pgvector_backup.engine.langchain_pair import Selection, select
+from pgvector_backup.engine.load.langchain_pair import Selection, select
+from pgvector_backup.engine.load.refusals import commit_fault, load_fault
+from pgvector_backup.engine.load.suspension import SetAside
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, kept, open_set
-from pgvector_backup.engine.suspension import SetAside
 
 _log: Final = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from pgvector_backup.engine import python_repr
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.load import python_repr
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.sets.stored_set import Block, StoredTable
 

@@ -15,7 +15,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
-from pgvector_backup.engine.copy_in import Into, Loaded, summed
+from pgvector_backup.engine.load.copy_in import Into, Loaded, summed
 from pgvector_backup.engine.postgres.tables import Table
 
 _log: Final = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.definitions import execute_one
+from pgvector_backup.engine.load.definitions import execute_one
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.tables import Table
 

@@ -13,7 +13,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.copy_in import Into, Keep
+from pgvector_backup.engine.load.copy_in import Into, Keep
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
 
 _UUID: Final = "uuid"

@@ -1,0 +1,1 @@
+"""Blocks into tables, in one transaction: targets, definitions, conflicts, indexes."""
