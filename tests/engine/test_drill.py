@@ -18,10 +18,11 @@ import psutil
 import psycopg
 import pytest
 
-from pgvector_backup.engine import drill, restore, scratch
+from pgvector_backup.engine import drill, restore
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, StorageFault
+from pgvector_backup.engine.check import scratch
+from pgvector_backup.engine.check.search import Search, VectorColumn
 from pgvector_backup.engine.codec.vectors import Vector, VectorType
-from pgvector_backup.engine.search import Search, VectorColumn
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_backup_round_trip import KINDS

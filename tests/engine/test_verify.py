@@ -26,10 +26,10 @@ from pgvector_backup.engine.base.errors import (
     NotFound,
     StorageFault,
 )
+from pgvector_backup.engine.check.inspection import inspect
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.contract.verify_result import SetVerification, VerifyResult
-from pgvector_backup.engine.inspection import inspect
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets import blocks
 from pgvector_backup.engine.sets.catalog import Catalog

@@ -12,17 +12,17 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, IntegrityFault, InvalidParams, StorageFault
+from pgvector_backup.engine.check.inspection import See, columns_of, read_rows
+from pgvector_backup.engine.check.scratch import scratch_database
+from pgvector_backup.engine.check.search import Sampler, consider_all
 from pgvector_backup.engine.codec import copy_data, fingerprint
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import TableVerification
-from pgvector_backup.engine.inspection import See, columns_of, read_rows
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.scratch import scratch_database
-from pgvector_backup.engine.search import Sampler, consider_all
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.location import Location
 

@@ -13,13 +13,13 @@ from typing import Final
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.check.inspection import inspect, inspect_bare
 from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import LATEST, VerifyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
-from pgvector_backup.engine.inspection import inspect, inspect_bare
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest

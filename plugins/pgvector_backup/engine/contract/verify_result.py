@@ -10,8 +10,8 @@ from typing import Any
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault
+from pgvector_backup.engine.check.inspection import Inspection
 from pgvector_backup.engine.contract.requests import Depth
-from pgvector_backup.engine.inspection import Inspection
 
 
 @dataclass

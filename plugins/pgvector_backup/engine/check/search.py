@@ -16,11 +16,11 @@ from typing import Any, Final, cast
 
 from psycopg import Connection, sql
 
+from pgvector_backup.engine.check.inspection import columns_of
 from pgvector_backup.engine.codec import copy_data
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
-from pgvector_backup.engine.inspection import columns_of
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _NEIGHBOURS: Final = 10

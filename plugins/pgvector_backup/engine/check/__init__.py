@@ -1,0 +1,1 @@
+"""Proof that a set is what it says: inspection, searches, scratch servers."""
