@@ -12,15 +12,13 @@ from hypothesis import strategies as st
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
-    LATEST,
     RESTORE_KEYS,
-    TASK_ID_PATTERN,
     VERIFY_KEYS,
     BackupRequest,
     RestoreRequest,
     VerifyRequest,
-    check_task_id,
 )
+from pgvector_backup.engine.store.naming import LATEST, TASK_ID_PATTERN, check_task_id
 
 NAMES = [key.name for key in BACKUP_KEYS]
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import vectors
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
-from pgvector_backup.engine.postgres.tables import Column
 
 ANY = VectorType("vector", None)
 NUMBERS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
@@ -24,10 +23,6 @@ def packages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """As with simdjson and numpy, and as without them."""
     if request.param == "plain":
         monkeypatch.setattr(vectors, "_encoder", lambda: None)
-
-
-def column(kind: str, dimensions: int | None = None) -> Column:
-    return Column("c", kind, dimensions, False, None, False, None)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +43,7 @@ def column(kind: str, dimensions: int | None = None) -> Column:
     ],
 )
 def test_the_type_of_a_column(kind: str, dimensions: int | None, expected: VectorType | None) -> None:
-    assert vector_type(column(kind, dimensions)) == expected
+    assert vector_type(kind, dimensions) == expected
 
 
 @pytest.mark.usefixtures("packages")

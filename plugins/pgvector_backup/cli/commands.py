@@ -20,7 +20,6 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams, StorageFault
 from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
-    LATEST,
     RESTORE_KEYS,
     VERIFY_KEYS,
     BackupRequest,
@@ -34,6 +33,7 @@ from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.location import Location, locate
+from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify
 

@@ -16,7 +16,7 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.check.inspection import inspect, inspect_bare
 from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.contract.requests import LATEST, VerifyRequest
+from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
@@ -25,7 +25,7 @@ from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location, locate_all
-from pgvector_backup.engine.store.naming import of_set, verification_name
+from pgvector_backup.engine.store.naming import LATEST, of_set, verification_name
 
 _log: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.contract.requests import LATEST, RESTORE_KEYS, RestoreRequest
+from pgvector_backup.engine.contract.requests import RESTORE_KEYS, RestoreRequest
+from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import ERROR
 from pgvector_backup.operators.task import PgVectorTask, fault_of

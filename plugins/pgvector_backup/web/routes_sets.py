@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
-from pgvector_backup.engine.contract.requests import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import FoundLocation
+from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets
 from pgvector_backup.web.access import User, requires
 from pgvector_backup.web.audit import note

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, NotFound
-from pgvector_backup.engine.contract.requests import check_task_id
 from pgvector_backup.engine.contract.result import human_size, section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.location import Location, locate
-from pgvector_backup.engine.store.naming import LOG_FILE
+from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web.durations import Durations

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
@@ -15,6 +14,7 @@ from pgvector_backup.engine.codec.compression import Compression, CompressionNam
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.codec.rows import Field, csv_fields, csv_rows, rows_of
 from pgvector_backup.engine.codec.vectors import VectorType, parse, vector_type
+from pgvector_backup.engine.contract.verify_result import Inspection
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets import block_index
@@ -23,8 +23,8 @@ from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20
-_TOLD: Final = 10
-"""Faults of one table that are spelt out; further ones are counted."""
+_SIZES_SHOWN: Final = 10
+"""Different dimensions of one column that are listed."""
 
 _BARE_VECTOR: Final = b"embedding"
 """The column that holds vectors in files that no manifest describes."""
@@ -33,40 +33,6 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 See = Callable[[int, "list[Field]"], None]
 """Told of each row that is as it should be: its number, counted from 1, and its fields in the file's order."""
-
-
-@dataclass
-class Inspection:
-    """What a table's file turned out to hold; ``faults`` empty means that all that was looked at is as it should be.
-
-    :param rows: counted where rows were decoded, otherwise as the index lists them
-    :param fingerprint: ``equal`` to the manifest's, ``other``, or why it was not compared
-    :param vectors: by column: how many there are, and their dimensions
-    :param notes: what could not be looked at, and why
-    """
-
-    file: str
-    bytes: int = 0
-    rows: int | None = None
-    blocks: int | None = None
-    damaged_blocks: int = 0
-    fingerprint: str | None = None
-    vectors: dict[str, dict[str, Any]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    more_faults: int = 0
-
-    def blame(self, fault: str) -> None:
-        """Note what is wrong."""
-        if len(self.faults) < _TOLD:
-            self.faults.append(fault)
-        else:
-            self.more_faults += 1
-
-    @property
-    def all_faults(self) -> list[str]:
-        """What is wrong, the last line a count of what was left out."""
-        return [*self.faults, f"{self.file}: {self.more_faults:,} more faults"] if self.more_faults else self.faults
 
 
 def columns_of(entry: TableEntry) -> tuple[Column, ...]:
@@ -216,7 +182,11 @@ class _Rows:
         self._algorithm = fingerprint.named(algorithm_name)
         self._algorithm_name = algorithm_name
         self._vectors = _VectorColumns(
-            [(at, column.name, kind) for at, column in enumerate(self._columns) if (kind := vector_type(column))],
+            [
+                (at, column.name, kind)
+                for at, column in enumerate(self._columns)
+                if (kind := vector_type(column.type, column.dimensions))
+            ],
             found,
         )
         self._rows = self._sum = 0
@@ -313,7 +283,7 @@ class _VectorColumns:
             figures = self._found.vectors[name]
             figures["count"] += 1
             known = self._dimensions[name]
-            if vector.dimensions not in known and len(known) < _TOLD:
+            if vector.dimensions not in known and len(known) < _SIZES_SHOWN:
                 known.add(vector.dimensions)
                 figures["dimensions"] = sorted(known)
         return fine

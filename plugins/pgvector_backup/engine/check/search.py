@@ -63,7 +63,7 @@ def vector_columns(entry: TableEntry) -> list[VectorColumn]:
     return [
         VectorColumn(at, column.name, kind, key if whole else (at,))
         for at, column in enumerate(columns)
-        if (kind := vector_type(column)) is not None
+        if (kind := vector_type(column.type, column.dimensions)) is not None
     ]
 
 

@@ -17,8 +17,8 @@ from typing import Final, cast
 
 from pgvector_backup.engine.codec import vector_text
 from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.codec.type_names import bare_type
 from pgvector_backup.engine.codec.vector_text import NotReadHere, VectorEncoder
-from pgvector_backup.engine.postgres.tables import bare_type
 
 Encode = Callable[[bytes], bytes]
 

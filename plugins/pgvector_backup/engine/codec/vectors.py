@@ -18,12 +18,11 @@ from typing import Any, Final, Literal, cast
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.codec.type_names import bare_type
 from pgvector_backup.engine.codec.vector_text import VectorEncoder, encoder
-from pgvector_backup.engine.postgres.tables import Column
 
 TypeName = Literal["vector", "halfvec", "sparsevec", "bit"]
 
-_TYPE: Final = re.compile(r'(?:(?:[^."]+|"(?:[^"]|"")+")\.)?(vector|halfvec|sparsevec|bit)(?:\(\d+\))?')
 _SPARSE: Final = re.compile(r"\{([^{}]*)\}/(\d+)")
 _MOST_DIMENSIONS: Final = {"vector": 16_000, "halfvec": 16_000, "sparsevec": 1_000_000_000, "bit": 83_886_080}
 _LARGEST_HALF: Final = 65504.0
@@ -67,12 +66,16 @@ class Vector:
         return "[" + ",".join(repr(float(number)) for number in self.numbers) + "]"
 
 
-def vector_type(column: Column) -> VectorType | None:
-    """Which of pgvector's types a column has, if any; a single bit is no vector."""
-    match = _TYPE.fullmatch(column.type)
-    if match is None or (match[1] == "bit" and (column.dimensions or 1) == 1):
+def vector_type(type_name: str, dimensions: int | None) -> VectorType | None:
+    """Which of pgvector's types a column has, if any; a single bit is no vector.
+
+    :param type_name: as ``format_type`` writes it
+    :param dimensions: that the column declares
+    """
+    base, _ = bare_type(type_name)
+    if base not in _TEXT or (base == "bit" and (dimensions or 1) == 1):
         return None
-    return VectorType(cast("TypeName", match[1]), column.dimensions)
+    return VectorType(cast("TypeName", base), dimensions)
 
 
 def parse(field: bytes, kind: VectorType, file_format: FormatName) -> Vector:

@@ -11,18 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
 from pgvector_backup.engine.codec.formats import FORMATS, FormatName
 from pgvector_backup.engine.contract.keys import Key, check_all
-
-TASK_ID_PATTERN: Final = r"^[A-Za-z0-9_]+$"
-TASK_ID_LENGTH: Final = 255
-"""Bytes that common file systems allow in one name."""
-
-LATEST: Final = "latest"
-"""In place of a timestamp: the newest set that is whole."""
+from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN, check_task_id
 
 OnConflict = Literal["error", "skip", "update"]
 Depth = Literal["files", "rows", "drill"]
@@ -333,14 +326,3 @@ def _check_place(given: Mapping[str, Any]) -> None:
         raise InvalidParams(
             f"timestamp: {given['timestamp']!r} is no set's id; as listed, e.g. 20250721_234914, or latest"
         )
-
-
-def check_task_id(task_id: str) -> None:
-    """Refuse what could not safely name one directory.
-
-    ``re.fullmatch``, because ``$`` lets a trailing newline pass.
-
-    :raises InvalidParams: with the sentence that clients of the older API know
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_]+", task_id) or len(task_id) > TASK_ID_LENGTH:
-        raise InvalidParams(messages.BAD_TASK_ID)

@@ -6,12 +6,48 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault
-from pgvector_backup.engine.check.inspection import Inspection
 from pgvector_backup.engine.contract.requests import Depth
+
+_SPELT_OUT: Final = 10
+"""Faults of one table that are spelt out; further ones are counted."""
+
+
+@dataclass
+class Inspection:
+    """What a table's file turned out to hold; ``faults`` empty means that all that was looked at is as it should be.
+
+    :param rows: counted where rows were decoded, otherwise as the index lists them
+    :param fingerprint: ``equal`` to the manifest's, ``other``, or why it was not compared
+    :param vectors: by column: how many there are, and their dimensions
+    :param notes: what could not be looked at, and why
+    """
+
+    file: str
+    bytes: int = 0
+    rows: int | None = None
+    blocks: int | None = None
+    damaged_blocks: int = 0
+    fingerprint: str | None = None
+    vectors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    more_faults: int = 0
+
+    def blame(self, fault: str) -> None:
+        """Note what is wrong."""
+        if len(self.faults) < _SPELT_OUT:
+            self.faults.append(fault)
+        else:
+            self.more_faults += 1
+
+    @property
+    def all_faults(self) -> list[str]:
+        """What is wrong, the last line a count of what was left out."""
+        return [*self.faults, f"{self.file}: {self.more_faults:,} more faults"] if self.more_faults else self.faults
 
 
 @dataclass

@@ -16,8 +16,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
+from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import VECTOR_TYPES, Column, Constraint, Index
+from pgvector_backup.engine.postgres.tables import Column, Constraint, Index
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _log: Final = logging.getLogger(__name__)

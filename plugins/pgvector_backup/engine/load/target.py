@@ -8,8 +8,9 @@ from typing import Any, Final
 from psycopg import Connection
 
 from pgvector_backup.engine.base.errors import Conflict, NotFound
+from pgvector_backup.engine.codec.type_names import bare_type
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Column, Table, bare_type, missing, resolve
+from pgvector_backup.engine.postgres.tables import Column, Table, missing, resolve
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _TEXTS: Final = ("text", "character varying")

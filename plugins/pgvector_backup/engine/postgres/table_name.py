@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.codec.type_names import QUOTED
 
 if TYPE_CHECKING:
     from psycopg import sql
 
-_QUOTED: Final = r'"(?:[^"]|"")+"'
-_PART: Final = rf"(?:{_QUOTED}|[^\s\".,][^\".,]*)"
+_PART: Final = rf"(?:{QUOTED}|[^\s\".,][^\".,]*)"
 _NAME: Final = re.compile(rf"\s*(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})\s*")
 
 
@@ -66,7 +66,7 @@ def parse_names(text: str) -> tuple[TableName, ...]:
 
     :raises InvalidParams: for a malformed name, or an empty list
     """
-    parts = re.findall(rf"(?:{_QUOTED}|[^\",])+", text)
+    parts = re.findall(rf"(?:{QUOTED}|[^\",])+", text)
     if "".join(parts).replace(",", "") != text.replace(",", ""):
         raise InvalidParams(f"unbalanced double quotes in the table list {text!r}")
     names = tuple(dict.fromkeys(TableName.parse(part) for part in parts if part.strip()))

@@ -6,7 +6,6 @@ caller's transaction, so that the description is of the same moment as the rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,15 +14,8 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.errors import DatabaseFault, NotFound
+from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
 from pgvector_backup.engine.postgres.table_name import TableName
-
-_QUOTED: Final = r'"(?:[^"]|"")+"'
-_TYPE: Final = re.compile(
-    rf"(?:(?:[^.\"()]+|{_QUOTED})\.)?(?P<base>{_QUOTED}|[^()\[\]]+)(?P<modifier>\([^)]*\))?(?P<rest> .*|(?:\[\])+)?"
-)
-
-VECTOR_TYPES: Final = ("vector", "halfvec", "sparsevec")
-"""pgvector's types, whose type modifier is the number of dimensions."""
 
 _KINDS: Final = {
     "r": "table",
@@ -124,12 +116,6 @@ class Table:
     def has_rows_of_its_own(self) -> bool:
         """Whether its rows carry the transaction that wrote them (a view's do not)."""
         return self.kind in ("table", "partitioned table")
-
-
-def bare_type(type_name: str) -> tuple[str, str | None]:
-    """A type's name without its schema and without its modifier, and the modifier, e.g. ``vector`` and ``(3)``."""
-    match = _TYPE.fullmatch(type_name)
-    return (type_name, None) if match is None else (match["base"] + (match["rest"] or ""), match["modifier"])
 
 
 def resolve(conn: Connection[Any], name: TableName) -> tuple[int, str, str]:

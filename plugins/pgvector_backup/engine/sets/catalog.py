@@ -12,12 +12,12 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import BackupError, NotFound
-from pgvector_backup.engine.contract.requests import LATEST
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Entry, Location, locate, locate_all, locate_path
 from pgvector_backup.engine.store.naming import (
+    LATEST,
     LOG_FILE,
     STAGED,
     committed_id,

@@ -25,9 +25,8 @@ from pgvector_backup.engine.base.errors import (
     storage_fault,
     storage_translated,
 )
-from pgvector_backup.engine.contract.requests import check_task_id
 from pgvector_backup.engine.store import staging
-from pgvector_backup.engine.store.naming import LOG_FILE, SAFE, check_bare
+from pgvector_backup.engine.store.naming import LOG_FILE, SAFE, check_bare, check_task_id
 from pgvector_backup.engine.store.staging import Claim
 
 _LATEST_CLAIM: Final = 3600

@@ -6,7 +6,8 @@ import hashlib
 import re
 from typing import Final
 
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 
 LOG_FILE: Final = "vector_backup_log.txt"
 STAGED: Final = ".tmp"
@@ -14,6 +15,12 @@ STAGED: Final = ".tmp"
 
 _LONGEST: Final = 255
 """Bytes that common file systems allow in one name."""
+
+TASK_ID_PATTERN: Final = r"^[A-Za-z0-9_]+$"
+TASK_ID_LENGTH: Final = _LONGEST
+
+LATEST: Final = "latest"
+"""In place of a backup id: the newest set."""
 
 SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 """What a backup id and a directory may consist of."""
@@ -66,6 +73,17 @@ def without_manifest(name: str) -> tuple[str, str] | None:
     """Label and timestamp of a CSV named as ours are, whoever wrote it: ``{table}_{YYYYMMDD_HHMMSS}.csv``."""
     match = _BARE_CSV.fullmatch(name)
     return None if match is None else (match["label"], match["id"])
+
+
+def check_task_id(task_id: str) -> None:
+    """Refuse what could not safely name one directory.
+
+    ``re.fullmatch``, because ``$`` lets a trailing newline pass.
+
+    :raises InvalidParams: with the sentence that clients of the older API know
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_]+", task_id) or len(task_id) > TASK_ID_LENGTH:
+        raise InvalidParams(messages.BAD_TASK_ID)
 
 
 def check_bare(name: str) -> str:

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO, Final, cast
 import fsspec
 
 from pgvector_backup.engine.base import messages
-from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault
-from pgvector_backup.engine.postgres.errors import translated
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault, storage_translated
 from pgvector_backup.engine.store.location import Entry, Location
 from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, check_bare, claimed_id, manifest_name, of_set
 from pgvector_backup.engine.store.staging import Claim
@@ -143,7 +142,7 @@ class ObjectClaim(Claim):
     """A claim whose files are staged in a temporary directory of the worker."""
 
     def __init__(self, fs: Any, path: str, backup_id: str) -> None:
-        with translated():
+        with storage_translated():
             spool = Path(tempfile.mkdtemp(prefix="pgvector_backup-"))
             staged = spool / (manifest_name(backup_id) + STAGED)
             super().__init__(spool, backup_id, _descriptor(staged))
