@@ -234,3 +234,43 @@ def test_no_host_and_no_user_has_a_place_in_it(manifest: Manifest) -> None:
         "system_identifier",
         "timeline",
     }
+
+
+def test_fields_of_a_later_revision_are_left_alone(manifest: Manifest) -> None:
+    body = body_of(manifest)
+    body["format_revision"] += 1
+    body["tables"][0]["surprise"] = {"of": "tomorrow"}
+    body["tables"][0]["columns"][0]["surprise"] = 1
+    body["tables"][0]["properties"]["surprise"] = []
+    body["source"]["surprise"] = None
+    assert Manifest.from_bytes(resealed(body)) == manifest
+
+
+def test_a_manifest_of_the_first_release_has_fewer_fields(manifest: Manifest) -> None:
+    body = body_of(manifest)
+    del body["format_revision"]
+    for name in ("properties", "sequences"):
+        del body["tables"][0][name]
+    for column in body["tables"][0]["columns"]:
+        for name in set(column) - {"name", "type", "dimensions", "not_null", "default", "generated", "identity"}:
+            del column[name]
+    entry = Manifest.from_bytes(resealed(body)).tables[0]
+    assert (entry.properties, entry.sequences) == (None, ())
+    assert entry.columns == manifest.tables[0].columns
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sequences": [{"name": "s"}]},
+        {"properties": {"unlogged": "yes"}},
+        {"properties": {"parents": [["only a schema"]]}},
+        {"properties": {"options": "fillfactor=70"}},
+        {"indexes": [{"name": 1, "method": "hnsw", "definition": "", "constraint": None}]},
+        {"columns": [{"name": "v", "type": "vector(3)", "dimensions": "3"}]},
+    ],
+)
+def test_a_value_of_another_type_is_refused(manifest: Manifest, change: dict[str, Any]) -> None:
+    body = body_of(manifest)
+    body["tables"][0].update(change)
+    refused(resealed(body))

@@ -129,7 +129,7 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
                 with _collected(leader, cancel, name, failures):
                     table = tables.describe(leader, name)
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
-                    described[name] = table
+                    described[name] = tables.recorded(leader, table)
         yield Snapshot(
             exported=exported,
             source=source_of(leader),

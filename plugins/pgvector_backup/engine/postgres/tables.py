@@ -7,7 +7,7 @@ caller's transaction, so that the description is of the same moment as the rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.errors import DatabaseFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
+from pgvector_backup.engine.postgres.properties import Properties, SequenceState, properties_of, sequences_of
 from pgvector_backup.engine.postgres.table_name import TableName
 
 _KINDS: Final = {
@@ -28,7 +29,14 @@ _KINDS: Final = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column; ``dimensions`` is set for pgvector's types that declare it."""
+    """A column; ``dimensions`` is set for pgvector's types that declare it.
+
+    :param collation: schema and name, where it is not the type's own
+    :param virtual: of a generated column, whether it is computed when it is read
+    :param storage: ``plain``, ``external``, ``extended`` or ``main``, where it is not the type's own
+    :param statistics: the target of ANALYZE, where one was set
+    :param options: attribute options, each as ``name=value``
+    """
 
     name: str
     type: str
@@ -37,25 +45,59 @@ class Column:
     default: str | None
     generated: bool
     identity: str | None
+    collation: tuple[str, str] | None = None
+    virtual: bool = False
+    storage: str | None = None
+    compression: str | None = None
+    statistics: int | None = None
+    options: tuple[str, ...] = ()
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A constraint and the SQL that makes it anew."""
+    """A constraint and the SQL that makes it anew.
+
+    :param columns: that it is of, in its order; those that an index merely includes are not among them
+    :param references: of a foreign key, schema and table that it points at
+    :param validated: whether every row is known to fulfil it
+    :param enforced: whether new rows are held to it
+    :param checked: false for a foreign key whose triggers are disabled
+    """
 
     name: str
     type: str
     definition: str
+    columns: tuple[str, ...] = ()
+    references: tuple[str, str] | None = None
+    validated: bool = True
+    enforced: bool = True
+    checked: bool = True
+    no_inherit: bool = False
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index and the SQL that makes it anew; ``constraint`` names the constraint that owns it, if one does."""
+    """An index and the SQL that makes it anew; ``constraint`` names the constraint that owns it, if one does.
+
+    :param valid: false for what CREATE INDEX CONCURRENTLY left behind: nothing is found by it
+    :param clustered: whether CLUSTER goes by it
+    :param replica_identity: whether logical replication tells rows by it
+    :param tablespace: where it is not the database's own
+    :param statistics: pairs of the number of a column and its target, where one was set
+    """
 
     name: str
     method: str
     definition: str
     constraint: str | None
+    valid: bool = True
+    clustered: bool = False
+    replica_identity: bool = False
+    tablespace: str | None = None
+    statistics: tuple[tuple[int, int], ...] = ()
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +137,8 @@ class Table:
     heaps: tuple[Heap, ...]
     relations: tuple[int, ...]
     planned_rows: int | None
+    properties: Properties = field(default_factory=Properties)
+    sequences: tuple[SequenceState, ...] = ()
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -175,14 +219,34 @@ def describe(conn: Connection[Any], name: TableName) -> Table:
         schema=schema,
         table=table,
         kind=_KINDS[relation["kind"]],
-        columns=tuple(Column(**row) for row in columns),
+        columns=tuple(Column(**row | {"options": tuple(row["options"])}) for row in columns),
         primary_key=tuple(row["name"] for row in primary_key),
-        constraints=tuple(Constraint(**row) for row in constraints),
-        indexes=tuple(Index(**row) for row in indexes),
+        constraints=tuple(_constraint(row) for row in constraints),
+        indexes=tuple(_index(row) for row in indexes),
         heaps=tuple(Heap(**row) for row in heaps) if readable else (),
         relations=relations,
         planned_rows=relation["planned_rows"] if relation["planned_rows"] >= 0 else None,
     )
+
+
+def _constraint(row: dict[str, Any]) -> Constraint:
+    references = row["references"]
+    return Constraint(
+        **row
+        | {
+            "columns": tuple(row["columns"]),
+            "references": None if references is None else (references[0], references[1]),
+        }
+    )
+
+
+def _index(row: dict[str, Any]) -> Index:
+    return Index(**row | {"statistics": tuple((one[0], one[1]) for one in row["statistics"])})
+
+
+def recorded(conn: Connection[Any], table: Table) -> Table:
+    """The same table with what a set keeps of it besides: its properties, and its sequences as they stand now."""
+    return replace(table, properties=properties_of(conn, table.oid), sequences=sequences_of(conn, table.oid))
 
 
 def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[str, str]]:
@@ -211,7 +275,18 @@ SELECT a.attname AS name,
        a.attnotnull AS not_null,
        pg_get_expr(d.adbin, d.adrelid) AS default,
        a.attgenerated <> '' AS generated,
-       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity
+       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
+       CASE WHEN a.attcollation <> t.typcollation THEN
+           (SELECT jsonb_build_array(n.nspname, c.collname) FROM pg_collation c
+              JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation) END AS collation,
+       a.attgenerated = 'v' AS virtual,
+       CASE WHEN a.attstorage <> t.typstorage THEN
+           CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END
+       END AS storage,
+       CASE to_jsonb(a) ->> 'attcompression' WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
+       CASE WHEN a.attstattarget >= 0 THEN a.attstattarget::int END AS statistics,
+       coalesce(a.attoptions, '{}') AS options,
+       col_description(a.attrelid, a.attnum) AS comment
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -219,15 +294,27 @@ WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
 
+# A foreign key to a partitioned table has a row for each partition besides its own: those are the server's affair.
 _CONSTRAINTS: Final = """
-SELECT conname AS name,
-       CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'
-                    WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclusion' WHEN 'n' THEN 'not null'
-                    ELSE contype::text END AS type,
-       pg_get_constraintdef(oid) AS definition
-FROM pg_constraint
-WHERE conrelid = %s AND contype <> 't'
-ORDER BY contype, conname
+SELECT k.conname AS name,
+       CASE k.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'
+                      WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclusion' WHEN 'n' THEN 'not null'
+                      ELSE k.contype::text END AS type,
+       pg_get_constraintdef(k.oid) AS definition,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c(attnum, place)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.attnum ORDER BY c.place) AS columns,
+       (SELECT jsonb_build_array(n.nspname, r.relname) FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+         WHERE r.oid = k.confrelid) AS references,
+       k.convalidated AS validated,
+       coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true) AS enforced,
+       NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.conrelid
+                   AND t.tgenabled = 'D') AS checked,
+       k.connoinherit AND k.contype IN ('c', 'n') AS no_inherit,
+       obj_description(k.oid, 'pg_constraint') AS comment
+FROM pg_constraint k
+WHERE k.conrelid = %s AND k.contype <> 't'
+  AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+ORDER BY k.contype, k.conname
 """
 
 _PRIMARY_KEY: Final = """
@@ -235,15 +322,21 @@ SELECT a.attname AS name
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = %s AND i.indisprimary
+WHERE i.indrelid = %s AND i.indisprimary AND k.position <= i.indnkeyatts
 ORDER BY k.position
 """
 
 _INDEXES: Final = """
-SELECT c.relname AS name, am.amname AS method, pg_get_indexdef(i.indexrelid) AS definition, con.conname AS constraint
+SELECT c.relname AS name, am.amname AS method, pg_get_indexdef(i.indexrelid) AS definition, con.conname AS constraint,
+       i.indisvalid AND i.indisready AND i.indislive AS valid,
+       i.indisclustered AS clustered, i.indisreplident AS replica_identity, t.spcname AS tablespace,
+       ARRAY(SELECT jsonb_build_array(a.attnum, a.attstattarget) FROM pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS statistics,
+       obj_description(c.oid, 'pg_class') AS comment
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_am am ON am.oid = c.relam
+LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
 LEFT JOIN pg_constraint con
     ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('p', 'u', 'x')
 WHERE i.indrelid = %s

@@ -10,13 +10,17 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.postgres.properties import Properties, SequenceState
 from pgvector_backup.engine.postgres.snapshot import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
+from pgvector_backup.engine.sets.shapes import structured
 from pgvector_backup.engine.store.naming import check_bare
 
 FORMAT_VERSION: Final = 1
+FORMAT_REVISION: Final = 2
+"""Of the version: later revisions have further fields, which a release that does not know them may leave alone."""
 _CHECKSUM: Final = "manifest_sha256"
 
 
@@ -32,6 +36,8 @@ class TableEntry:
     :param index: bare name of the file's block index
     :param fingerprint: of its rows, in the manifest's ``fingerprint_algorithm``
     :param relations: oids of the relations that its rows were in: the table, or its partitions
+    :param properties: what else the table was; None in sets of releases that did not record it
+    :param sequences: those that its columns counted by
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
     """
@@ -56,6 +62,8 @@ class TableEntry:
     index_sha256: str
     relations: tuple[int, ...]
     late_transactions: tuple[int, ...] | None
+    properties: Properties | None = None
+    sequences: tuple[SequenceState, ...] = ()
 
     @classmethod
     def of(
@@ -87,6 +95,8 @@ class TableEntry:
             index_sha256=facts.index_sha256,
             relations=table.relations,
             late_transactions=None if late_transactions is None else tuple(late_transactions),
+            properties=table.properties,
+            sequences=table.sequences,
         )
 
 
@@ -113,6 +123,7 @@ class Manifest:
         """The manifest as the JSON file's content, its own checksum last."""
         body = {
             "format_version": FORMAT_VERSION,
+            "format_revision": FORMAT_REVISION,
             **asdict(self),
             "encoding": "UTF8",
         }
@@ -142,35 +153,27 @@ class Manifest:
 
     @classmethod
     def _of(cls, body: dict[str, Any]) -> Manifest:
+        later = _number(body.get("format_revision", 1)) > FORMAT_REVISION
         return cls(
             backup_id=body["backup_id"],
             created_at=body["created_at"],
             task_id=body["task_id"],
             run_id=body["run_id"],
-            source=Source(**body["source"]),
+            source=structured(Source, body["source"], later=later),
             snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
-            tables=tuple(_entry(entry) for entry in body["tables"]),
+            tables=tuple(_entry(entry, later=later) for entry in body["tables"]),
             failed_tables=dict(body["failed_tables"].items()),
             fingerprint_algorithm=_text(body["fingerprint_algorithm"]),
         )
 
 
-def _entry(body: dict[str, Any]) -> TableEntry:
+def _entry(body: dict[str, Any], *, later: bool) -> TableEntry:
     check_bare(body["file"])
     check_bare(body["index"])
-    late = body["late_transactions"]
-    return TableEntry(
-        **body
-        | {
-            "columns": tuple(Column(**column) for column in body["columns"]),
-            "primary_key": tuple(body["primary_key"]),
-            "constraints": tuple(Constraint(**constraint) for constraint in body["constraints"]),
-            "indexes": tuple(Index(**index) for index in body["indexes"]),
-            "relations": tuple(_number(oid) for oid in body["relations"]),
-            "late_transactions": None if late is None else tuple(_number(one) for one in late),
-            **{name: _number(body[name]) for name in ("rows", "bytes", "raw_bytes")},
-        }
-    )
+    entry = structured(TableEntry, body, later=later)
+    for number in (entry.rows, entry.bytes, entry.raw_bytes, *entry.relations, *(entry.late_transactions or ())):
+        _number(number)
+    return entry
 
 
 def _number(value: object) -> int:
