@@ -24,7 +24,7 @@ from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.store import location
+from pgvector_backup.engine.store import local
 
 _Usage = namedtuple("_Usage", "total used free")
 
@@ -42,7 +42,7 @@ def prepare(order: dict[str, Any]) -> None:
         if order["filled"]:
             (root / "filler").write_bytes(b"x" * order["filled"])
     if order["trust"]:
-        location.shutil.disk_usage = lambda path: _Usage(1 << 40, 0, 1 << 40)  # type: ignore[attr-defined]
+        local.shutil.disk_usage = lambda path: _Usage(1 << 40, 0, 1 << 40)  # type: ignore[attr-defined]
 
 
 def mount(*arguments: str) -> None:

@@ -11,7 +11,7 @@ from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.sets.integrity import read_manifest
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.root import locate
 from tests.engine.conftest import House
 from tests.engine.sets import whole_sets
 

@@ -14,7 +14,7 @@ import pytest
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
-from pgvector_backup.engine.store.location import locate, locate_path
+from pgvector_backup.engine.store.root import locate, locate_path
 from tests.engine.conftest import House
 
 _buckets = itertools.count()

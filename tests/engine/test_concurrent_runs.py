@@ -16,8 +16,8 @@ import pytest
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
-from pgvector_backup.engine.store.location import locate
-from pgvector_backup.engine.store.staging import Claim
+from pgvector_backup.engine.store.root import locate
+from pgvector_backup.engine.store.store import Claim
 from tests.engine import measured
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE, at_block

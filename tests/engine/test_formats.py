@@ -18,7 +18,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.root import locate
 from tests.engine.conftest import House
 from tests.engine.test_backup_round_trip import KINDS
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
-from pgvector_backup.engine.store import disk_file, location, staging
+from pgvector_backup.engine.store import disk_file, local, location, staging
 from tests.engine import small_disk
 from tests.engine.conftest import House
 from tests.engine.hooks import WIDE
@@ -119,8 +119,8 @@ def test_a_read_only_disk_is_said_to_be_so(large: House) -> None:
 
 def test_too_little_space_is_known_before_the_first_byte(large: House, monkeypatch: pytest.MonkeyPatch) -> None:
     free = 3_000_000
-    usage = location.shutil.disk_usage(large.root)._replace(free=free)
-    monkeypatch.setattr(location.shutil, "disk_usage", lambda path: usage)
+    usage = local.shutil.disk_usage(large.root)._replace(free=free)
+    monkeypatch.setattr(local.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(staging.StagedFile, "write", lambda self, data: pytest.fail("a byte was written"))
     with pytest.raises(StorageFault, match=rf"needs about [\d,]+ bytes and {free:,} are free") as caught:
         large.backup()
@@ -130,7 +130,7 @@ def test_too_little_space_is_known_before_the_first_byte(large: House, monkeypat
 
 def test_the_estimate_is_near_the_truth(large: House, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(location.LocalLocation, "require_space", lambda self, needed: asked.append(needed))
+    monkeypatch.setattr(location.Location, "require_space", lambda self, needed: asked.append(needed))
     result = large.backup()
     written = sum(table.bytes for table in result.tables.values())
     assert written <= asked[0] <= 1.2 * written

@@ -33,7 +33,7 @@ from pgvector_backup.engine.contract.verify_result import SetVerification, Verif
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets import blocks
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.store.location import LocalLocation
+from pgvector_backup.engine.store.local import LocalStore
 from pgvector_backup.engine.verify import verify
 from tests.conftest import Database
 from tests.engine.conftest import House
@@ -696,14 +696,14 @@ def test_a_disk_that_cannot_be_read_is_no_damage(
         "its index": file_of(backed_up, EMBEDDING, "index"),
         "the manifest": manifest_of(backed_up),
     }[missing]
-    opened = LocalLocation.open
+    opened = LocalStore.open
 
-    def failing(self: LocalLocation, name: str) -> Any:
+    def failing(self: LocalStore, name: str) -> Any:
         if name == path.name:
             raise StorageFault(f"{name}: Input/output error")
         return opened(self, name)
 
-    monkeypatch.setattr(LocalLocation, "open", failing)
+    monkeypatch.setattr(LocalStore, "open", failing)
     result = backed_up.verify()
     assert isinstance(result.failure, StorageFault)
     assert result.failure.can_retry

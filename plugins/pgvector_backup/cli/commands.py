@@ -32,8 +32,9 @@ from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
-from pgvector_backup.engine.store.location import Location, locate
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST
+from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify
 

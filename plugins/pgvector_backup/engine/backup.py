@@ -36,9 +36,9 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
-from pgvector_backup.engine.store.location import locate
 from pgvector_backup.engine.store.naming import manifest_name
-from pgvector_backup.engine.store.staging import Claim
+from pgvector_backup.engine.store.root import locate
+from pgvector_backup.engine.store.store import Claim
 
 _log: Final = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
 
 def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
     label = plan.table.name.label
-    staged = claim.stage(label, kind.suffix)
+    staged = claim.stage(label, kind.suffix, expected=plan.expected.stored)
     index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
 
     def ended(stream: Stream) -> None:

@@ -19,7 +19,7 @@ from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.snapshot import Source
-from pgvector_backup.engine.store.location import foresee
+from pgvector_backup.engine.store.root import foresee
 
 
 @dataclass(frozen=True)

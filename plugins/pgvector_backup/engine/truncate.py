@@ -22,7 +22,7 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.root import locate
 
 _log: Final = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def truncate(
     cancel = cancel or Cancel()
     if not settings.truncate_tables:
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
-    location = locate(settings.backup_root, request.task_id, settings.backup_directory)
+    location = locate(settings.backup_root, request.task_id, settings.backup_directory, create=False)
     with location.kept(manifest_file):
         manifest = read_manifest(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}

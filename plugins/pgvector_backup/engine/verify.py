@@ -24,8 +24,9 @@ from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.store.location import Location, locate_all
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST, of_set, verification_name
+from pgvector_backup.engine.store.root import locate_all
 
 _log: Final = logging.getLogger(__name__)
 

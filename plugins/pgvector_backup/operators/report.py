@@ -59,7 +59,7 @@ class PgVectorReportOperator(PgVectorOperator):
         return result
 
     def _write_log(self, context: Context, report: RunReport) -> None:
-        from pgvector_backup.engine.store.location import locate  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.store.root import locate  # noqa: PLC0415 (see `operators`)
 
         task_id = None
         try:

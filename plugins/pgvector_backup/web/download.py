@@ -16,8 +16,9 @@ from fastapi.responses import Response, StreamingResponse
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
-from pgvector_backup.engine.store.location import Entry, Location
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, of_set, verification_name
+from pgvector_backup.engine.store.store import Entry
 from pgvector_backup.web.envelope import refused
 
 _CHUNK: Final = 256 << 10

@@ -19,7 +19,7 @@ from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import session as database_session
 from pgvector_backup.engine.sets.catalog import FoundLocation
-from pgvector_backup.engine.store.location import require_writable
+from pgvector_backup.engine.store.root import require_writable
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import DAG_IDS, Kind

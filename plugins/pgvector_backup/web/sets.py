@@ -15,8 +15,9 @@ from pgvector_backup.engine.contract.result import human_size, section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.integrity import read_manifest
-from pgvector_backup.engine.store.location import Location, locate
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id
+from pgvector_backup.engine.store.root import locate
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web.durations import Durations

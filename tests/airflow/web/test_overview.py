@@ -14,7 +14,7 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from sqlalchemy import delete
 
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.root import locate
 from tests.airflow.conftest import Configure
 from tests.airflow.web.conftest import Api, data_of
 from tests.airflow.web.sets import make_set

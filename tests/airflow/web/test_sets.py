@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
-from pgvector_backup.engine.store.location import LocalLocation, locate
+from pgvector_backup.engine.store.local import LocalStore
+from pgvector_backup.engine.store.root import locate
 from tests.airflow.conftest import Configure
 from tests.airflow.web.conftest import PREFIX, Api, data_of
 from tests.airflow.web.sets import days_before, make_set, multiply
@@ -174,13 +175,13 @@ class TestList:
         assert made.backup_id is not None
         multiply(house / "vector_bak", made.backup_id, days_before(now, 1999))
         opened: list[str] = []
-        open_file = LocalLocation.open
+        open_file = LocalStore.open
 
-        def watched(self: LocalLocation, name: str) -> Any:
+        def watched(self: LocalStore, name: str) -> Any:
             opened.append(name)
             return open_file(self, name)
 
-        monkeypatch.setattr(LocalLocation, "open", watched)
+        monkeypatch.setattr(LocalStore, "open", watched)
         first = api.get("/restore/list")
         assert first["summary"]["total_backup_sets"] == 2000
         assert {name.split("_")[0] for name in opened} == {"manifest"}

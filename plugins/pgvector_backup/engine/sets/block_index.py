@@ -17,7 +17,7 @@ from typing import Final
 from psycopg.abc import Buffer
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.store.staging import StagedFile
+from pgvector_backup.engine.store.store import Writer
 
 try:
     import xxhash
@@ -77,7 +77,7 @@ class IndexedBlock:
 class BlockIndexWriter:
     """Writes an index as its file grows; memory does not grow with it."""
 
-    def __init__(self, staged: StagedFile) -> None:
+    def __init__(self, staged: Writer) -> None:
         self.staged = staged
         self.blocks = 0
         self._pending = bytearray(_NEW.magic)

@@ -15,7 +15,7 @@ from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
-from pgvector_backup.engine.store.staging import StagedFile
+from pgvector_backup.engine.store.store import Writer
 
 BLOCK_BYTES: Final = 1 << 20
 """Size at which a block is closed. Larger ones cost memory (jobs × block) and no longer gain speed."""
@@ -100,7 +100,7 @@ class BlockFile:
 
     def __init__(
         self,
-        staged: StagedFile,
+        staged: Writer,
         index: BlockIndexWriter,
         kind: FileKind,
         header: bytes,
@@ -113,7 +113,7 @@ class BlockFile:
         self._append_outside_rows(header)
 
     @property
-    def parts(self) -> tuple[StagedFile, StagedFile]:
+    def parts(self) -> tuple[Writer, Writer]:
         """The file and its index."""
         return self.staged, self._index.staged
 

@@ -15,7 +15,7 @@ from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.store.location import Entry, Location, locate, locate_all, locate_path
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
     LATEST,
     LOG_FILE,
@@ -25,6 +25,8 @@ from pgvector_backup.engine.store.naming import (
     verification_name,
     without_manifest,
 )
+from pgvector_backup.engine.store.root import locate, locate_all, locate_path
+from pgvector_backup.engine.store.store import Entry
 
 _NAMED_AT_MOST: Final = 5
 

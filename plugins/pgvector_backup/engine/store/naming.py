@@ -30,6 +30,9 @@ _ID: Final = r"[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*"
 _CLAIM: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json\.tmp")
 _MANIFEST: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json")
 _BARE_CSV: Final = re.compile(r"(?P<label>[^/]+)_(?P<id>[0-9]{8}_[0-9]{6})\.csv")
+_OURS: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*")
+LEASE: Final = re.compile(r"(?P<of>.+)\.(?P<token>[a-z]{12})\.(?P<kind>maker|reader|remover|writer)\.tmp")
+"""An object by which a run holds something in a store without locks."""
 _STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
 
 
@@ -105,6 +108,11 @@ def claimed_id(name: str) -> str | None:
 def is_staged(name: str) -> bool:
     """Whether a file is one of ours that was not committed, of whatever set."""
     return _STAGED_BY_US.fullmatch(name) is not None
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file is called as the files of sets are."""
+    return _OURS.fullmatch(name) is not None
 
 
 def of_set(names: list[str], backup_id: str) -> list[str]:

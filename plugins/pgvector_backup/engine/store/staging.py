@@ -27,6 +27,7 @@ from pgvector_backup.engine.store.naming import (
     manifest_name,
     of_set,
 )
+from pgvector_backup.engine.store.store import Claim, Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
@@ -35,8 +36,8 @@ _OWN_LETTERS: Final = 8
 """Of a staged file that belongs to no set."""
 
 
-class Claim:
-    """A reserved id and the files staged under it. Use `Location.claim`."""
+class LocalClaim(Claim):
+    """A claim in a directory; see `Claim`."""
 
     def __init__(self, directory: Path, backup_id: str, descriptor: int) -> None:
         self.backup_id = backup_id
@@ -46,7 +47,7 @@ class Claim:
         self._ended = False
 
     @classmethod
-    def attempt(cls, directory: Path, backup_id: str) -> Claim | None:
+    def attempt(cls, directory: Path, backup_id: str) -> LocalClaim | None:
         """Reserve one id; None when it is taken by a running backup or by any finished file."""
         path = directory / (manifest_name(backup_id) + STAGED)
         with _alone(directory):
@@ -70,8 +71,8 @@ class Claim:
                 # cannot be locked.
                 os.close(descriptor)
 
-    def stage(self, label: str, suffix: str) -> StagedFile:
-        """Begin a table's file, or one that lies beside it."""
+    def stage(self, label: str, suffix: str, *, expected: int | None = None) -> StagedFile:
+        """See `Claim`; a disk takes any size as it comes."""
         with storage_translated():
             staged = StagedFile(self._directory, data_file_name(label, self.backup_id, suffix))
         self._staged.append(staged)
@@ -119,15 +120,16 @@ class Claim:
         with suppress(OSError):
             os.close(self._descriptor)
 
-    def drop(self, *files: StagedFile) -> None:
+    def drop(self, *files: Writer) -> None:
         """Take files out of the set and off the disk, e.g. those of a table that failed."""
         for staged in files:
+            assert isinstance(staged, StagedFile)
             self._staged.remove(staged)
             with suppress(OSError):  # left to the next sweep
                 staged.discard()
 
 
-class StagedFile:
+class StagedFile(Writer):
     """A file that is being written, under ``name`` plus ``.tmp`` until the set is committed."""
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -135,11 +137,6 @@ class StagedFile:
         self._final = directory / name
         self._tmp = directory / (name + STAGED)
         self._file = DiskFile(self._tmp)
-
-    @property
-    def path(self) -> Path:
-        """Where the file lies while it is staged."""
-        return self._tmp
 
     def write(self, data: Buffer) -> None:
         """Append; the caller sees to it that one thread does so at a time."""

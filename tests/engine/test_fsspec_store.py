@@ -10,10 +10,13 @@ from typing import Any
 import fsspec
 import pytest
 
-from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.leases import DEAD_AFTER
+from pgvector_backup.engine.store.root import locate, locate_all
 from tests.engine.conftest import House
+
+NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 
 _buckets = itertools.count()
 
@@ -92,7 +95,7 @@ def test_a_failing_upload_leaves_nothing(house: House, bucket: str, monkeypatch:
     assert _names(f"{bucket}/vector_bak") == []
 
 
-def test_a_dead_runs_objects_are_swept_when_they_are_old(house: House, bucket: str) -> None:
+def test_a_dead_runs_files_are_swept_when_its_claim_is_old(house: House, bucket: str) -> None:
     house.langchain()
     fs, path = fsspec.core.url_to_fs(f"{bucket}/vector_bak")
     for name in ("manifest_20250101_000000.json.tmp", "langchain_pg_embedding_20250101_000000.csv"):
@@ -100,9 +103,70 @@ def test_a_dead_runs_objects_are_swept_when_they_are_old(house: House, bucket: s
     house.backup()
     assert any("20250101" in name for name in _names(f"{bucket}/vector_bak"))  # young: its run may be at work
     for entry in fs.store.values():
-        entry.modified -= timedelta(days=3)
+        entry.modified -= timedelta(seconds=DEAD_AFTER + 60)
+        entry.created -= timedelta(seconds=DEAD_AFTER + 60)
     house.backup()
     assert not any("20250101" in name for name in _names(f"{bucket}/vector_bak"))
+
+
+def test_a_second_run_at_once_is_refused(house: House, bucket: str) -> None:
+    """What has no conditional writes cannot keep two runs apart."""
+    house.langchain()
+    first = locate(bucket, None, "vector_bak").claim(NOW, "%Y%m%d_%H%M%S")
+    with pytest.raises(Conflict, match="another backup is at work there"):
+        house.backup(now=NOW + timedelta(hours=1))
+    first.discard()
+    assert house.backup(now=NOW).failure is None
+    assert [name for name in _names(f"{bucket}/vector_bak") if name.endswith(".tmp")] == []
+
+
+def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: House, bucket: str) -> None:
+    house.langchain()
+    manifest = str(house.backup().manifest_file)
+    location = locate(bucket, None, "vector_bak")
+    with (
+        location.kept(manifest),
+        location.kept(manifest),
+        pytest.raises(Conflict, match="is reading it"),
+        location.seized(manifest),
+    ):
+        pass
+    with location.seized(manifest), pytest.raises(Conflict, match="being removed"), location.kept(manifest):
+        pass
+    with location.kept(manifest):
+        pass
+    assert [name for name in _names(f"{bucket}/vector_bak") if name.endswith(".tmp")] == []
+
+
+def test_a_read_that_breaks_in_the_middle_is_a_storage_error(
+    house: House, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.langchain()
+    house.backup()
+    house.database.run("TRUNCATE langchain_pg_collection, langchain_pg_embedding")
+    kind = type(fsspec.filesystem("memory").open("/x", "wb"))
+    read = kind.read
+
+    def broken(self: Any, size: int = -1) -> bytes:
+        if "embedding" in self.path and ".idx" not in self.path:
+            raise ConnectionResetError("the connection was reset")
+        return bytes(read(self, size))
+
+    monkeypatch.setattr(kind, "read", broken)
+    with pytest.raises(StorageFault, match="the connection was reset"):
+        house.restore()
+    assert house.count("langchain_pg_embedding") == 0
+
+
+def test_looking_makes_nothing(house: House, bucket: str) -> None:
+    fs, _ = fsspec.core.url_to_fs(bucket)
+    assert locate_all(bucket, "vector_bak") == []
+    with pytest.raises(NotFound):
+        house.verify(backup_path="vector_bak")
+    with pytest.raises(NotFound):
+        locate(bucket, None, "vector_bak", create=False)
+    locate(bucket, None, "vector_bak")
+    assert not fs.exists(bucket)
 
 
 def test_the_log_grows_by_sections(house: House, bucket: str) -> None:

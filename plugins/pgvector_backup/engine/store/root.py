@@ -1,0 +1,110 @@
+"""From what is configured as the backup root, a path or a URL, to the places below it. Nobody else reads URLs."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import InvalidParams, NotFound
+from pgvector_backup.engine.store.local import LocalStore
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import SAFE, check_task_id
+from pgvector_backup.engine.store.store import Store
+
+Root = str | os.PathLike[str]
+"""A path, or a URL such as ``s3://bucket/prefix``."""
+
+
+def locate(root: Root, task_id: str | None, directory_name: str, *, create: bool = True) -> Location:
+    """Find the place that a request leads to. Nothing is made by that.
+
+    :param root: the backup root
+    :param task_id: whose directory below the root, which must exist; None for the root itself
+    :param directory_name: the directory in there
+    :param create: whether it may be made when something is written to it; otherwise it must be there
+    :raises NotFound: when the task's directory is not there, or leads out of the root
+    :raises StorageFault: when the store does not answer
+    """
+    _check_directory_name(directory_name)
+    parent = store_at(root)
+    if task_id is not None:
+        check_task_id(task_id)
+        parent = parent.below(task_id)
+        there = False
+        with suppress(NotFound):
+            there = parent.exists()
+        if not there:
+            raise NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id=task_id))
+    location = Location(parent.below(directory_name), task_id, directory_name)
+    if not create and not location.store.exists():
+        raise NotFound(f"no backups in {location.relative_path}: {location.directory} does not exist")
+    return location
+
+
+def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, int | None]:
+    """Where a request's sets would lie, with nothing made; and how many bytes are free there, None if nobody can say.
+
+    :raises NotFound: when the task's directory is not there
+    """
+    location = locate(root, task_id, directory_name)
+    return location.directory, location.free()
+
+
+def locate_path(root: Root, relative_path: str, directory_name: str) -> Location:
+    """Find an existing place by the path that lists of sets give, e.g. ``task_1/vector_bak``.
+
+    :raises InvalidParams: for any other path: one that could lead elsewhere is not even tried
+    :raises NotFound: when it is not there
+    """
+    *task, last = relative_path.split("/")
+    if last != directory_name or len(task) > 1 or (task and not re.fullmatch(r"[A-Za-z0-9_]+", task[0])):
+        raise InvalidParams(
+            f"backup_path: {relative_path!r} is no place of backups; as listed, it is {directory_name} or "
+            f"TASK_ID/{directory_name}"
+        )
+    return locate(root, task[0] if task else None, directory_name, create=False)
+
+
+def locate_all(root: Root, directory_name: str) -> list[Location]:
+    """Every place below the root that may hold sets: the root's own first, then the tasks' by name."""
+    _check_directory_name(directory_name)
+    tasks = store_at(root).directories()
+    found = []
+    for task_id in [None, *(name for name in sorted(tasks) if re.fullmatch(r"[A-Za-z0-9_]+", name))]:
+        with suppress(NotFound):
+            found.append(locate(root, task_id, directory_name, create=False))
+    return found
+
+
+def require_writable(root: Root) -> None:
+    """Refuse a root in which nothing could be stored, or, for an object store, which does not answer.
+
+    :raises StorageFault: naming what is in the way
+    """
+    store_at(root).require_writable()
+
+
+def store_at(root: Root) -> Store:
+    """The store whose directory a backup root is.
+
+    :raises InvalidParams: for a URL that nobody here can follow, with the remedy
+    """
+    text = os.fspath(root)
+    if "://" not in text or text.startswith("file://"):
+        return LocalStore(Path(os.path.abspath(text.removeprefix("file://"))))
+    try:
+        from pgvector_backup.engine.store.fsspec_store import FsspecStore  # noqa: PLC0415 (for those who use it only)
+    except ImportError:
+        raise InvalidParams(
+            "backup_root: a URL needs the package fsspec and the one for that store, such as s3fs; install them, or "
+            "name a path"
+        ) from None
+    return FsspecStore.at(text)
+
+
+def _check_directory_name(directory_name: str) -> None:
+    if not SAFE.fullmatch(directory_name):
+        raise InvalidParams(f"backup_directory: not one plain directory name: {directory_name!r}")

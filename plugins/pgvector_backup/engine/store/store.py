@@ -1,0 +1,186 @@
+"""A store: bytes under bare names in one directory, on a disk or in a bucket; and what several runs agree on there."""
+
+from __future__ import annotations
+
+import abc
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
+
+
+class Entry(NamedTuple):
+    """A file that lies in a store; ``modified`` in seconds since 1970."""
+
+    name: str
+    bytes: int
+    modified: float
+
+
+class Writer(abc.ABC):
+    """A file that is being written; nobody sees it under its name until it is published.
+
+    :param name: the bare name that it will have
+    :raises StorageFault: from every method; what the store says of one write may be raised by a later one
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def write(self, data: Buffer) -> None:
+        """Append; the caller sees to it that one thread does so at a time."""
+
+    @abc.abstractmethod
+    def sync(self) -> None:
+        """Hand over every byte and wait until the store has taken it; nothing is written after this."""
+
+    @property
+    @abc.abstractmethod
+    def sha256(self) -> str:
+        """Of the file, once it is synced."""
+
+    @abc.abstractmethod
+    def publish(self) -> None:
+        """Give the file its name."""
+
+    @abc.abstractmethod
+    def discard(self) -> None:
+        """Leave nothing of the file, under whichever name it has; more than once is fine."""
+
+
+class Claim(abc.ABC):
+    """A reserved id and the files staged under it. Use `Location.claim`."""
+
+    backup_id: str
+
+    @abc.abstractmethod
+    def stage(self, label: str, suffix: str, *, expected: int | None = None) -> Writer:
+        """Begin a table's file, or one that lies beside it.
+
+        :param expected: bytes that it will have, as far as can be told; a store cuts an upload by that
+        """
+
+    @abc.abstractmethod
+    def commit(self, manifest: bytes) -> None:
+        """Make the set exist: its files are published, then its manifest."""
+
+    @abc.abstractmethod
+    def discard(self) -> None:
+        """Leave nothing of a set that was not committed; of one that was, nothing happens."""
+
+    @abc.abstractmethod
+    def drop(self, *files: Writer) -> None:
+        """Take files out of the set and out of the store, e.g. those of a table that failed."""
+
+
+class Store(abc.ABC):
+    """One directory of files, wherever it lies. What is not there is looked for in vain, and never made by looking.
+
+    :param shown: what users know it by, a path or URL without any secret
+    :raises StorageFault: from every method, and from the files that it opens, also in the middle of a read
+    """
+
+    shown: str
+
+    @abc.abstractmethod
+    def below(self, name: str) -> Store:
+        """The directory of that name in here, whether it is there or not."""
+
+    @abc.abstractmethod
+    def exists(self) -> bool:
+        """Whether the directory is there.
+
+        :raises NotFound: when it leads out of the backup root
+        """
+
+    @abc.abstractmethod
+    def make(self) -> None:
+        """Make the directory where there is none, and the backup root above it."""
+
+    @abc.abstractmethod
+    def entries(self) -> list[Entry]:
+        """The files that lie here now, in no order; none where the directory is not there."""
+
+    @abc.abstractmethod
+    def directories(self) -> list[str]:
+        """Names of the directories in here."""
+
+    @abc.abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading; it can be sought in, and a break in the middle is mended where that is possible.
+
+        :raises NotFound: when it is not there
+        :raises IntegrityFault: when it is no regular file
+        """
+
+    @abc.abstractmethod
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file whole or not at all; an earlier one of that name is replaced."""
+
+    @abc.abstractmethod
+    def writer(self, name: str, *, expected: int | None = None) -> Writer:
+        """Begin a file of any size; see `Claim.stage`."""
+
+    @abc.abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is not there counts as removed."""
+
+    @abc.abstractmethod
+    def require_space(self, needed: int) -> None:
+        """Refuse to begin what cannot end.
+
+        :param needed: bytes
+        :raises StorageFault: naming both figures
+        """
+
+    @abc.abstractmethod
+    def free(self) -> int | None:
+        """Bytes that can still be stored; None where nobody can say."""
+
+    @abc.abstractmethod
+    def require_writable(self) -> None:
+        """Refuse a place in which nothing could be stored, or which does not answer; nothing is made or written.
+
+        :raises StorageFault: naming what is in the way
+        """
+
+    @abc.abstractmethod
+    def leases(self) -> Leases:
+        """What runs agree on in this directory."""
+
+
+class Leases(abc.ABC):
+    """What several runs have to agree on in one directory: who makes a set, who reads it, who may remove it."""
+
+    @abc.abstractmethod
+    def attempt(self, backup_id: str) -> Claim | None:
+        """Reserve the id of a new set; None when it is taken.
+
+        :raises Conflict: where the store can tell no two runs apart and another one is at work
+        """
+
+    @abc.abstractmethod
+    def sweep(self) -> list[str]:
+        """Remove what killed runs have left here.
+
+        :return: the names removed
+        """
+
+    @abc.abstractmethod
+    def shared(self, manifest: str) -> AbstractContextManager[None]:
+        """Keep a set from being removed while it is read.
+
+        :raises Conflict: while it is being removed
+        """
+
+    @abc.abstractmethod
+    def exclusive(self, manifest: str) -> AbstractContextManager[None]:
+        """Have a set to oneself, to remove it.
+
+        :raises Conflict: while somebody reads it
+        """
+
+    @abc.abstractmethod
+    def append(self, name: str, section: bytes) -> None:
+        """Add to the end of a small file; what others add at the same time stays whole."""
