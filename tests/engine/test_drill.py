@@ -20,7 +20,7 @@ import pytest
 
 from pgvector_backup.engine import drill, restore
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, StorageFault
-from pgvector_backup.engine.check import scratch
+from pgvector_backup.engine.check import limits, scratch_embedded
 from pgvector_backup.engine.check.search import Search, VectorColumn
 from pgvector_backup.engine.codec.vectors import Vector, VectorType
 from tests.conftest import Database
@@ -200,7 +200,7 @@ def test_a_role_that_may_make_no_database(house: House) -> None:
 def test_a_disk_without_the_room(house: House, monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     house.langchain()
     house.backup()
-    monkeypatch.setattr(scratch, "_ROOM", 1e12)
+    monkeypatch.setattr(limits, "ROOM", 1e12)
     result = house.verify(depth="drill", connect=None)
     assert isinstance(result.failure, StorageFault)
     assert "db_connection" in str(result.failure)
@@ -318,7 +318,7 @@ def test_a_file_of_another_directory_is_not_touched(house: House, temporary: Pat
     elsewhere = house.root / "elsewhere"
     elsewhere.mkdir()
     strange.symlink_to(elsewhere)
-    assert scratch.sweep_directories(temporary) == []
+    assert scratch_embedded.sweep_directories(temporary) == []
     assert elsewhere.is_dir()
     strange.unlink()
 

@@ -37,6 +37,10 @@ _INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 # A socket's path has room for 107 bytes (103 on macOS): directory, "/.s.PGSQL.", port.
 _LONGEST_SOCKET_DIRECTORY = 103 - len("/.s.PGSQL.65535")
 
+# What a server needs to be told of where it runs. Anything else in our environment is none of its business, and may be
+# a secret: the settings of Airflow, the credentials of an object store.
+_TOLD = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
 # The data is made up or disposable; a crash of the whole machine may cost it, a crash of the server may not.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -56,6 +60,9 @@ class EmbeddedPostgres:
     :param version: major version, one of those in the wheel: 18 or 16
     :param settings: further server settings, as in ``postgresql.conf``; ``port`` names the socket too
     :param disposable: whether the directory goes with the server, even if its owner is killed
+    :param confined: whether what runs there is not to be trusted: no capability, no way to get one, and the first to
+        go when the machine's memory runs out
+    :param process_bytes: memory that each of its processes may map; None: no limit
     """
 
     def __init__(
@@ -65,6 +72,8 @@ class EmbeddedPostgres:
         version: int = 18,
         settings: Mapping[str, str | int] | None = None,
         disposable: bool = False,
+        confined: bool = False,
+        process_bytes: int | None = None,
     ) -> None:
         if version not in _INSTALLATIONS:
             raise ValueError(f"version must be one of {sorted(_INSTALLATIONS)}, not {version!r}")
@@ -72,6 +81,9 @@ class EmbeddedPostgres:
         self.directory = Path(directory).absolute()
         self.settings = {**_FAST, **(settings or {})}
         self.disposable = disposable
+        self.confined = confined
+        self.process_bytes = process_bytes
+        self._installation: Path | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._socket_directory: str | None = None
         self._lock: int | None = None
@@ -79,7 +91,7 @@ class EmbeddedPostgres:
     @property
     def bin(self) -> Path:
         """The directory of ``psql``, ``pg_dump``, ``pgbench`` and the like."""
-        return _wheel_directory() / _INSTALLATIONS[self.version] / "bin"
+        return (self._installation or _wheel_directory() / _INSTALLATIONS[self.version]) / "bin"
 
     @property
     def pgdata(self) -> Path:
@@ -125,6 +137,8 @@ class EmbeddedPostgres:
         self._lock = lock_directory(self.directory, seconds=30)
         try:
             self._stop_leftover()
+            if self.confined:
+                self._bring_installation()
             if not (self.pgdata / "PG_VERSION").exists():
                 self._make_cluster()
             self._run_server()
@@ -147,6 +161,12 @@ class EmbeddedPostgres:
             os.close(self._lock)
             self._lock = None
 
+    def end(self) -> None:
+        """Begin to end the server, whatever it is at; any thread may call this. `stop` waits until it is gone."""
+        keeper = self._keeper
+        if keeper is not None and keeper.stdin is not None:
+            keeper.stdin.close()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -167,6 +187,25 @@ class EmbeddedPostgres:
             _end_processes_inside(self.pgdata)
             # Nobody runs there now, whatever process has the number in the file by chance.
             pid_file.unlink(missing_ok=True)
+
+    def _bring_installation(self) -> None:
+        """Have the programs where nobody can run them without a capability, should they lie in root's own directories.
+
+        :raises EmbeddedPostgresError: when nobody could not even come here
+        """
+        if os.geteuid() != 0 or _open_to_others(self.bin / "postgres"):
+            return
+        if not _open_to_others(self.directory):
+            raise EmbeddedPostgresError(
+                f"as root the server runs as nobody, who has no way into {self.directory}; set TMPDIR to a directory "
+                "that is open to others, such as /tmp"
+            )
+        own = self.directory / "programs"
+        shutil.copytree(self.bin.parent, own, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include", "pgxs"))
+        for path in (own, *own.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        self._installation = own
 
     def _make_cluster(self) -> None:
         """Run initdb beside the final place, so that an interrupted one is not taken for a cluster."""
@@ -234,9 +273,13 @@ class EmbeddedPostgres:
     def _keeper_options(self) -> list[str]:
         """A fast shutdown is SIGINT; as root the server runs as nobody."""
         options = ["--signal=INT", "--grace=20"]
+        if self.confined:
+            options.append("--confined")
+        if self.process_bytes is not None:
+            options.append(f"--address-space={self.process_bytes}")
         if os.geteuid() == 0:
             options.append("--nobody")
-            if not (_open_to_others(self.directory) and _open_to_others(self.bin / "postgres")):
+            if not (_open_to_others(self.directory) and _open_to_others(self.bin / "postgres")) and not self.confined:
                 options.append("--closed-directories")
         return options
 
@@ -256,8 +299,8 @@ def _wheel_directory() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would steer the server (``PGPORT``, ``PGDATA``, …)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    """What a server is told of ours: neither what would steer it (``PGPORT``, …) nor anybody's secrets."""
+    return {name: value for name, value in os.environ.items() if name in _TOLD}
 
 
 def _open_to_others(path: Path) -> bool:

@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, IntegrityFault, InvalidParams, StorageFault
 from pgvector_backup.engine.check.inspection import See, columns_of, read_rows
+from pgvector_backup.engine.check.limits import Limits
 from pgvector_backup.engine.check.scratch import scratch_database
 from pgvector_backup.engine.check.search import Sampler, consider_all
 from pgvector_backup.engine.codec import copy_data, fingerprint
@@ -63,7 +64,13 @@ def drill(
     :raises InvalidParams: when there is no server to be had
     """
     size = sum(entry.raw_bytes for entry in manifest.tables)
-    with scratch_database(connect, cancel, size=size, lock_timeout=settings.lock_timeout) as scratch:
+    limits = Limits.of(
+        size,
+        disk_mb=settings.drill_disk_mb,
+        seconds=settings.drill_timeout,
+        memory_mb=settings.drill_memory_mb + settings.restore_memory_mb,
+    )
+    with scratch_database(connect, limits, cancel, lock_timeout=settings.lock_timeout) as scratch:
         started = time.monotonic()
         request = RestoreRequest(backup_path=location.relative_path, timestamp=manifest.backup_id)
         try:

@@ -28,6 +28,9 @@ class Settings:
     :param max_mb_per_second: 10**6 bytes a second read from the server, all connections together; None: no limit
     :param lock_timeout: seconds to wait for another session's lock
     :param restore_memory_mb: mebibytes that an index build of a restore may take on the server
+    :param drill_timeout: seconds that a restore drill may take; 0: an hour, and a second for each mebibyte of rows
+    :param drill_disk_mb: mebibytes of disk that it may take; 0: 1,024, and five times the rows
+    :param drill_memory_mb: mebibytes that each process of its embedded server may map beside an index build
     """
 
     backup_root: str | os.PathLike[str]
@@ -40,11 +43,17 @@ class Settings:
     max_mb_per_second: float | None = None
     lock_timeout: float = 10.0
     restore_memory_mb: int = 1024
+    drill_timeout: float = 0.0
+    drill_disk_mb: int = 0
+    drill_memory_mb: int = 4096
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb"):
+        for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb"):
             if getattr(self, name) <= 0:
                 raise InvalidParams(f"{name}: must be more than 0, is {getattr(self, name)}")
+        for name in ("drill_timeout", "drill_disk_mb"):
+            if getattr(self, name) < 0:
+                raise InvalidParams(f"{name}: must not be less than 0, is {getattr(self, name)}")
         if self.max_mb_per_second is not None and self.max_mb_per_second <= 0:
             raise InvalidParams(f"max_mb_per_second: must be more than 0, is {self.max_mb_per_second}")
         for table in self.truncate_tables:
@@ -90,6 +99,9 @@ def read_settings(given: Given, *, home: str, backup_root: str | None = None, ta
         max_mb_per_second=number(given, "max_mb_per_second", 0) or None,
         lock_timeout=number(given, "lock_timeout", 10),
         restore_memory_mb=whole_number(given, "restore_memory_mb", 1024),
+        drill_timeout=number(given, "drill_timeout", 0),
+        drill_disk_mb=whole_number(given, "drill_disk_mb", 0),
+        drill_memory_mb=whole_number(given, "drill_memory_mb", 4096),
     )
 
 
