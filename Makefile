@@ -11,7 +11,7 @@ WANTED := { pwd -P; cat requirements.lock; }
 STAMP := .venv/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint bench bench-full lock clean
+.PHONY: help install demo serve test lint bench bench-full docs lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -54,6 +54,9 @@ bench: install ## compare speed and memory with other ways, in minutes, into ben
 
 bench-full: install ## the same with larger tables, more rounds and every connection, in about an hour
 	@PYTHONPATH=plugins $(BIN)/python -m bench --full $(ARGS)
+
+docs: install ## write the reference pages of docs/ anew from the code
+	@PYTHONPATH=plugins $(BIN)/python docs/generate.py
 
 lock: install ## write requirements.lock anew from requirements.txt
 	$(BIN)/uv pip compile -q --no-cache --universal --generate-hashes --python-version 3.10 --no-annotate --no-header requirements.txt -o requirements.lock

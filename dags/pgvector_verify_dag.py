@@ -29,7 +29,7 @@ with DAG(
     dag_id="pgvector_verify",
     description="Verify backup sets of the pgvector tables",
     doc_md=DOC,
-    schedule=configuration.schedule("verify_schedule", "@weekly"),
+    schedule=configuration.schedule("verify_schedule"),
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pgvector_backup
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.settings import reference
 
 _EPILOG: Final = """\
 exit codes:
@@ -22,18 +23,21 @@ the database: --dsn, else DATABASE_URL, else AIRFLOW_CONN_PGVECTOR_DEFAULT, else
 settings: flags, else AIRFLOW__PGVECTOR_BACKUP__KEY, else [pgvector_backup] of airflow.cfg, else the defaults
 """
 
-_SETTINGS: Final[dict[str, tuple[str, str]]] = {
-    "backup_root": ("--root", "where task directories live: a path, or a URL of fsspec's"),
-    "backup_directory": ("--directory", "directory below a task's, or below the root (default vector_bak)"),
-    "tables": ("--tables", "[schema.]name list of the tables to back up, comma-separated"),
-    "truncate_tables": ("--tables", "[schema.]name list of the tables to empty, comma-separated"),
-    "timestamp_format": ("--timestamp-format", "of file names, as strftime has it"),
-    "jobs": ("--jobs", "connections at once"),
-    "max_mb_per_second": ("--max-mb-per-second", "limit on what is read from the server; 0 for none"),
-    "restore_memory_mb": ("--restore-memory-mb", "mebibytes that an index build may take on the server"),
-    "lock_timeout": ("--lock-timeout", "seconds to wait for another session's lock"),
-    "progress_rows": ("--progress-rows", "rows between two lines of progress in the log"),
+_FLAGS: Final = {
+    "backup_root": "--root",
+    "backup_directory": "--directory",
+    "tables": "--tables",
+    "truncate_tables": "--tables",
+    "timestamp_format": "--timestamp-format",
+    "jobs": "--jobs",
+    "max_mb_per_second": "--max-mb-per-second",
+    "restore_memory_mb": "--restore-memory-mb",
+    "lock_timeout": "--lock-timeout",
+    "progress_rows": "--progress-rows",
 }
+"""Settings that a command line may give."""
+
+_MEANINGS: Final = {one.key: f"{one.meaning} (default {one.default})" for one in reference() if one.key in _FLAGS}
 
 _NOT_HERE: Final = ("db_connection", "truncate_vector_tables", "backup_vector_tables")
 """Keys that say with flags or commands of their own what they say elsewhere."""
@@ -101,7 +105,7 @@ def conf_of(arguments: argparse.Namespace, keys: Iterable[Key]) -> dict[str, Any
 def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
     """The settings that the command line gave."""
     given: Mapping[str, Any] = vars(arguments)
-    return {key: str(value) for key in _SETTINGS if (value := given.get(f"setting_{key}")) is not None}
+    return {key: str(value) for key in _FLAGS if (value := given.get(f"setting_{key}")) is not None}
 
 
 def _command(commands: Any, name: str, says: str, *, database: bool = False) -> argparse.ArgumentParser:
@@ -120,8 +124,8 @@ def _dsn(one: argparse.ArgumentParser) -> None:
 
 def _settings(one: argparse.ArgumentParser, *keys: str) -> None:
     for key in keys:
-        flag, says = _SETTINGS[key]
-        one.add_argument(flag, dest=f"setting_{key}", metavar=key.upper(), help=says.replace("%", "%%"))
+        says = _MEANINGS[key].replace(" (default )", "").replace("%", "%%")
+        one.add_argument(_FLAGS[key], dest=f"setting_{key}", metavar=key.upper(), help=says)
 
 
 def _dry_run(one: argparse.ArgumentParser, says: str) -> None:

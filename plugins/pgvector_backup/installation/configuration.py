@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, get_args
+from typing import Any, Final
 
 from airflow.configuration import AIRFLOW_HOME, conf
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.contract.requests import Depth
-from pgvector_backup.engine.contract.settings import SECTION, Settings, number, read_settings, time_zone, whole_number
+from pgvector_backup.engine.contract.settings import (
+    SECTION,
+    AirflowSettings,
+    Settings,
+    read_settings,
+    reference,
+    time_zone,
+    value_of,
+)
 from pgvector_backup.installation import temporary
 
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
@@ -60,19 +67,19 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
 def connection_rules() -> ConnectionRules:
     """Read which databases conf may name."""
     return ConnectionRules(
-        default=_text("connection_id", "pgvector_default"),
-        allowed=tuple(glob.strip() for glob in _text("allowed_connections", "pgvector*").split(",") if glob.strip()),
-        uri_allowed=conf.getboolean(SECTION, "allow_connection_uri", fallback=False),
+        default=_value("connection_id"),
+        allowed=_value("allowed_connections"),
+        uri_allowed=_value("allow_connection_uri"),
     )
 
 
-def schedule(key: str = "schedule", default: str = "@daily") -> str | None:
+def schedule(key: str = "schedule") -> str | None:
     """When a DAG runs by itself: a cron expression or preset; None for never.
 
     :param key: ``schedule`` of the backup, ``verify_schedule`` of the verify
     :raises InvalidParams: for what Airflow would not take, because it would not say where that came from
     """
-    text = _text(key, default).strip()
+    text = str(_value(key)).strip()
     if text.lower() in ("", "none"):
         return None
     if text not in _PRESETS and not _is_cron(text):
@@ -87,20 +94,17 @@ def verify_depth() -> str:
 
     :raises InvalidParams: when it is no depth
     """
-    text = _text("verify_depth", "rows").strip()
-    if text not in get_args(Depth):
-        raise InvalidParams(f"[{SECTION}] verify_depth: not one of {', '.join(get_args(Depth))}: {text!r}")
-    return text
+    return str(_value("verify_depth"))
 
 
 def retries() -> int:
     """How often a task is tried again after a failure that a retry may cure."""
-    return whole_number(_given, "retries", 1)
+    return int(_value("retries"))
 
 
 def retry_delay() -> timedelta:
     """How long before it is tried again."""
-    return timedelta(seconds=number(_given, "retry_delay", 10))
+    return timedelta(seconds=_value("retry_delay"))
 
 
 def now() -> datetime:
@@ -114,12 +118,16 @@ def _is_cron(text: str) -> bool:
     return bool(croniter.is_valid(text))
 
 
+_DEFAULTS: Final = {one.key: one.default for one in reference()}
+
+
 def _given(key: str) -> str | None:
     # "%" in a value, as in timestamp_format, must not be taken for an interpolation.
     value = conf.get(SECTION, key, raw=True) if conf.has_option(SECTION, key) else None
-    return None if value is None else str(value).replace("%%", "%")
+    text = None if value is None else str(value).replace("%%", "%")
+    # As an installed package, Airflow knows the defaults itself and gives them for what nobody wrote down.
+    return None if text == _DEFAULTS.get(key) else text
 
 
-def _text(key: str, default: str) -> str:
-    value = _given(key)
-    return default if value is None else value
+def _value(key: str) -> Any:
+    return value_of(AirflowSettings, key, _given)

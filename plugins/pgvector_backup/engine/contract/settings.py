@@ -1,13 +1,17 @@
-"""How this installation backs up: what does not change from request to request."""
+"""How this installation backs up: what does not change from request to request.
+
+Each key of the section ``[pgvector_backup]`` is told once, here: its default, its kind, its meaning. What reads
+airflow.cfg, the command line's flags, Airflow's own reference and the page `docs/configuration.md` derive from it.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone, tzinfo
-from typing import Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgvector_backup.engine.base.errors import InvalidParams
@@ -19,33 +23,136 @@ SECTION: Final = "pgvector_backup"
 DEFAULT_ROOT: Final = "data_pipeline/training_data"
 """Below AIRFLOW_HOME."""
 
+Given = Callable[[str], "str | None"]
+"""The text that a key of `SECTION` was given, wherever it stands; None where nobody wrote it down."""
+
+
+class Kind(NamedTuple):
+    """What a key's text may be.
+
+    :param name: as Airflow's own reference calls it
+    :param parse: makes the value; it raises `InvalidParams` with what is wrong and the text, without the key's name
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+
+
+class Setting(NamedTuple):
+    """One key as users know it; ``default`` as it would stand in airflow.cfg."""
+
+    key: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidParams(f"not a number: {text!r}") from None
+    if not math.isfinite(value):
+        raise InvalidParams(f"not a finite number: {text!r}")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    value = _number(text)
+    if not value.is_integer():
+        raise InvalidParams(f"not a whole number: {text!r}")
+    return int(value)
+
+
+def _boolean(text: str) -> bool:
+    word = text.split("#", maxsplit=1)[0].strip().lower()
+    if word not in ("t", "true", "1", "f", "false", "0"):
+        raise InvalidParams(f"neither True nor False: {text!r}")
+    return word in ("t", "true", "1")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+TEXT: Final = Kind("string", str)
+BOOLEAN: Final = Kind("boolean", _boolean)
+NUMBER: Final = Kind("float", _number)
+LIMIT: Final = Kind("float", lambda text: _number(text) or None)
+"""A number, 0 for none."""
+WHOLE_NUMBER: Final = Kind("integer", _whole_number)
+LIST: Final = Kind("string", _list)
+NAMES: Final = Kind("string", parse_names)
+NAMES_OR_NONE: Final = Kind("string", lambda text: parse_names(text) if text.strip() else ())
+
+
+def one_of(*choices: str) -> Kind:
+    """A text that is one of a few."""
+
+    def parse(text: str) -> str:
+        if text.strip() not in choices:
+            raise InvalidParams(f"not one of {', '.join(choices)}: {text!r}")
+        return text.strip()
+
+    return Kind("string", parse)
+
+
+def setting(default: str, kind: Kind, meaning: str, *, required: bool = False) -> Any:
+    """A field of a class of settings.
+
+    :param default: as it would stand in airflow.cfg
+    :param meaning: for users, one sentence without its full stop
+    :param required: the class itself has no default, because only its reader can make one
+    """
+    told = {"default": default, "kind": kind, "meaning": meaning}
+    return field(metadata=told) if required else field(default=kind.parse(default), metadata=told)
+
 
 @dataclass(frozen=True)
 class Settings:
-    """The section ``[pgvector_backup]`` of airflow.cfg, read and checked; README tells what each one means.
+    """What the engine has to know, read and checked; each field's metadata tells users what it means."""
 
-    :param backup_root: where task directories live: a path, or an fsspec URL
-    :param max_mb_per_second: 10**6 bytes a second read from the server, all connections together; None: no limit
-    :param lock_timeout: seconds to wait for another session's lock
-    :param restore_memory_mb: mebibytes that an index build of a restore may take on the server
-    :param drill_timeout: seconds that a restore drill may take; 0: an hour, and a second for each mebibyte of rows
-    :param drill_disk_mb: mebibytes of disk that it may take; 0: 1,024, and five times the rows
-    :param drill_memory_mb: mebibytes that each process of its embedded server may map beside an index build
-    """
-
-    backup_root: str | os.PathLike[str]
-    backup_directory: str = "vector_bak"
-    tables: tuple[TableName, ...] = parse_names("langchain_pg_collection,langchain_pg_embedding")
-    truncate_tables: tuple[TableName, ...] = parse_names("langchain_pg_embedding")
-    timestamp_format: str = "%Y%m%d_%H%M%S"
-    jobs: int = 2
-    progress_rows: int = 50_000
-    max_mb_per_second: float | None = None
-    lock_timeout: float = 10.0
-    restore_memory_mb: int = 1024
-    drill_timeout: float = 0.0
-    drill_disk_mb: int = 0
-    drill_memory_mb: int = 4096
+    backup_root: str | os.PathLike[str] = setting(
+        "",
+        TEXT,
+        f"path or URL where task directories live; empty: {DEFAULT_ROOT} below AIRFLOW_HOME",
+        required=True,
+    )
+    backup_directory: str = setting("vector_bak", TEXT, "directory made below a task directory, or below the root")
+    tables: tuple[TableName, ...] = setting(
+        "langchain_pg_collection,langchain_pg_embedding",
+        NAMES,
+        "[schema.]name list of the tables to back up, comma-separated; odd names in double quotes; taken letter for "
+        "letter",
+    )
+    truncate_tables: tuple[TableName, ...] = setting(
+        "langchain_pg_embedding",
+        NAMES_OR_NONE,
+        "[schema.]name list, comma-separated: those of them that a truncate may empty",
+    )
+    timestamp_format: str = setting(
+        "%Y%m%d_%H%M%S",
+        TEXT,
+        "of file names, as strftime has it, in [core] default_timezone; must tell seconds apart",
+    )
+    jobs: int = setting("2", WHOLE_NUMBER, "connections that read at once")
+    progress_rows: int = setting("50000", WHOLE_NUMBER, "rows between two lines of progress in the log")
+    max_mb_per_second: float | None = setting(
+        "0", LIMIT, "limit on what is read from the server, all connections together, in 10⁶ bytes a second; 0 for none"
+    )
+    lock_timeout: float = setting("10", NUMBER, "seconds to wait for another session's lock")
+    restore_memory_mb: int = setting(
+        "1024", WHOLE_NUMBER, "mebibytes that an index build of a restore may take on the server"
+    )
+    drill_timeout: float = setting(
+        "0", NUMBER, "seconds that a restore drill may take; 0: an hour, and a second for each mebibyte of rows"
+    )
+    drill_disk_mb: int = setting(
+        "0", WHOLE_NUMBER, "mebibytes of disk that a restore drill may take; 0: 1,024, and five times the rows"
+    )
+    drill_memory_mb: int = setting(
+        "4096", WHOLE_NUMBER, "mebibytes that each process of a drill's embedded server may map beside an index build"
+    )
 
     def __post_init__(self) -> None:
         for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb"):
@@ -64,8 +171,50 @@ class Settings:
                 )
 
 
-Given = Callable[[str], "str | None"]
-"""The text that a key of `SECTION` was given, wherever it stands; None where nobody wrote it down."""
+@dataclass(frozen=True)
+class AirflowSettings:
+    """What only the floor that knows Airflow asks for: connections, schedules, retries."""
+
+    connection_id: str = setting("pgvector_default", TEXT, "Airflow connection backed up when conf names none")
+    allowed_connections: tuple[str, ...] = setting(
+        "pgvector*", LIST, "comma-separated globs of connection ids that conf may name"
+    )
+    allow_connection_uri: bool = setting(
+        "False", BOOLEAN, "whether conf may hold a postgresql:// URI, which Airflow stores in clear"
+    )
+    schedule: str = setting(
+        "@daily",
+        TEXT,
+        "of the DAG pgvector_backup: a preset or a cron expression, in [core] default_timezone; None for never",
+    )
+    verify_schedule: str = setting("@weekly", TEXT, "of the DAG pgvector_verify; None for never")
+    verify_depth: str = setting(
+        "rows", one_of("files", "rows", "drill"), "of a verify whose conf does not say: files, rows or drill"
+    )
+    retries: int = setting("1", WHOLE_NUMBER, "how often a task is tried again, if a retry can help")
+    retry_delay: float = setting("10", NUMBER, "seconds before that")
+
+
+def reference() -> Iterator[Setting]:
+    """Every key, as users know it."""
+    for group in (Settings, AirflowSettings):
+        for one in fields(group):
+            told = one.metadata
+            yield Setting(one.name, told["kind"].name, told["default"], told["meaning"])
+
+
+def value_of(group: type[Any], key: str, given: Given) -> Any:
+    """One key's value: what it was given, else its default.
+
+    :param group: the class that tells of it
+    :raises InvalidParams: naming the key and the text that cannot be used
+    """
+    (told,) = (one.metadata for one in fields(group) if one.name == key)
+    text = given(key)
+    try:
+        return told["kind"].parse(told["default"] if text is None else text)
+    except InvalidParams as fault:
+        raise InvalidParams(f"[{SECTION}] {key}: {fault.message}") from None
 
 
 def read_settings(given: Given, *, home: str, backup_root: str | None = None, tables: str | None = None) -> Settings:
@@ -77,60 +226,16 @@ def read_settings(given: Given, *, home: str, backup_root: str | None = None, ta
     :raises InvalidParams: naming the key whose value cannot be used
     """
 
-    def text(key: str, default: str) -> str:
-        value = given(key)
-        return default if value is None else value
+    def chosen(key: str) -> str | None:
+        overridden = {"backup_root": backup_root, "tables": tables}.get(key)
+        return overridden or given(key)
 
-    root = backup_root or text("backup_root", "") or os.path.join(home, DEFAULT_ROOT)
-    names = parse_names(tables or text("tables", "langchain_pg_collection,langchain_pg_embedding"))
-    emptied = text("truncate_tables", "langchain_pg_embedding")
-    # Empty means that none may be emptied. What nobody wrote down is no contradiction to the tables listed.
-    may_be_emptied = parse_names(emptied) if emptied.strip() else ()
+    values = {one.name: value_of(Settings, one.name, chosen) for one in fields(Settings)}
+    values["backup_root"] = values["backup_root"] or os.path.join(home, DEFAULT_ROOT)
+    # What nobody wrote down is no contradiction to the tables listed.
     if tables or given("truncate_tables") is None:
-        may_be_emptied = tuple(name for name in may_be_emptied if name in names)
-    return Settings(
-        backup_root=root,
-        backup_directory=text("backup_directory", "vector_bak"),
-        tables=names,
-        truncate_tables=may_be_emptied,
-        timestamp_format=text("timestamp_format", "%Y%m%d_%H%M%S"),
-        jobs=whole_number(given, "jobs", 2),
-        progress_rows=whole_number(given, "progress_rows", 50_000),
-        max_mb_per_second=number(given, "max_mb_per_second", 0) or None,
-        lock_timeout=number(given, "lock_timeout", 10),
-        restore_memory_mb=whole_number(given, "restore_memory_mb", 1024),
-        drill_timeout=number(given, "drill_timeout", 0),
-        drill_disk_mb=whole_number(given, "drill_disk_mb", 0),
-        drill_memory_mb=whole_number(given, "drill_memory_mb", 4096),
-    )
-
-
-def number(given: Given, key: str, default: float) -> float:
-    """A key's value as a finite number.
-
-    :raises InvalidParams: when it is none
-    """
-    text = given(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise InvalidParams(f"[{SECTION}] {key}: not a number: {text!r}") from None
-    if not math.isfinite(value):
-        raise InvalidParams(f"[{SECTION}] {key}: not a finite number: {text!r}")
-    return value
-
-
-def whole_number(given: Given, key: str, default: int) -> int:
-    """A key's value as a whole number.
-
-    :raises InvalidParams: when it is none
-    """
-    value = float(number(given, key, default))
-    if not value.is_integer():
-        raise InvalidParams(f"[{SECTION}] {key}: not a whole number: {given(key)!r}")
-    return int(value)
+        values["truncate_tables"] = tuple(name for name in values["truncate_tables"] if name in values["tables"])
+    return Settings(**values)
 
 
 def time_zone(name: str) -> tzinfo:
