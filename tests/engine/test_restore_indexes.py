@@ -1,4 +1,4 @@
-"""Indexes and foreign keys are set aside for a load, and are exactly what they were afterwards."""
+"""Indexes and foreign keys are dropped for a load, and are exactly what they were afterwards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvector_backup.engine.load import suspension
+from pgvector_backup.engine.load import builds, dropped
 from tests.conftest import Database
 from tests.engine.conftest import House
 from tests.engine.test_restore_round_trip import PAIR, contents, definitions
@@ -173,7 +173,7 @@ def test_without_the_shared_memory_for_workers_an_index_is_built_by_one(
                 )
 
         with caplog.at_level(logging.WARNING):
-            suspension.build(conn, EMBEDDING, "by_cosine", make)
+            builds.build_one(conn, EMBEDDING, "by_cosine", make)
     assert len(calls) == 2
     assert calls[1] == ("0",)
     assert "without parallel workers" in caplog.text
@@ -182,7 +182,7 @@ def test_without_the_shared_memory_for_workers_an_index_is_built_by_one(
 def test_how_far_a_build_is_stands_in_the_log(
     indexed: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suspension, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(builds, "_POLL_SECONDS", 0.01)
     with caplog.at_level(logging.INFO):
         indexed.restore(truncate_before_restore=True)
     assert "index by_cosine: " in caplog.text
@@ -192,5 +192,5 @@ def test_how_far_a_build_is_stands_in_the_log(
 @pytest.mark.parametrize(
     ("rows", "before", "worth_it"), [(10, 0, False), (1000, 0, True), (1000, 1999, True), (1000, 2001, False)]
 )
-def test_when_indexes_are_set_aside(rows: int, before: int, worth_it: bool) -> None:
-    assert suspension.worth_it(rows, before) is worth_it
+def test_when_indexes_are_dropped(rows: int, before: int, worth_it: bool) -> None:
+    assert dropped.worth_it(rows, before) is worth_it

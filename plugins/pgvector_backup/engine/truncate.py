@@ -19,7 +19,7 @@ from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Table, describe, referencing_keys
+from pgvector_backup.engine.postgres.tables import Table, count_rows, describe, referencing_keys
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.root import locate
@@ -69,7 +69,7 @@ def truncate(
                 if not dry_run:
                     emptied = sql.SQL(", ").join(table.source for table in tables.values())
                     conn.execute(sql.SQL("TRUNCATE TABLE {}").format(emptied))
-                rows_after = {name.label: _count(conn, table) for name, table in tables.items()}
+                rows_after = {name.label: count_rows(conn, table.source) for name, table in tables.items()}
     for label, rows in rows_before.items():
         done = "would be emptied" if dry_run else "emptied"
         _log.info("%s: %s of %s rows, all of them in %s", label, done, f"{rows:,}", manifest_file)
@@ -134,12 +134,6 @@ def _require_backed_up(conn: Connection[Any], table: Table, entry: TableEntry, m
             f"{manifest.backup_id} and are not in it; nothing was emptied. Stop the writers and run again"
         )
     return rows
-
-
-def _count(conn: Connection[Any], table: Table) -> int:
-    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(table.source)).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _require_unreferenced(conn: Connection[Any], tables: list[Table]) -> None:

@@ -38,15 +38,15 @@ _MESSAGE_BYTES: Final = 1 << 16
 _SAMPLED_ROWS: Final = 100
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 
-Keep = Callable[[Sequence[Field]], bool]
+RowFilter = Callable[[Sequence[Field]], bool]
 """Whether a row is wanted."""
 
-Mend = Callable[[Block, int, "list[Field]"], "list[Field]"]
+RowRepair = Callable[[Block, int, "list[Field]"], "list[Field]"]
 """Puts the fields of a foreign tool's row right; told the block and the row's first line in the file."""
 
 
 @dataclass(frozen=True)
-class Into:
+class Destination:
     """Where rows go.
 
     :param source: the table as it stands after FROM
@@ -87,19 +87,19 @@ class Load:
 
     :param form: of the file
     :param encoder: makes binary rows of CSV; None: the server parses
-    :param keep: rows that are wanted; None: all
-    :param mend: puts rows of another tool right; None: they are as COPY wrote them
+    :param row_filter: rows that are wanted; None: all
+    :param repair: puts rows of another tool right; None: they are as COPY wrote them
     :param algorithm: of the fingerprint of what is read
     :param proof: of the fingerprint of what is sent; the same as ``algorithm`` where rows are sent as they are
     """
 
     conn: Connection[Any]
-    into: Into
+    into: Destination
     form: FormatName
     blocks: Iterator[Block]
     encoder: RowEncoder | None
-    keep: Keep | None
-    mend: Mend | None
+    row_filter: RowFilter | None
+    repair: RowRepair | None
     algorithm: Algorithm
     proof: Algorithm
     progress: Progress
@@ -142,7 +142,7 @@ class Load:
         self.cancel.check()
         if self.encoder is not None:
             rows = self._encoded(block, loaded)
-        elif self.keep is None and self.mend is None:
+        elif self.row_filter is None and self.repair is None:
             rows = self._as_they_are(block, loaded)
         else:
             rows = self._picked(block, loaded)
@@ -165,7 +165,7 @@ class Load:
         return rows
 
     def _picked(self, block: Block, loaded: Loaded) -> int:
-        """Rows of which not all are wanted, or that have to be mended; still for the server to parse."""
+        """Rows of which not all are wanted, or that have to be repaired; still for the server to parse."""
         rows, pending = 0, []
         line = block.first_line or 0
         for row, fields in rows_of(block.data, self.form):
@@ -174,11 +174,11 @@ class Load:
             number = self.algorithm.of_row(row)
             loaded.read_sum += number
             outgoing = row
-            if self.mend is not None:
-                outgoing = _quoted(self.mend(block, line, fields))
+            if self.repair is not None:
+                outgoing = _quoted(self.repair(block, line, fields))
                 line += row.count(b"\n")
                 number = self.proof.of_row(outgoing)
-            if self.keep is None or self.keep(fields):
+            if self.row_filter is None or self.row_filter(fields):
                 pending.append(outgoing)
                 loaded.sent_sum += number
                 loaded.rows_sent += 1
@@ -195,10 +195,10 @@ class Load:
             rows += 1
             read_sum += number_of(row)
             _require(fields, wanted)
-            if self.mend is not None:
-                fields = self.mend(block, line, fields)  # noqa: PLW2901
+            if self.repair is not None:
+                fields = self.repair(block, line, fields)  # noqa: PLW2901
                 line += row.count(b"\n")
-            if self.keep is None or self.keep(fields):
+            if self.row_filter is None or self.row_filter(fields):
                 pending.append((row, fields))
                 if len(pending) == _ENCODED_ROWS:
                     left += self._send_encoded(pending, loaded)
@@ -224,7 +224,7 @@ class Load:
         if len(ready) == len(rows):
             return []
         return [
-            row if self.mend is None else _quoted(fields)
+            row if self.repair is None else _quoted(fields)
             for (row, fields), made in zip(rows, encoded, strict=True)
             if made is None
         ]
@@ -287,7 +287,7 @@ class Load:
     def _agrees(self, block: Block) -> bool:
         """Whether the server makes of the first rows what our encoders do; if not, it had better read them all."""
         assert self.encoder is not None
-        if self.mend is not None:
+        if self.repair is not None:
             return True  # such rows are compared by what they mean, once they are in the table
         # Temporary tables are where the server reads for us; without them it had better read everything.
         may = self.conn.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone()
@@ -330,7 +330,7 @@ def allow_workers(conn: Connection[Any], workers: int) -> None:
 
 def read_back(
     conn: Connection[Any],
-    into: Into,
+    into: Destination,
     form: FormatName,
     algorithm: Algorithm,
     cancel: Cancel,

@@ -22,7 +22,7 @@ _JSON: Final = ("json", "jsonb")
 _TEXTS: Final = ("text", "character varying")
 
 
-class Mending:
+class Repairs:
     """Puts the rows of one file right, and counts what had to be."""
 
     def __init__(self, stored: StoredTable, table: Table) -> None:
@@ -38,7 +38,7 @@ class Mending:
         }
         self._converted = self._emptied = self._nulls = 0
 
-    def mend(self, block: Block, line: int, fields: list[Field]) -> list[Field]:
+    def repair(self, block: Block, line: int, fields: list[Field]) -> list[Field]:
         """One row's fields as COPY would have written them.
 
         :param line: of the file, from 1, on which the row begins

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from psycopg import Connection, sql
@@ -9,45 +12,132 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.codec.rows import Field, rows_of
-from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
+from pgvector_backup.engine.load.copy_in import Destination
+from pgvector_backup.engine.load.langchain_pair import RENAMED_COLUMNS, Selection
+from pgvector_backup.engine.load.plan import TablePlan
+from pgvector_backup.engine.postgres.tables import count_rows
+from pgvector_backup.engine.sets.stored_set import StoredSet
 
 _KEYS: Final = sql.Identifier("pg_temp", "pgvector_backup_keys")
+_ROWS_SENT: Final = 1000
+"""Keys that go to the server at once."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """How the rows of a file meet those of a table.
+
+    :param read: rows of the file
+    :param wanted: of these, those that are to be restored
+    :param same_key: of these, those whose primary key is there already; None where that cannot be told
+    :param other_key: of these, those that another unique key keeps out
+    :param note: what should be known of renamed rows
+    """
+
+    read: int
+    wanted: int
+    same_key: int | None = 0
+    other_key: int = 0
+    note: str | None = None
 
 
 def count(
-    conn: Connection[Any], stored_set: StoredSet, stored: StoredTable, table: Table, cancel: Cancel
-) -> int | None:
-    """How many rows of a table's file have a primary key that the table holds; None where that cannot be told.
+    conn: Connection[Any], plan: TablePlan, stored_set: StoredSet, selection: Selection | None, cancel: Cancel
+) -> Meeting:
+    """Read a table's file and hold its keys against the table.
 
     The keys go into a temporary table of the caller's transaction, which he rolls back.
     """
-    if not table.primary_key or not set(table.primary_key) <= set(stored.columns):
-        return None
-    places = [stored.columns.index(name) for name in table.primary_key]
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
+    stored, table = plan.stored, plan.existing
+    wanted = None if selection is None else selection.row_filter(stored)
+    if table is None or not plan.rows_kept:
+        if wanted is None and stored.entry is not None:
+            return Meeting(stored.entry.rows, stored.entry.rows)
+        tally = _Tally()
+        for _ in tally.rows(stored_set, plan, selection, cancel):
+            pass
+        return Meeting(tally.read, tally.wanted)
+    primary = table.primary_key if set(table.primary_key) <= set(stored.columns) else ()
+    others = [
+        (tuple(columns), nulls_equal)
+        for columns, nulls_equal in conn.execute(_UNIQUE_KEYS, [table.oid]).fetchall()
+        if set(columns) <= set(stored.columns)
+    ]
+    needed = {*primary, *(name for columns, _ in others for name in columns)}
+    if plan.renamed:
+        needed |= RENAMED_COLUMNS & set(stored.columns)
+    columns = tuple(name for name in stored.columns if name in needed)
+    tally = _Tally()
+    rows = tally.rows(stored_set, plan, selection, cancel)
+    if not columns:
+        for _ in rows:
+            pass
+        return Meeting(tally.read, tally.wanted, same_key=None)
+    keys = Destination(_KEYS, _KEYS, columns)
+    _stage(conn, plan, keys, rows)
+    note = None
+    if plan.renamed and selection is not None:
+        note = selection.rename(conn, plan.label, keys, plan.destination)
+    same = _match(primary, nulls_equal=False) if primary else sql.SQL("false")
+    meets = sql.SQL("EXISTS (SELECT FROM {} AS t WHERE {})").format(table.source, same)
+    staged = sql.SQL("{} AS k WHERE ").format(keys.source)
+    other_key = 0
+    if others:
+        clashes = sql.SQL(" OR ").join(
+            sql.SQL("EXISTS (SELECT FROM {} AS t WHERE {} AND NOT {})").format(
+                table.source, _match(names, nulls_equal=nulls_equal), same
+            )
+            for names, nulls_equal in others
+        )
+        # An update of one row may still meet another one; a row that is skipped is skipped once.
+        once = sql.SQL("true") if plan.on_conflict == "update" else sql.SQL("NOT {}").format(meets)
+        other_key = count_rows(conn, staged + sql.SQL("({}) AND {}").format(clashes, once))
+    same_key = count_rows(conn, staged + meets) if primary else None
+    conn.execute(sql.SQL("DROP TABLE {}").format(_KEYS))
+    return Meeting(tally.read, tally.wanted, same_key, other_key, note)
+
+
+@dataclass
+class _Tally:
+    """Counts rows as they are read."""
+
+    read: int = 0
+    wanted: int = 0
+
+    def rows(
+        self, stored_set: StoredSet, plan: TablePlan, selection: Selection | None, cancel: Cancel
+    ) -> Iterator[list[Field]]:
+        """The fields of the rows that are to be restored."""
+        wanted = None if selection is None else selection.row_filter(plan.stored)
+        for block in stored_set.blocks(plan.stored, cancel):
+            for _, fields in rows_of(block.data, plan.stored.format):
+                self.read += 1
+                if wanted is None or wanted(fields):
+                    self.wanted += 1
+                    yield fields
+
+
+def _stage(conn: Connection[Any], plan: TablePlan, keys: Destination, rows: Iterator[list[Field]]) -> None:
+    places = [plan.stored.columns.index(name) for name in keys.columns]
     conn.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
-            _KEYS, columns, table.source
+            _KEYS, keys.column_list, plan.table.source
         )
     )
-    form = FORMATS[stored.format]
+    form = FORMATS[plan.stored.format]
+    row_of = _csv if form.name == "csv" else _binary
     options = sql.SQL("FORMAT csv" if form.name == "csv" else "FORMAT binary")
     with conn.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_KEYS, options)) as copy:
         copy.write(form.header or b"")
-        for block in stored_set.blocks(stored, cancel):
-            rows = (fields for _, fields in rows_of(block.data, form.name))
-            if form.name == "csv":
-                copy.write(b"".join(_csv([fields[at] for at in places]) for fields in rows))
-            else:
-                copy.write(b"".join(_binary([fields[at] for at in places]) for fields in rows))
+        while some := list(islice(rows, _ROWS_SENT)):
+            copy.write(b"".join(row_of([fields[at] for at in places]) for fields in some))
         copy.write(form.trailer)
-    row = conn.execute(
-        sql.SQL("SELECT count(*) FROM {} AS k JOIN {} AS t USING ({})").format(_KEYS, table.source, columns)
-    ).fetchone()
-    conn.execute(sql.SQL("DROP TABLE {}").format(_KEYS))
-    assert row is not None
-    return int(row[0])
+
+
+def _match(names: Sequence[str], *, nulls_equal: bool) -> sql.Composed:
+    sign = sql.SQL("IS NOT DISTINCT FROM" if nulls_equal else "=")
+    pairs = (sql.SQL("k.{} {} t.{}").format(sql.Identifier(name), sign, sql.Identifier(name)) for name in names)
+    return sql.SQL("({})").format(sql.SQL(" AND ").join(pairs))
 
 
 def _csv(fields: list[Field]) -> bytes:
@@ -59,3 +149,16 @@ def _binary(fields: list[Field]) -> bytes:
     for one in fields:
         row += b"\xff\xff\xff\xff" if one is None else len(one).to_bytes(4, "big") + one
     return row
+
+
+# Over plain columns and all rows: what a partial index or an expression forbids is seen when the rows come.
+_UNIQUE_KEYS: Final = """
+SELECT array_agg(a.attname::text ORDER BY k.position),
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND k.position <= i.indnkeyatts
+GROUP BY i.indexrelid, to_jsonb(i)
+"""

@@ -13,7 +13,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
 from pgvector_backup.engine.codec.rows import Field, rows_of
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.load.copy_in import Into, Keep
+from pgvector_backup.engine.load.copy_in import Destination, RowFilter
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
 
 _UUID: Final = "uuid"
@@ -21,6 +21,9 @@ _NAME: Final = "name"
 _COLLECTION: Final = "collection_id"
 _KEYS: Final = ("id", "uuid")
 """What an embedding goes by: ``id``, in older versions ``uuid``."""
+
+RENAMED_COLUMNS: Final = frozenset({_UUID, _NAME, _COLLECTION, *_KEYS})
+"""What `Selection.rename` looks at, and what it changes."""
 
 _NAMED_AT_MOST: Final = 20
 
@@ -45,7 +48,7 @@ class Selection:
         """The tables whose files are read: the collections are, even if they are not restored."""
         return list(dict.fromkeys([*chosen, self.collections]))
 
-    def keep(self, stored: StoredTable) -> Keep | None:
+    def row_filter(self, stored: StoredTable) -> RowFilter | None:
         """Which rows of a table are wanted; None: all."""
         if self.everything:
             return None
@@ -63,7 +66,7 @@ class Selection:
         """Whether rows of this table are changed on the way."""
         return bool(self.new_names) and label in (self.collections.label, *(one.label for one in self.embeddings))
 
-    def rename(self, conn: Connection[Any], label: str, staging: Into, into: Into) -> str | None:
+    def rename(self, conn: Connection[Any], label: str, staging: Destination, into: Destination) -> str | None:
         """Give staged rows of renamed collections their new uuid, collections their new name.
 
         The new uuid follows from the old one and the new name: restoring once more meets the same rows, and
@@ -111,7 +114,9 @@ class Selection:
         )
 
     @staticmethod
-    def _taken(conn: Connection[Any], key: str, staging: Into, into: Into, mapping: sql.Composable) -> bool:
+    def _taken(
+        conn: Connection[Any], key: str, staging: Destination, into: Destination, mapping: sql.Composable
+    ) -> bool:
         """Whether the target has one of the keys, or has been given new ones for them before."""
         row = conn.execute(
             sql.SQL(

@@ -12,11 +12,11 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
-from pgvector_backup.engine.load.copy_in import Into, Loaded, summed
-from pgvector_backup.engine.postgres.tables import Table
+from pgvector_backup.engine.load.copy_in import Destination, Loaded, summed
+from pgvector_backup.engine.postgres.tables import Table, count_rows
 
 _log: Final = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Outcome:
     skipped: int = 0
 
 
-def create(conn: Connection[Any], label: str, into: Into) -> Into:
+def create(conn: Connection[Any], label: str, into: Destination) -> Destination:
     """A temporary table of the same columns, gone with the transaction."""
     name = sql.Identifier("pg_temp", f"pgvector_backup_{fingerprint.of_sum(fingerprint.SHA256.of_row(label.encode()))}")
     conn.execute(
@@ -39,27 +39,23 @@ def create(conn: Connection[Any], label: str, into: Into) -> Into:
             name, into.column_list, into.source
         )
     )
-    return Into(name, name, into.columns)
+    return Destination(name, name, into.columns)
 
 
-def coming(conn: Connection[Any], table: Table, staging: Into, *, into: Into, on_conflict: str) -> int:
+def coming(conn: Connection[Any], table: Table, staging: Destination, *, into: Destination, on_conflict: str) -> int:
     """How many rows an insert will write, new ones and new versions: what its indexes will have to take."""
-    rows = count(conn, staging)
+    rows = count_rows(conn, staging.source)
     if on_conflict != "skip" or not table.primary_key:
         return rows
     key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
-    row = conn.execute(
-        sql.SQL("SELECT count(*) FROM {} AS s JOIN {} AS t USING ({})").format(staging.source, into.source, key)
-    ).fetchone()
-    assert row is not None
-    return rows - int(row[0])
+    return rows - count_rows(conn, sql.SQL("{} AS s JOIN {} AS t USING ({})").format(staging.source, into.source, key))
 
 
 def insert(
     conn: Connection[Any],
     table: Table,
-    staging: Into,
-    into: Into,
+    staging: Destination,
+    into: Destination,
     loaded: Loaded,
     *,
     label: str,
@@ -77,13 +73,13 @@ def insert(
     staged = summed(conn, _copy_of(staging), "binary", algorithm, cancel)
     if not changed and staged[0] != loaded.rows_sent:
         raise IntegrityFault(f"{label}: {loaded.rows_sent:,} rows were sent and {staged[0]:,} staged")
-    before = count(conn, into)
+    before = count_rows(conn, into.source)
     same_before = _same(conn, table, staging, into) if on_conflict == "skip" else 0
     # The rows as the target has them, after its triggers and rules.
     returned = summed(
         conn,
         sql.SQL("COPY ({} RETURNING {}) TO STDOUT ({})").format(
-            _insert(table, staging, into, label, on_conflict),
+            _insert(table, staging, into, on_conflict),
             sql.SQL(", ").join(sql.SQL("{}").format(sql.Identifier(name)) for name in into.columns),
             sql.SQL(BINARY.options),
         ),
@@ -91,7 +87,7 @@ def insert(
         algorithm,
         cancel,
     )
-    inserted = count(conn, into) - before
+    inserted = count_rows(conn, into.source) - before
     if on_conflict == "skip":
         skipped = staged[0] - returned[0]
         # Which rows were inserted is not known one by one; that none was altered shows in how many are the same
@@ -111,30 +107,19 @@ def insert(
     return Outcome(loaded, inserted=inserted, updated=staged[0] - skipped - inserted, skipped=skipped)
 
 
-def count(conn: Connection[Any], into: Into) -> int:
-    """Rows of a table."""
-    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(into.source)).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def _copy_of(into: Into) -> sql.Composed:
+def _copy_of(into: Destination) -> sql.Composed:
     return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
         into.column_list, into.source, sql.SQL(BINARY.options)
     )
 
 
-def _insert(table: Table, staging: Into, into: Into, label: str, on_conflict: str) -> sql.Composed:
+def _insert(table: Table, staging: Destination, into: Destination, on_conflict: str) -> sql.Composed:
     statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}").format(
         into.table, into.column_list, into.column_list, staging.source
     )
     if on_conflict == "skip":
         return statement + sql.SQL(" ON CONFLICT DO NOTHING")
     if on_conflict == "update":
-        if not table.primary_key:
-            raise InvalidParams(
-                f"on_conflict: {label} has no primary key to tell by which rows are to be updated; use error or skip"
-            )
         key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
         always = {column.name for column in table.columns if column.identity == "always"}
         others = [name for name in into.columns if name not in table.primary_key and name not in always]
@@ -148,7 +133,7 @@ def _insert(table: Table, staging: Into, into: Into, label: str, on_conflict: st
     return statement
 
 
-def _same(conn: Connection[Any], table: Table, staging: Into, into: Into) -> int:
+def _same(conn: Connection[Any], table: Table, staging: Destination, into: Destination) -> int:
     """How many of the staged rows are in the target, to the last bit; 0 where no key tells which to compare."""
     if not table.primary_key:
         return 0
@@ -163,5 +148,5 @@ def _same(conn: Connection[Any], table: Table, staging: Into, into: Into) -> int
     return int(row[0])
 
 
-def _columns_of(alias: str, into: Into) -> sql.Composed:
+def _columns_of(alias: str, into: Destination) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, name) for name in into.columns)

@@ -1,47 +1,15 @@
-"""The tables that a set's rows go into, held against the set."""
+"""Whether a table can take the rows of a set: its columns held against the file's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from psycopg import Connection
-
-from pgvector_backup.engine.base.errors import Conflict, NotFound
+from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.type_names import bare_type
-from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Column, Table, missing, resolve
+from pgvector_backup.engine.postgres.tables import Column, Table
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _TEXTS: Final = ("text", "character varying")
-
-
-def find(conn: Connection[Any], stored: StoredTable, schema: str | None) -> TableName | None:
-    """Where a table's rows go: the place that it was backed up from, or the same name in another schema.
-
-    :return: schema and table; None when there is no such table yet
-    """
-    wanted = name_of(stored, schema)
-    try:
-        _, found_schema, found_table = resolve(conn, wanted)
-    except NotFound:
-        return None
-    return TableName(found_schema, found_table)
-
-
-def name_of(stored: StoredTable, schema: str | None) -> TableName:
-    """What the table is to be called; without a schema, the search path decides."""
-    return TableName(schema if schema is not None else stored.name.schema, stored.name.table)
-
-
-def not_there(conn: Connection[Any], stored: StoredTable, schema: str | None) -> NotFound:
-    """The error for a table that is missing and may not be made."""
-    remedy = (
-        "set create_missing to have it made as the manifest tells"
-        if stored.entry is not None
-        else "no manifest tells its shape: have the application create it first"
-    )
-    return NotFound(f"{missing(conn, name_of(stored, schema))}; {remedy}")
 
 
 def check(stored: StoredTable, table: Table) -> list[str]:
@@ -79,22 +47,6 @@ def check(stored: StoredTable, table: Table) -> list[str]:
             )
         notes.append(f"{label}: column {column.name} is not in the set; its rows got the table's default there")
     return notes
-
-
-def order(tables: Sequence[StoredTable], parents: Mapping[str, set[str]]) -> list[StoredTable]:
-    """Parents before children, otherwise as asked for; tables that refer to each other stay in that order.
-
-    :param parents: by label, the labels that a table's foreign keys point at
-    """
-    ordered: list[StoredTable] = []
-    waiting = list(tables)
-    while waiting:
-        names = {table.label for table in waiting}
-        ready = [table for table in waiting if not (parents.get(table.label, set()) - {table.label}) & names]
-        taken = ready or waiting[:1]
-        ordered += taken
-        waiting = [table for table in waiting if table not in taken]
-    return ordered
 
 
 def _unknown_column(label: str, name: str, stored: StoredTable, table: Table) -> str:

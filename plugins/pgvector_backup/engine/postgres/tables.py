@@ -249,6 +249,16 @@ def recorded(conn: Connection[Any], table: Table) -> Table:
     return replace(table, properties=properties_of(conn, table.oid), sequences=sequences_of(conn, table.oid))
 
 
+def count_rows(conn: Connection[Any], source: sql.Composable) -> int:
+    """Rows of a table.
+
+    :param source: the table as it stands after FROM
+    """
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(source)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[str, str]]:
     """The foreign keys that point at these tables, or at partitions of them, from outside.
 

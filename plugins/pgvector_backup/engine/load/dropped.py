@@ -1,0 +1,144 @@
+"""Indexes and foreign keys that are dropped while a table is loaded, and made anew from their definitions after.
+
+An HNSW index takes each row by a search of its graph, and a foreign key looks up each row by itself: building the index
+at once and checking all rows by one join takes a fraction of that. An IVFFlat index that is built before there are rows
+would have no centroids to speak of. What could not be made anew exactly as it was stays in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from pgvector_backup.engine.load.definitions import execute_one
+from pgvector_backup.engine.postgres.tables import Table
+
+_WORTH_IT: Final = 1000
+"""Rows below which nothing is gained by dropping anything."""
+
+_GROWTH: Final = 3
+"""Into a table that holds rows, an index is made anew when the table grows to at most so many times what is loaded:
+building takes about a third of the time a row that adding to it does."""
+
+
+@dataclass(frozen=True)
+class Droppable:
+    """An index or a foreign key that can be dropped for a load.
+
+    :param table: that it belongs to
+    :param drop: the statement that drops it
+    :param make: the statements that make it exactly as it was
+    """
+
+    table: Table
+    name: str
+    drop: sql.Composed
+    make: tuple[sql.Composed, ...]
+
+
+def worth_it(rows: int, rows_before: int) -> bool:
+    """Whether a load is so large that indexes are better made after it."""
+    return rows >= _WORTH_IT and rows + rows_before <= rows * _GROWTH
+
+
+def droppable_indexes(conn: Connection[Any], table: Table) -> tuple[Droppable, ...]:
+    """A table's indexes that hold no constraint, as far as they can be made anew exactly."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_INDEXES, [table.oid]).fetchall()
+    indexes = []
+    for row in found:
+        identifier = sql.Identifier(table.schema, row["name"])
+        make = [sql.SQL("{}").format(sql.SQL(row["definition"]))]
+        if row["tablespace"] is not None:
+            make.append(
+                sql.SQL("ALTER INDEX {} SET TABLESPACE {}").format(identifier, sql.Identifier(row["tablespace"]))
+            )
+        if row["comment"] is not None:
+            make.append(sql.SQL("COMMENT ON INDEX {} IS {}").format(identifier, sql.Literal(row["comment"])))
+        for target in row["statistics"] or ():
+            make.append(
+                sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
+                    identifier, sql.SQL(str(int(target[0]))), sql.SQL(str(int(target[1])))
+                )
+            )
+        indexes.append(Droppable(table, row["name"], sql.SQL("DROP INDEX {}").format(identifier), tuple(make)))
+    return tuple(indexes)
+
+
+def droppable_foreign_keys(conn: Connection[Any], tables: Sequence[Table]) -> tuple[Droppable, ...]:
+    """The foreign keys between these tables, as far as they can be made anew exactly."""
+    by_oid = {table.oid: table for table in tables}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_FOREIGN_KEYS, [list(by_oid), list(by_oid)]).fetchall()
+    keys = []
+    for row in found:
+        table = by_oid[row["oid"]]
+        name = sql.Identifier(row["name"])
+        make = [
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table.identifier, name, sql.SQL(row["definition"]))
+        ]
+        if row["comment"] is not None:
+            make.append(
+                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+                    name, table.identifier, sql.Literal(row["comment"])
+                )
+            )
+        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(table.identifier, name)
+        keys.append(Droppable(table, row["name"], drop, tuple(make)))
+    return tuple(keys)
+
+
+def drop(conn: Connection[Any], one: Droppable) -> None:
+    """Drop an index or a foreign key; the caller holds the table's ACCESS EXCLUSIVE lock, or gets it by this."""
+    conn.execute(one.drop)
+
+
+def make_again(conn: Connection[Any], one: Droppable) -> None:
+    """Make an index or a foreign key exactly as it was."""
+    for statement in one.make:
+        execute_one(conn, statement)
+
+
+# Left in place: what a constraint owns, unique ones (an ON CONFLICT may need them), and what DROP and CREATE would not
+# bring back: a part of a partitioned index, CLUSTER ON, REPLICA IDENTITY, an index that depends on an extension or that
+# something depends on, another role's, and those that the role may drop but not make.
+_INDEXES: Final = """
+SELECT c.relname AS name, pg_get_indexdef(c.oid) AS definition,
+       t.spcname AS tablespace, obj_description(c.oid, 'pg_class') AS comment,
+       (SELECT array_agg(ARRAY[a.attnum::int, a.attstattarget::int] ORDER BY a.attnum) FROM pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attstattarget >= 0) AS statistics
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class r ON r.oid = i.indrelid
+LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
+WHERE i.indrelid = %s AND c.relkind = 'i' AND NOT c.relispartition
+  AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisclustered AND NOT i.indisreplident
+  AND i.indisvalid AND i.indisready
+  AND pg_has_role(r.relowner, 'USAGE') AND has_schema_privilege(c.relnamespace, 'CREATE')
+  AND (t.oid IS NULL OR has_tablespace_privilege(t.oid, 'CREATE'))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                  AND d.deptype IN ('x', 'e'))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+                  AND d.deptype <> 'i')
+ORDER BY c.relname
+"""
+
+_FOREIGN_KEYS: Final = """
+SELECT k.conrelid::bigint AS oid, k.conname AS name, pg_get_constraintdef(k.oid) AS definition,
+       obj_description(k.oid, 'pg_constraint') AS comment
+FROM pg_constraint k
+JOIN pg_class r ON r.oid = k.conrelid
+JOIN pg_class p ON p.oid = k.confrelid
+WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated
+  AND k.conrelid = ANY(%s::oid[]) AND k.confrelid = ANY(%s::oid[])
+  AND r.relkind = 'r' AND p.relkind = 'r'
+  AND pg_has_role(r.relowner, 'USAGE') AND has_table_privilege(p.oid, 'REFERENCES')
+  AND pg_has_role(p.relowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
+                  AND d.deptype IN ('x', 'e'))
+ORDER BY k.conname
+"""

@@ -1,0 +1,140 @@
+"""What a restore does to each table, decided once: a dry run tells of it, a restore carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.engine.contract.requests import OnConflict, RestoreRequest
+from pgvector_backup.engine.load import dropped, target
+from pgvector_backup.engine.load.copy_in import Destination
+from pgvector_backup.engine.load.dropped import Droppable
+from pgvector_backup.engine.load.langchain_pair import Selection
+from pgvector_backup.engine.load.places import Place
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Table, count_rows, describe, referencing_keys
+from pgvector_backup.engine.sets.stored_set import StoredTable
+
+
+@dataclass
+class TablePlan:
+    """What is to become of one table.
+
+    :param name: of the table that the rows go into
+    :param created: whether this restore makes it
+    :param existing: the table as it is; None while it still has to be made
+    :param emptied: whether the rows that it holds are removed first
+    :param renamed: whether rows are changed on the way: their collection gets another name
+    :param droppable: its indexes that a load may drop and make anew
+    :param notes: what should be known of it; the restore adds to them
+    """
+
+    stored: StoredTable
+    name: TableName
+    created: bool
+    existing: Table | None
+    rows_before: int
+    emptied: bool
+    renamed: bool
+    droppable: tuple[Droppable, ...]
+    on_conflict: OnConflict
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """What the set calls the table."""
+        return self.stored.label
+
+    @property
+    def table(self) -> Table:
+        """The table that the rows go into, once it is there."""
+        assert self.existing is not None, f"{self.label} has not been made"
+        return self.existing
+
+    @property
+    def destination(self) -> Destination:
+        """Where rows are sent."""
+        return Destination(self.table.identifier, self.table.source, self.stored.columns)
+
+    @property
+    def rows_kept(self) -> int:
+        """Rows of the table that the rows of the set meet."""
+        return 0 if self.emptied else self.rows_before
+
+    @property
+    def staged(self) -> bool:
+        """Whether rows are loaded beside the table first, because they may meet others or have to be changed."""
+        return bool(self.rows_kept) or self.renamed
+
+    @property
+    def insert_rule(self) -> OnConflict:
+        """What an insert does with rows that are there already; where none can be, none are looked for."""
+        return self.on_conflict if self.rows_kept else "error"
+
+    def rebuilt(self, coming: int) -> tuple[Droppable, ...]:
+        """The table's own indexes that are dropped before the rows go in.
+
+        :param coming: rows that will be written
+        """
+        return self.droppable if not self.rows_kept or dropped.worth_it(coming, self.rows_kept) else ()
+
+    @property
+    def new_indexes(self) -> tuple[str, ...]:
+        """Of a table that is made: the names of its indexes that are no constraint's."""
+        entry = self.stored.entry
+        if not self.created or entry is None:
+            return ()
+        return tuple(index.name for index in entry.indexes if index.constraint is None)
+
+
+def decide(
+    conn: Connection[Any], places: Sequence[Place], request: RestoreRequest, selection: Selection | None
+) -> list[TablePlan]:
+    """Hold each table against the set and the request, in the caller's transaction; nothing is changed.
+
+    What it says of tables that are there is as lasting as the locks on them.
+
+    :param places: parents first, as `places.find` gives them
+    :raises Conflict: when a column does not fit, or a foreign key forbids emptying
+    :raises InvalidParams: when ``on_conflict`` is to go by a key that is not there
+    """
+    plans = [_decide_one(conn, place, request, selection) for place in places]
+    keys = referencing_keys(conn, [one.table.oid for one in plans if one.emptied])
+    if keys:
+        named = ", ".join(f"{key} of {table}" for key, table in keys)
+        raise Conflict(f"a foreign key forbids emptying the table: {named}; restore that table too; nothing changed")
+    return plans
+
+
+def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, selection: Selection | None) -> TablePlan:
+    stored = place.stored
+    table = describe(conn, place.name) if place.exists else None
+    plan = TablePlan(
+        stored=stored,
+        name=place.name if table is None else TableName(table.schema, table.table),
+        created=place.created,
+        existing=table,
+        rows_before=0,
+        emptied=request.truncate_before_restore and not place.created,
+        renamed=selection is not None and selection.renames(stored.label),
+        droppable=(),
+        on_conflict=request.on_conflict,
+    )
+    if table is not None:
+        plan.notes += target.check(stored, table)
+    if place.created:
+        if stored.entry is not None and stored.entry.kind != "table":
+            plan.notes.append(f"{stored.label}: it was a {stored.entry.kind}, and is an ordinary table now")
+        return plan
+    plan.rows_before = count_rows(conn, plan.table.source)
+    if plan.table.kind == "table":
+        plan.droppable = dropped.droppable_indexes(conn, plan.table)
+    if plan.insert_rule == "update" and not plan.table.primary_key:
+        raise InvalidParams(
+            f"on_conflict: {stored.label} has no primary key to tell by which rows are to be updated; use error or skip"
+        )
+    return plan
