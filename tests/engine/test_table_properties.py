@@ -10,7 +10,7 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.properties import Child, Policy, SequenceState
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
-from pgvector_backup.engine.store.location import locate
+from pgvector_backup.engine.store.root import locate
 from tests.engine.conftest import House
 
 EVERYTHING = """

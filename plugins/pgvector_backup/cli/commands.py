@@ -234,8 +234,10 @@ def _truncate(order: Order) -> Answer:
             f"{label}: {rows:,} rows -> {result.rows_after[label]:,}" for label, rows in result.rows_before.items()
         )
         when = order.configuration.now().isoformat(timespec="seconds")
+        noted = "".join(f"note:      {note}\n" for note in result.notes)
         _log_section(
-            location, f"==== {when}  TRUNCATE OK  {found.backup_id}\nrun_id:    {order.run_id}\ntruncate:  {told}\n\n"
+            location,
+            f"==== {when}  TRUNCATE OK  {found.backup_id}\nrun_id:    {order.run_id}\ntruncate:  {told}\n{noted}\n",
         )
     return Answer(body, lambda: words.say_truncate(body))
 

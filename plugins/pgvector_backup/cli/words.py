@@ -54,6 +54,8 @@ def say_backup(body: Mapping[str, Any]) -> None:
             for label, table in body["tables_backed_up"].items()
         ],
     )
+    for note in body.get("notes", ()):
+        say(f"note: {note}")
 
 
 def say_list(sets: Sequence[FoundSet], root: str) -> None:
@@ -149,6 +151,8 @@ def say_truncate(body: Mapping[str, Any]) -> None:
             say(f"{label}: {table['rows_before']:,} rows, all of them in set {body['backup_id']}; would be emptied")
         else:
             say(f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}")
+    for note in body.get("notes", ()):
+        say(f"note: {note}")
 
 
 def say_restore(body: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.postgres import snapshot as snapshots
@@ -36,6 +37,7 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.previous import Previous, previous
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.store.store import Claim
@@ -82,7 +84,13 @@ def backup(
         with (
             reporting(on_progress) as watched,
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish") as finisher,
-            snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot,
+            snapshots.take(
+                connect,
+                settings.tables,
+                cancel,
+                lock_timeout=settings.lock_timeout,
+                with_children=settings.include_children,
+            ) as snapshot,
         ):
             _log.info(
                 "backing up database %s as of snapshot %s to %s, as set %s",
@@ -100,7 +108,8 @@ def backup(
             watched.extend(stream.progress for stream in streams)
             readers = Readers(snapshot, kind, algorithm, cancel)
             copy_out(readers, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
-        tables = _outcomes(settings.tables, snapshot, streams)
+        last = previous(location, snapshot.source)
+        tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, last))
         entries = tuple(
             TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions)
             for plan, stream in zip(plans, streams, strict=True)
@@ -149,6 +158,7 @@ class _Plan:
     header: bytes
     ranges: Iterator[PageRange]
     late_transactions: tuple[int, ...] | None
+    remark: str | None
 
 
 def _plan(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -> list[_Plan]:
@@ -176,7 +186,24 @@ def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
         header=header(conn, table, kind.format),
         ranges=cut(conn, table, expected, jobs=jobs),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
+        remark=remarks.of_children(conn, table, snapshot.described.values()),
     )
+
+
+def _remarks(plans: list[_Plan], streams: list[Stream], last: Previous | None) -> dict[TableName, tuple[str, ...]]:
+    """What has to be said of each table whose file is whole; it goes to the log at once."""
+    said = {}
+    for plan, stream in zip(plans, streams, strict=True):
+        if stream.facts is None:
+            continue
+        name = plan.table.name
+        fall = None
+        if last is not None:
+            fall = remarks.of_fall(name.label, stream.facts.rows, last.rows.get(name.label), last.backup_id)
+        said[name] = tuple(remark for remark in (plan.remark, fall) if remark is not None)
+        for remark in said[name]:
+            _log.warning("%s", remark)
+    return said
 
 
 def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
@@ -215,7 +242,12 @@ def _log_failure(label: str, failure: BackupError | None) -> None:
     _log.error("%s: failed: %s", label, str(failure).removeprefix(f"{label}: "))
 
 
-def _outcomes(names: tuple[TableName, ...], snapshot: Snapshot, streams: list[Stream]) -> dict[str, TableBackup]:
+def _outcomes(
+    names: tuple[TableName, ...],
+    snapshot: Snapshot,
+    streams: list[Stream],
+    said: Mapping[TableName, tuple[str, ...]],
+) -> dict[str, TableBackup]:
     """Each table's outcome, in the order in which they were asked for."""
     outcomes = {name: TableBackup(duration=0.0, failure=failure) for name, failure in snapshot.failures.items()}
     for stream in streams:
@@ -232,5 +264,6 @@ def _outcomes(names: tuple[TableName, ...], snapshot: Snapshot, streams: list[St
                 bytes=facts.bytes,
                 file=facts.name,
                 sha256=facts.sha256,
+                notes=said.get(stream.table.name, ()),
             )
     return {name.label: outcomes[name] for name in names}

@@ -80,7 +80,13 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
     kind = FileKind(FORMATS[request.file_format], Compression(request.compression, request.compression_level))
     directory, free = foresee(settings.backup_root, request.task_id, settings.backup_directory)
     tables: dict[str, Estimate | BackupError] = {}
-    with snapshots.take(connect, settings.tables, cancel, lock_timeout=settings.lock_timeout) as snapshot:
+    with snapshots.take(
+        connect,
+        settings.tables,
+        cancel,
+        lock_timeout=settings.lock_timeout,
+        with_children=settings.include_children,
+    ) as snapshot:
         for name in settings.tables:
             failed = snapshot.failures.get(name)
             if failed is not None:

@@ -14,12 +14,12 @@ from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import TruncateResult
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.postgres import transactions
+from pgvector_backup.engine.postgres import record_manager, transactions
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Table, count_rows, describe, referencing_keys
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, describe, referencing_keys
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.root import locate
@@ -57,7 +57,7 @@ def truncate(
             _require_same_database(conn, manifest)
             with conn.transaction():
                 tables = {
-                    name: _locked(conn, name, "ACCESS SHARE" if dry_run else "ACCESS EXCLUSIVE")
+                    name: _locked(conn, name, "ACCESS SHARE" if dry_run else "ACCESS EXCLUSIVE", entries[name])
                     for name in settings.truncate_tables
                 }
                 rows_before = {
@@ -65,6 +65,7 @@ def truncate(
                     for name, table in tables.items()
                 }
                 _require_unreferenced(conn, list(tables.values()))
+                notes = [note for table in tables.values() for note in record_manager.remembered(conn, table)]
                 cancel.check()
                 if not dry_run:
                     emptied = sql.SQL(", ").join(table.source for table in tables.values())
@@ -73,8 +74,15 @@ def truncate(
     for label, rows in rows_before.items():
         done = "would be emptied" if dry_run else "emptied"
         _log.info("%s: %s of %s rows, all of them in %s", label, done, f"{rows:,}", manifest_file)
-    duration = time.monotonic() - started
-    return TruncateResult(rows_before=rows_before, rows_after=rows_after, duration=duration, planned=dry_run)
+    for note in notes:
+        _log.warning("%s", note)
+    return TruncateResult(
+        rows_before=rows_before,
+        rows_after=rows_after,
+        duration=time.monotonic() - started,
+        planned=dry_run,
+        notes=tuple(notes),
+    )
 
 
 def _entry(manifest: Manifest, name: TableName) -> TableEntry:
@@ -108,9 +116,9 @@ def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
         )
 
 
-def _locked(conn: Connection[Any], name: TableName, mode: str) -> Table:
+def _locked(conn: Connection[Any], name: TableName, mode: str, entry: TableEntry) -> Table:
     """Lock a table until the transaction ends; waits at most the session's lock timeout."""
-    table = describe(conn, name)
+    table = describe(conn, name, with_children=entry.kind == WITH_CHILDREN)
     if not table.has_rows_of_its_own:
         raise Conflict(f"{name.label} is a {table.kind}, which cannot be emptied; take it out of truncate_tables")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Final
@@ -26,9 +26,17 @@ def human_size(size: int) -> str:
     return f"{amount:.1f} {unit}"
 
 
+def _noted(notes: Sequence[str]) -> dict[str, list[str]]:
+    """``notes`` of a result, which is there when there is something to say."""
+    return {"notes": list(notes)} if notes else {}
+
+
 @dataclass(frozen=True)
 class TableBackup:
-    """What became of one table; ``failure`` None means its file is whole and on disk. Seconds, bytes."""
+    """What became of one table; ``failure`` None means its file is whole and on disk. Seconds, bytes.
+
+    :param notes: what is worth knowing of it, such as rows that are not in the set
+    """
 
     duration: float
     rows: int = 0
@@ -36,6 +44,7 @@ class TableBackup:
     file: str = ""
     sha256: str = ""
     failure: BackupError | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The table's entry in ``tables_backed_up``."""
@@ -49,6 +58,7 @@ class TableBackup:
             "duration": round(self.duration, 3),
             "bytes": self.bytes,
             "sha256": self.sha256,
+            **_noted(self.notes),
         }
 
 
@@ -80,6 +90,7 @@ class BackupResult:
             "manifest_file": self.manifest_file,
             "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
             "errors": [table.failure.message for table in self.tables.values() if table.failure is not None],
+            **_noted([note for table in self.tables.values() for note in table.notes]),
             "duration": round(self.duration, 3),
         }
 
@@ -89,12 +100,14 @@ class TruncateResult:
     """What a truncate did: rows of each table as counted under its lock, before and after. Seconds.
 
     :param planned: nothing was emptied, only found out that it would be allowed
+    :param notes: what has to be done besides
     """
 
     rows_before: Mapping[str, int]
     rows_after: Mapping[str, int]
     duration: float
     planned: bool = False
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The truncate's part of the run's result."""
@@ -107,7 +120,12 @@ class TruncateResult:
             }
             for label, before in self.rows_before.items()
         }
-        return {"truncate_performed": not self.planned, "truncate_results": each, "duration": round(self.duration, 3)}
+        return {
+            "truncate_performed": not self.planned,
+            "truncate_results": each,
+            **_noted(self.notes),
+            "duration": round(self.duration, 3),
+        }
 
 
 @dataclass
@@ -147,6 +165,7 @@ class RunReport:
             "tables_backed_up": backup.get("tables_backed_up", {}),
             "truncate_results": truncate.get("truncate_results", {}),
             "errors": errors,
+            **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
             "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
@@ -166,6 +185,7 @@ class RunReport:
         for label, table in result["tables_backed_up"].items():
             lines.append(f"table:     {label}: {_table_line(label, table)}")
         lines.append(f"truncate:  {self._truncate_line(result['truncate_results'])}")
+        lines += [f"note:      {note}" for note in result.get("notes", ())]
         lines += [f"error:     {error}" for error in result["errors"]]
         return "\n".join(lines) + "\n\n"
 

@@ -141,6 +141,9 @@ class Settings:
         "0", LIMIT, "limit on what is read from the server, all connections together, in 10⁶ bytes a second; 0 for none"
     )
     lock_timeout: float = setting("10", NUMBER, "seconds to wait for another session's lock")
+    include_children: bool = setting(
+        "False", BOOLEAN, "whether a table is backed up together with the rows of the tables that inherit from it"
+    )
     restore_memory_mb: int = setting(
         "1024", WHOLE_NUMBER, "mebibytes that an index build of a restore may take on the server"
     )

@@ -97,11 +97,15 @@ def join(conn: Connection[Any], exported: str) -> None:
 
 
 @contextmanager
-def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_timeout: float) -> Iterator[Snapshot]:
+def take(
+    connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_timeout: float, with_children: bool = False
+) -> Iterator[Snapshot]:
     """Lock the tables against TRUNCATE and DROP, then fix the moment, then describe the tables as of it.
 
     The lock comes first: an older snapshot reads a table that was truncated meanwhile as empty. A table that
     cannot be locked or described is listed in ``failures``; it does not stop the others.
+
+    :param with_children: whether rows of inheriting tables are read as their parent's
     """
     with translated(), session(connect, cancel, lock_timeout=lock_timeout) as leader:
         leader.execute(_BEGIN)
@@ -127,9 +131,11 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
         for name in names:
             if name not in failures:
                 with _collected(leader, cancel, name, failures):
-                    table = tables.describe(leader, name)
+                    table = tables.describe(leader, name, with_children=with_children)
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
                     described[name] = tables.recorded(leader, table)
+        if with_children:
+            _leave_to_themselves(leader, described)
         yield Snapshot(
             exported=exported,
             source=source_of(leader),
@@ -145,6 +151,14 @@ def take(connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_t
         # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
         # table that somebody had truncated.
         leader.execute("COMMIT")
+
+
+def _leave_to_themselves(conn: Connection[Any], described: dict[TableName, Table]) -> None:
+    """Read a parent alone where a child of it is backed up by itself: no row is to be in a set twice."""
+    for name, table in described.items():
+        others = {one.oid for one in described.values()} - {table.oid}
+        if table.kind == tables.WITH_CHILDREN and others & set(table.relations):
+            described[name] = tables.recorded(conn, tables.describe(conn, name))
 
 
 @contextmanager

@@ -26,6 +26,9 @@ _KINDS: Final = {
     "f": "foreign table",
 }
 
+WITH_CHILDREN: Final = "table with children"
+"""The kind of a table whose rows are those of the tables that inherit from it as well."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -119,7 +122,8 @@ class Table:
     """What is known of a table at the moment of the snapshot.
 
     :param name: how the configuration calls it
-    :param kind: ``table``, ``partitioned table``, ``view``, ``materialized view`` or ``foreign table``
+    :param kind: ``table``, ``partitioned table``, ``view``, ``materialized view``, ``foreign table``; `WITH_CHILDREN`
+        of a table that is read together with those that inherit from it
     :param heaps: the parts that can be read by page; empty where there is nothing to cut
     :param relations: oids of what keeps its rows: its own, or those of its partitions
     :param planned_rows: the server's own estimate, for want of a better one
@@ -147,7 +151,7 @@ class Table:
 
     @property
     def source(self) -> sql.Composable:
-        """What stands after FROM. ONLY, because inheriting tables are tables of their own."""
+        """What stands after FROM. ONLY, unless inheriting tables are meant as well."""
         only = sql.SQL("ONLY ") if self.kind == "table" else sql.SQL("")
         return sql.SQL("{}{}").format(only, self.identifier)
 
@@ -159,7 +163,7 @@ class Table:
     @property
     def has_rows_of_its_own(self) -> bool:
         """Whether its rows carry the transaction that wrote them (a view's do not)."""
-        return self.kind in ("table", "partitioned table")
+        return self.kind in ("table", "partitioned table", WITH_CHILDREN)
 
 
 def resolve(conn: Connection[Any], name: TableName) -> tuple[int, str, str]:
@@ -191,9 +195,10 @@ def missing(conn: Connection[Any], name: TableName) -> str:
     return f"table {name.label} does not exist in database {conn.info.dbname}: {remedy}"
 
 
-def describe(conn: Connection[Any], name: TableName) -> Table:
+def describe(conn: Connection[Any], name: TableName, *, with_children: bool = False) -> Table:
     """Read a table's description from the catalog.
 
+    :param with_children: whether the rows of tables that inherit from it count as its own
     :raises NotFound: when there is no such table
     :raises DatabaseFault: when it is something that holds no rows, such as an index
     """
@@ -210,15 +215,18 @@ def describe(conn: Connection[Any], name: TableName) -> Table:
         constraints = cursor.execute(_CONSTRAINTS, [oid]).fetchall()
         primary_key = cursor.execute(_PRIMARY_KEY, [oid]).fetchall()
         indexes = cursor.execute(_INDEXES, [oid]).fetchall()
-        heaps = cursor.execute(_HEAPS, [oid]).fetchall()
+        heaps = cursor.execute(_HEAPS, [oid, with_children]).fetchall()
     relations = tuple(heap.pop("oid") for heap in heaps)
     readable = all(heap.pop("readable") for heap in heaps)
+    kind = _KINDS[relation["kind"]]
+    if kind == "table" and len(heaps) > 1:
+        kind = WITH_CHILDREN
     return Table(
         name=name,
         oid=oid,
         schema=schema,
         table=table,
-        kind=_KINDS[relation["kind"]],
+        kind=kind,
         columns=tuple(Column(**row | {"options": tuple(row["options"])}) for row in columns),
         primary_key=tuple(row["name"] for row in primary_key),
         constraints=tuple(_constraint(row) for row in constraints),
@@ -359,9 +367,9 @@ ORDER BY c.relname
 _HEAPS: Final = """
 WITH RECURSIVE part(oid) AS (
     SELECT %s::oid
-    UNION ALL
+    UNION
     SELECT i.inhrelid FROM part p
-    JOIN pg_class c ON c.oid = p.oid AND c.relkind = 'p'
+    JOIN pg_class c ON c.oid = p.oid AND (c.relkind = 'p' OR (%s AND c.relkind = 'r'))
     JOIN pg_inherits i ON i.inhparent = p.oid
 )
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table,

@@ -145,16 +145,20 @@ function summary(kind, result) {
     return [
       t("summary.backup", { count: total("row_count"), size: size(total("bytes")), time: duration(result.duration) }),
       ...emptied,
+      ...(result.notes ?? []),
     ].join(" ");
   }
   if (kind === "restore") {
     const restored = Object.entries(result.restore_results ?? {});
     const rows = restored.reduce((sum, [, table]) => sum + (table.rows_restored ?? 0), 0);
-    return t("summary.restore", {
-      count: rows,
-      tables: restored.map(([label]) => label).join(", "),
-      time: duration(result.duration),
-    });
+    return [
+      t("summary.restore", {
+        count: rows,
+        tables: restored.map(([label]) => label).join(", "),
+        time: duration(result.duration),
+      }),
+      ...restored.flatMap(([, table]) => table.notes ?? []),
+    ].join(" ");
   }
   const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
   if (!verified.length) return result.response ?? "";
