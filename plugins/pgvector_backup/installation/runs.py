@@ -17,5 +17,8 @@ REPORT: Final = "report"
 
 ERROR: Final = "error"
 
+PLACE: Final = "place"
+"""XCom of a step in a DAG of somebody's own: where its set lies, for the report that follows."""
+
 PROGRESS_KEY: Final = "progress"
 """In the task state store of whichever task is at work: the last `progress.report`."""

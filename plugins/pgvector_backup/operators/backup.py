@@ -30,6 +30,7 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
 
         with self.reported(context):
             request = self.request(context)
+            self.note_place(context, task_id=request.task_id)
             if not request.backup_wanted:
                 raise AirflowSkipException("neither backup nor truncate was asked for; nothing was done")
             result = backup(

@@ -9,6 +9,7 @@ from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.installation import configuration
+from pgvector_backup.operators.arguments import text_of, texts_of
 from pgvector_backup.operators.task import PgVectorTask
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class PgVectorOperator(PgVectorTask):
         self.file_format = file_format
         self.compression = compression
         self.compression_level = compression_level
+        self.remember_given()
 
     def request(self, context: Context) -> BackupRequest:
         """What this run asks for, checked.
@@ -57,11 +59,16 @@ class PgVectorOperator(PgVectorTask):
             "compression_level": self.compression_level,
         }
         asked = self.asked(context, BACKUP_KEYS, arguments)
-        if asked.get("task_id") is None and self.backup_task_id is not None:
-            asked["task_id"] = self.backup_task_id
+        # Not read as a text: which texts are task ids is checked with the rest of the request.
+        own = self.rendered("backup_task_id", lambda _, value: value)
+        if asked.get("task_id") is None and own is not None:
+            asked["task_id"] = own
         return BackupRequest.from_mapping(asked)
 
     def settings(self) -> Settings:
         """How this installation backs up, with this task's own arguments in place."""
-        tables = self.tables if isinstance(self.tables, str | None) else ",".join(self.tables)
-        return configuration.settings(backup_root=self.backup_root, tables=tables)
+        tables = self.rendered("tables", texts_of)
+        return configuration.settings(
+            backup_root=self.rendered("backup_root", text_of),
+            tables=None if tables is None else ",".join(tables),
+        )

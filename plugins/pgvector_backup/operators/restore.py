@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
-from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.contract.requests import RESTORE_KEYS, RestoreRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
-from pgvector_backup.installation.runs import ERROR
-from pgvector_backup.operators.task import PgVectorTask, fault_of
+from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of
+from pgvector_backup.operators.conclusion import conclude, numbered
+from pgvector_backup.operators.outcomes import Outcome, Upstream
+from pgvector_backup.operators.task import PgVectorTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,6 +74,7 @@ class _RestoreTask(PgVectorTask):
         self.rename_collection = rename_collection
         self.schema = schema
         self.create_missing = create_missing
+        self.remember_given()
 
     def request(self, context: Context) -> RestoreRequest:
         """What this run asks for, checked.
@@ -85,15 +86,15 @@ class _RestoreTask(PgVectorTask):
     def conf(self, context: Context) -> dict[str, Any]:
         """What this run asks for, not checked yet."""
         arguments = {
-            "backup_path": self.backup_path,
-            "task_id": self.backup_task_id,
-            "timestamp": self.timestamp,
-            "tables": None if self.tables is None else list(self.tables),
+            "backup_path": self.rendered("backup_path", text_of),
+            "task_id": self.rendered("backup_task_id", text_of),
+            "timestamp": self.rendered("timestamp", text_of),
+            "tables": self.rendered("tables", texts_of),
             "truncate_before_restore": self.truncate_before_restore,
             "on_conflict": self.on_conflict,
-            "collections": None if self.collections is None else list(self.collections),
-            "rename_collection": None if self.rename_collection is None else dict(self.rename_collection),
-            "schema": self.schema,
+            "collections": self.rendered("collections", texts_of),
+            "rename_collection": self.rendered("rename_collection", mapping_of),
+            "schema": self.rendered("schema", text_of),
             "create_missing": self.create_missing,
         }
         return self.asked(context, RESTORE_KEYS, arguments)
@@ -111,9 +112,12 @@ class PgVectorRestoreOperator(_RestoreTask):
 
         with self.reported(context):
             request = self.request(context)
+            self.note_place(
+                context, backup_path=request.backup_path, task_id=request.task_id, timestamp=request.timestamp
+            )
             result = restore(
                 request,
-                configuration.settings(backup_root=self.backup_root),
+                configuration.settings(backup_root=self.rendered("backup_root", text_of)),
                 self.connect(request.db_connection),
                 now=configuration.now(),
                 run_id=context["run_id"],
@@ -132,43 +136,81 @@ class PgVectorRestoreOperator(_RestoreTask):
 class PgVectorRestoreReportOperator(_RestoreTask):
     """Put the run's result together, add a section to the log file beside the set, fail if the restore failed.
 
-    It has to run whatever became of the restore (``trigger_rule="all_done"``), and decides the state of the run.
+    It has to run whatever became of the restore (``trigger_rule="all_done"``), and decides the state of the run. The
+    restore is the one handed over; without, the one upstream of this task, whatever its name and group. Of a mapped
+    restore, and of several, it returns a list of results.
 
-    :param restore_step: task id of the restore
+    :param restore: what the restore returned, as its ``output`` (templated)
+    :param restore_step: task id of the restore, where its output is not at hand
     """
 
-    def __init__(self, *, restore_step: str = "restore", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.restore_step = restore_step
+    template_fields: Sequence[str] = (*_RestoreTask.template_fields, "restore")
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def __init__(self, *, restore: Any = None, restore_step: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.restore = restore
+        self.restore_step = restore_step
+        self.remember_given()
+
+    def execute(self, context: Context) -> Any:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
+        with self.reported(context):
+            return self._report(context)
+
+    def _report(self, context: Context) -> Any:
         from pgvector_backup.engine.contract.result import RestoreReport  # noqa: PLC0415 (see `operators`)
 
-        ti = context["ti"]
-        fault = fault_of(context, self.restore_step)
-        asked = self.conf(context)
-        report = RestoreReport(
-            restore=ti.xcom_pull(task_ids=self.restore_step),
-            asked=(asked.get("backup_path") or asked.get("task_id"), asked.get("timestamp")),
-            timestamp=configuration.now(),
-            faults=[] if fault is None else [fault["response"]],
-        )
-        result = report.to_json()
-        self._write_log(context, report)
-        if fault is not None:
-            ti.xcom_push(key="return_value", value=result)
-            ti.xcom_push(key=ERROR, value=fault)
-            raise AirflowFailException("; ".join(result["errors"]))
-        return result
+        upstream = Upstream(self, context)
+        steps, outcomes = self.step_outcomes(upstream, PgVectorRestoreOperator, "restore", self.restore_step)
+        if not outcomes:
+            raise InvalidParams(
+                "no restore is upstream of this report, so what became of it is not known; "
+                "hand it over: restore=….output"
+            )
+        many = upstream.many(steps) or len(outcomes) > 1
+        others = upstream.other_failures(outcomes)
+        by_id = {step.task_id: step for step in steps}
+        results, faults = [], []
+        for number, outcome in enumerate(outcomes):
+            told = [outcome.error] if outcome.error else []
+            # What failed besides is told once.
+            told += others if number == 0 else []
+            asked = self._asked_for(context, outcome, by_id)
+            report = RestoreReport(
+                restore=outcome.value,
+                asked=(asked.get("backup_path") or asked.get("task_id"), asked.get("timestamp")),
+                timestamp=configuration.now(),
+                faults=[str(fault["response"]) for fault in told],
+                certain=outcome.certain,
+                note=outcome.note,
+            )
+            result = report.to_json()
+            results.append(numbered(result, outcome) if many else result)
+            self._write_log(context, report, asked, self.own_or_step_s("backup_root", outcome, by_id, context))
+            faults += told
+        return conclude(context, results, faults, many=many)
 
-    def _write_log(self, context: Context, report: RestoreReport) -> None:
+    def _asked_for(self, context: Context, outcome: Outcome, steps: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Which set the restore was asked for: its own word of it, otherwise what its arguments or this task's say."""
+        if outcome.place is not None:
+            return outcome.place
+        asked = self.conf(context)
+        if self.conf_from_run or asked.get("backup_path") or asked.get("task_id"):
+            return asked
+        named = {"backup_path": "backup_path", "task_id": "backup_task_id", "timestamp": "timestamp"}
+        return {key: self.step_s(name, outcome, steps, context) for key, name in named.items()}
+
+    def _write_log(
+        self, context: Context, report: RestoreReport, asked: Mapping[str, Any], backup_root: str | None
+    ) -> None:
         from pgvector_backup.engine.sets.catalog import Catalog  # noqa: PLC0415 (see `operators`)
 
         section = report.log_section(run_id=context["run_id"])
         try:
-            request = self.request(context)
-            settings = configuration.settings(backup_root=self.backup_root)
+            settings = configuration.settings(backup_root=backup_root)
+            request = RestoreRequest.from_mapping(
+                {key: asked.get(key) for key in ("backup_path", "task_id", "timestamp")}
+            )
             Catalog(settings).place(request.backup_path, request.task_id).append_log(section)
         except BackupError as fault:
             self.log.warning("no section was added to the log file: %s", fault.message)

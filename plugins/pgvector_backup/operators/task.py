@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, get_current_context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
-from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError, Cancelled, InvalidParams
 from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.installation import configuration
-from pgvector_backup.installation.runs import ERROR, PROGRESS_KEY
+from pgvector_backup.installation.runs import ERROR, PLACE, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
+from pgvector_backup.operators.arguments import text_of
+from pgvector_backup.operators.conclusion import handed_over
+from pgvector_backup.operators.failures import failure_of, log_in_one_line
 from pgvector_backup.operators.links import VectorBackupsLink
+from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, references
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from pgvector_backup.engine.base.cancel import Cancel
     from pgvector_backup.engine.postgres.session import Connect
 
-_FINE = ("success", "skipped", "upstream_failed")
+T = TypeVar("T")
 
 
 class PgVectorTask(BaseOperator):
@@ -53,12 +57,18 @@ class PgVectorTask(BaseOperator):
         self.backup_root = backup_root
         self.conf_from_run = conf_from_run
         self._cancel: Cancel | None = None
+        self.remember_given()
 
     def on_kill(self) -> None:
         """Stop what runs on the server; the story then ends by itself and cleans up."""
         if self._cancel is not None:
             self.log.warning("asked to stop; cancelling what runs on the server")
             self._cancel.ask()
+
+    def remember_given(self) -> None:
+        """Keep which arguments were given, for rendering replaces them; each constructor ends with it."""
+        given = {name: getattr(self, name, None) for name in self.template_fields}
+        self._given = {name: references(value) for name, value in given.items() if value is not None}
 
     def asked(self, context: Context, keys: Sequence[Key], arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What this run asks for: its conf where that decides, otherwise the arguments."""
@@ -75,7 +85,7 @@ class PgVectorTask(BaseOperator):
         run = get_current_context()["dag_run"]
         return connect_to(
             db_connection,
-            self.pgvector_conn_id,
+            self.rendered("pgvector_conn_id", text_of),
             configuration.connection_rules(),
             own=temporary_id(run.dag_id, run.run_id),
         )
@@ -96,29 +106,83 @@ class PgVectorTask(BaseOperator):
     def reported(self, context: Context) -> Iterator[None]:
         """Push an error of the engine as XCom ``error``, then let the task fail with it.
 
-        What a retry cannot cure fails at once, whatever retries are left.
+        What a retry cannot cure fails at once, whatever retries are left. An end that comes from elsewhere, a timeout
+        or a fault that nobody foresaw, is told there too, and leaves as it is.
         """
+        log_in_one_line()
         try:
             yield
         except BackupError as fault:
-            context["ti"].xcom_push(key=ERROR, value=dict(fault.report()))
-            text = f"{fault.error_type}: {fault.message}"
+            self._push_error(context, fault)
             # Not chained: the cause's own text may quote what the message leaves out on purpose.
-            raise (AirflowException(text) if fault.can_retry else AirflowFailException(text)) from None
+            raise failure_of(fault) from None
+        except AirflowTaskTimeout:
+            self._push_error(
+                context,
+                Cancelled(
+                    f"task {self.task_id} was stopped after its execution_timeout of {self.execution_timeout}; "
+                    "nothing half-made of it is left. Allow it more time, or find what it waited for in its log"
+                ),
+            )
+            raise
+        except AirflowException:
+            raise
+        except Exception as fault:
+            # Its own text may hold anything, a password too.
+            self._push_error(
+                context,
+                BackupError(
+                    f"task {self.task_id} failed by an unforeseen {type(fault).__name__}; its log has the traceback"
+                ),
+            )
+            raise
 
+    def note_place(self, context: Context, **place: Any) -> None:
+        """Leave word of where this step's set lies, for a report that is not given the same arguments."""
+        if not self.conf_from_run:
+            context["ti"].xcom_push(key=PLACE, value=place)
 
-def fault_of(context: Context, step: str) -> dict[str, Any] | None:
-    """Why a step of this run failed; one that was killed has left no reason, only its state."""
-    ti, run_id = context["ti"], context["run_id"]
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[step], run_ids=[run_id])
-    state = states.get(run_id, {}).get(step)
-    if state in _FINE:
-        return None
-    left = ti.xcom_pull(task_ids=step, key=ERROR)
-    if left is not None:
-        return dict(left)
-    unexplained = BackupError(
-        f"task {step} is {state} and gave no reason: somebody marked it so, or its process was killed; "
-        "its log tells which"
-    )
-    return dict(unexplained.report())
+    def rendered(self, name: str, convert: Callable[[str, Any], T]) -> T:
+        """One of this task's arguments, rendered and checked.
+
+        :raises InvalidParams: when it is not what it should be, or came out as None
+        """
+        value = getattr(self, name)
+        if value is None and name in self._given:
+            raise InvalidParams(
+                f"{name}: what was given for it came out as None, so what is meant is not known; "
+                "look at the task that it comes from"
+            )
+        return convert(name, value)
+
+    def step_outcomes(
+        self, upstream: Upstream, kind: type, argument: str, named: str | None, *, after: Sequence[Any] = ()
+    ) -> tuple[list[Any], list[Outcome]]:
+        """The steps of a kind that a report tells of, and what became of them.
+
+        :param argument: the report's own, by which such a step's output is handed over
+        :param named: a step's task id, in its place
+        :param after: steps that come before these
+        """
+        given = self._given.get(argument)
+        if given == ():
+            # A result as such: no task's output, or one that is mapped over.
+            return [], handed_over(argument, getattr(self, argument))
+        names = given or (() if named is None else (named,))
+        steps = upstream.steps(kind, names)
+        return steps, upstream.outcomes(steps, after=after)
+
+    def own_or_step_s(
+        self, name: str, outcome: Outcome | None, steps: Mapping[str, Any], context: Context
+    ) -> str | None:
+        """An argument of this report, or that of the step that it tells of."""
+        own = self.rendered(name, text_of)
+        return self.step_s(name, outcome, steps, context) if own is None else own
+
+    def step_s(self, name: str, outcome: Outcome | None, steps: Mapping[str, Any], context: Context) -> str | None:
+        """An argument of the step that a report tells of; None where it differs between its mapped instances."""
+        step = None if outcome is None else steps.get(outcome.task_id)
+        return None if step is None else text_of(name, self.render_template(plain(step, name), context))
+
+    def _push_error(self, context: Context, fault: BackupError) -> None:
+        context["ti"].xcom_push(key=ERROR, value=dict(fault.report()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ class PgVectorTruncateOperator(PgVectorOperator):
         super().__init__(**kwargs)
         self.backup = backup
         self.truncate_vector_tables = truncate_vector_tables
+        self.remember_given()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Empty the tables; skipped unless asked for."""
         with self.reported(context):
             request = self.request(context)
+            self.note_place(context, task_id=request.task_id)
             wanted = request.truncate_vector_tables if self.conf_from_run else self.truncate_vector_tables
             if not wanted:
                 raise AirflowSkipException("not asked to empty any table")
-            manifest_file = self.backup.get("manifest_file") if isinstance(self.backup, Mapping) else None
-            if not manifest_file:
-                raise Conflict("no backup of this run to rely on; nothing was emptied")
+            manifest_file = self._manifest_file()
             from pgvector_backup.engine.truncate import truncate  # noqa: PLC0415 (see `operators`)
 
             result = truncate(
@@ -50,3 +50,14 @@ class PgVectorTruncateOperator(PgVectorOperator):
                 cancel=self.cancel(),
             )
             return result.to_json()
+
+    def _manifest_file(self) -> str:
+        if isinstance(self.backup, Sequence) and not isinstance(self.backup, str):
+            raise InvalidParams(
+                f"backup: {len(self.backup)} results, as of a mapped task, where one is needed; nothing was emptied. "
+                "Map this task over them too, or put both into one mapped group"
+            )
+        given = self.backup.get("manifest_file") if isinstance(self.backup, Mapping) else None
+        if not isinstance(given, str) or not given:
+            raise Conflict("no backup of this run to rely on; nothing was emptied")
+        return given

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.requests import VERIFY_KEYS, VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
-from pgvector_backup.installation.runs import ERROR
-from pgvector_backup.operators.task import PgVectorTask, fault_of
+from pgvector_backup.operators.arguments import text_of
+from pgvector_backup.operators.conclusion import conclude, numbered
+from pgvector_backup.operators.outcomes import Outcome, Upstream
+from pgvector_backup.operators.task import PgVectorTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,6 +51,7 @@ class PgVectorVerifyOperator(PgVectorTask):
         self.backup_task_id = backup_task_id
         self.timestamp = timestamp
         self.depth = depth
+        self.remember_given()
 
     def request(self, context: Context) -> VerifyRequest:
         """What this run asks for, checked.
@@ -57,9 +59,9 @@ class PgVectorVerifyOperator(PgVectorTask):
         :raises InvalidParams: for an unknown key or a bad value
         """
         arguments = {
-            "backup_path": self.backup_path,
-            "task_id": self.backup_task_id,
-            "timestamp": self.timestamp,
+            "backup_path": self.rendered("backup_path", text_of),
+            "task_id": self.rendered("backup_task_id", text_of),
+            "timestamp": self.rendered("timestamp", text_of),
             "depth": self.depth or configuration.verify_depth(),
         }
         return VerifyRequest.from_mapping(self.asked(context, VERIFY_KEYS, arguments))
@@ -71,10 +73,10 @@ class PgVectorVerifyOperator(PgVectorTask):
         with self.reported(context):
             request = self.request(context)
             # Production is touched only if somebody names a server: a drill has one of its own.
-            named = request.depth == "drill" and (request.db_connection or self.pgvector_conn_id)
+            named = request.depth == "drill" and (request.db_connection or self.rendered("pgvector_conn_id", text_of))
             result = verify(
                 request,
-                configuration.settings(backup_root=self.backup_root),
+                configuration.settings(backup_root=self.rendered("backup_root", text_of)),
                 self.connect(request.db_connection) if named else None,
                 now=configuration.now(),
                 run_id=context["run_id"],
@@ -95,27 +97,52 @@ class PgVectorVerifyOperator(PgVectorTask):
 class PgVectorVerifyReportOperator(PgVectorTask):
     """Hand on the run's result, fail if the verify failed.
 
-    It has to run whatever became of the verify (``trigger_rule="all_done"``), and decides the state of the run.
+    It has to run whatever became of the verify (``trigger_rule="all_done"``), and decides the state of the run. The
+    verify is the one handed over; without, the one upstream of this task, whatever its name and group. Of a mapped
+    verify, and of several, it returns a list of results.
 
-    :param verify_step: task id of the verify
+    :param verify: what the verify returned, as its ``output`` (templated)
+    :param verify_step: task id of the verify, where its output is not at hand
     """
 
-    def __init__(self, *, verify_step: str = "verify", **kwargs: Any) -> None:
+    template_fields: Sequence[str] = (*PgVectorTask.template_fields, "verify")
+
+    def __init__(self, *, verify: Any = None, verify_step: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.verify = verify
         self.verify_step = verify_step
+        self.remember_given()
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Report; the result is pushed before a failure is raised, so that it survives it."""
-        ti = context["ti"]
-        fault = fault_of(context, self.verify_step)
-        result = ti.xcom_pull(task_ids=self.verify_step)
-        if fault is None:
-            return dict(result)
-        from pgvector_backup.engine.contract.verify_result import failed_result  # noqa: PLC0415 (see `operators`)
+        with self.reported(context):
+            return self._report(context)
 
+    def _report(self, context: Context) -> Any:
+        upstream = Upstream(self, context)
+        steps, outcomes = self.step_outcomes(upstream, PgVectorVerifyOperator, "verify", self.verify_step)
+        if not outcomes:
+            raise InvalidParams(
+                "no verify is upstream of this report, so what became of it is not known; hand it over: verify=….output"
+            )
+        many = upstream.many(steps) or len(outcomes) > 1
+        others = upstream.other_failures(outcomes)
+        results, faults = [], []
+        for number, outcome in enumerate(outcomes):
+            told = [outcome.error] if outcome.error else []
+            # What failed besides is told once.
+            told += others if number == 0 else []
+            result = self._result(context, outcome, [str(fault["response"]) for fault in told])
+            results.append(numbered(result, outcome) if many else result)
+            faults += told
+        return conclude(context, results, faults, many=many)
+
+    def _result(self, context: Context, outcome: Outcome, faults: list[str]) -> dict[str, Any]:
+        from pgvector_backup.engine.contract.verify_result import empty_result  # noqa: PLC0415 (see `operators`)
+
+        if outcome.value is not None:
+            result = dict(outcome.value)
+            return {**result, "errors": list(dict.fromkeys([*result.get("errors", ()), *faults]))}
         # A verify that could not even begin has left no result.
         depth = str(context["params"].get("depth"))
-        result = dict(result) if result else failed_result(fault["response"], depth, configuration.now())
-        ti.xcom_push(key="return_value", value=result)
-        ti.xcom_push(key=ERROR, value=fault)
-        raise AirflowFailException("; ".join(result["errors"]))
+        return empty_result(depth, configuration.now(), errors=faults, notes=[outcome.note] if outcome.note else [])

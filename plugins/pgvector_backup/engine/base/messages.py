@@ -5,6 +5,7 @@ from typing import Final
 BACKUP_DONE: Final = "Vector表备份完成"
 NOTHING_DONE: Final = "未执行任何操作"
 BACKUP_FAILED: Final = "Vector表备份失败"
+OUTCOME_UNKNOWN: Final = "Vector表备份结果未知"
 TRUNCATE_FAILED: Final = "Vector表清空失败"
 RESTORE_DONE: Final = "Vector表恢复完成"
 RESTORE_FAILED: Final = "Vector表恢复失败"

@@ -135,6 +135,11 @@ class RunReport:
     :param backup: `BackupResult.to_json`, None when the backup left nothing
     :param truncate: `TruncateResult.to_json`, None when there was none or it failed
     :param faults: the errors of the steps, in order
+    :param truncate_fault: why the truncate did not empty what it should
+    :param truncate_certain: whether the truncate itself said so; otherwise nobody knows what it has done
+    :param backup_unknown: whether it is not known if there was a backup
+    :param backup_note: why there was none, where that is no failure
+    :param truncate_note: likewise of the truncate
     """
 
     backup: Mapping[str, Any] | None
@@ -143,6 +148,10 @@ class RunReport:
     timestamp: datetime
     faults: list[str] = field(default_factory=list)
     truncate_fault: str | None = None
+    truncate_certain: bool = True
+    backup_unknown: bool = False
+    backup_note: str | None = None
+    truncate_note: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as the contract with users has it."""
@@ -153,12 +162,14 @@ class RunReport:
             response = messages.TRUNCATE_FAILED
         elif errors:
             response = messages.BACKUP_FAILED
+        elif self.backup_unknown:
+            response = messages.OUTCOME_UNKNOWN
         else:
             response = messages.BACKUP_DONE if performed else messages.NOTHING_DONE
         return {
             "response": response,
-            "backup_performed": performed,
-            "truncate_performed": bool(truncate.get("truncate_performed", False)),
+            "backup_performed": None if self.backup_unknown else performed,
+            "truncate_performed": bool(truncate.get("truncate_performed", False)) if self.truncate_certain else None,
             "backup_directory": backup.get("backup_directory"),
             "backup_id": backup.get("backup_id"),
             "manifest_file": backup.get("manifest_file"),
@@ -180,7 +191,11 @@ class RunReport:
             f"run_id:    {run_id}",
             f"duration:  {result['duration']:.3f} s",
         ]
-        if not result["backup_performed"] and not result["errors"]:
+        if self.backup_unknown:
+            lines.append(f"backup:    unknown: {self.backup_note or 'nothing is recorded of it'}")
+        elif self.backup_note is not None:
+            lines.append(f"backup:    {self.backup_note}; nothing was backed up")
+        elif not result["backup_performed"] and not result["errors"]:
             lines.append("backup:    not asked for; nothing was done")
         for label, table in result["tables_backed_up"].items():
             lines.append(f"table:     {label}: {_table_line(label, table)}")
@@ -190,6 +205,10 @@ class RunReport:
         return "\n".join(lines) + "\n\n"
 
     def _truncate_line(self, tables: Mapping[str, Any]) -> str:
+        if self.truncate_fault is not None and not self.truncate_certain:
+            return f"UNKNOWN, look at the tables: {self.truncate_fault}"
+        if self.truncate_note is not None:
+            return self.truncate_note
         if self.truncate_fault is not None:
             return f"REFUSED, the tables are as they were: {self.truncate_fault}"
         if not tables:
@@ -311,20 +330,24 @@ class RestoreReport:
     :param restore: `RestoreResult.to_json`, None when it failed: nothing was changed then
     :param asked: the set that was asked for: path or task, and timestamp
     :param faults: the errors, in order
+    :param certain: whether the restore itself said so; otherwise nobody knows what it has done
+    :param note: why nothing was restored, where that is no failure
     """
 
     restore: Mapping[str, Any] | None
     asked: tuple[str | None, str | None]
     timestamp: datetime
     faults: list[str] = field(default_factory=list)
+    certain: bool = True
+    note: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it, of a restore that failed too."""
         if self.restore is not None and not self.faults:
             return dict(self.restore)
         return {
-            "response": messages.RESTORE_FAILED,
-            "restore_performed": False,
+            "response": messages.RESTORE_FAILED if self.faults else messages.NOTHING_DONE,
+            "restore_performed": False if self.certain else None,
             "truncate_performed": False,
             "backup_info": backup_info(*self.asked, None),
             "truncate_results": {},
@@ -351,7 +374,11 @@ class RestoreReport:
         for label, table in result["restore_results"].items():
             lines.append(f"table:     {label}: {_restore_line(table)}")
             lines += [f"note:      {note}" for note in table["notes"]]
-        if result["errors"]:
+        if self.note is not None:
+            lines.append(f"restore:   {self.note}; the tables are as they were")
+        elif not self.certain:
+            lines.append("tables:    UNKNOWN, look at them: all of the set is there, or nothing was changed")
+        elif result["errors"]:
             lines.append("tables:    as they were: a restore is one transaction")
         lines += [f"error:     {error}" for error in result["errors"]]
         return "\n".join(lines) + "\n\n"

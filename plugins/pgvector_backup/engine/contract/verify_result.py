@@ -232,15 +232,17 @@ class VerifyResult:
         return f"{first.relative_path} {first.backup_id}: {first.damage[0]}{whole}{more}"
 
 
-def failed_result(error: str, depth: str, timestamp: datetime) -> dict[str, Any]:
-    """The public result of a verify that came to nothing."""
+def empty_result(
+    depth: str, timestamp: datetime, *, errors: Sequence[str] = (), notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The public result of a verify that came to nothing, by failure or because it did not run."""
     return {
-        "response": messages.VERIFY_FAILED,
+        "response": messages.VERIFY_FAILED if errors else messages.NOTHING_DONE,
         "verify_performed": False,
         "depth": depth,
         "sets": [],
-        "errors": [error],
-        "notes": [],
+        "errors": list(errors),
+        "notes": list(notes),
         "duration": 0.0,
         "timestamp": timestamp.isoformat(timespec="seconds"),
     }

@@ -1,0 +1,57 @@
+"""How a report ends: its result or results returned, or pushed and the task failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.installation.runs import ERROR
+from pgvector_backup.operators.failures import TaskFailedForGood, log_in_one_line
+from pgvector_backup.operators.outcomes import UNMAPPED, Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def conclude(
+    context: Context, results: Sequence[dict[str, Any]], faults: Sequence[Mapping[str, Any]], *, many: bool
+) -> Any:
+    """Return the result of a run; the list of them where there are several. Pushed before a failure is raised.
+
+    :param faults: as `BackupError.report`, the first being the run's error
+    """
+    value = list(results) if many else results[0]
+    if not faults:
+        return value
+    log_in_one_line()
+    context["ti"].xcom_push(key="return_value", value=value)
+    context["ti"].xcom_push(key=ERROR, value=dict(faults[0]))
+    raise TaskFailedForGood("; ".join(dict.fromkeys(str(fault["response"]) for fault in faults)))
+
+
+def handed_over(argument: str, value: Any) -> list[Outcome]:
+    """The outcomes of steps whose results were given as they are, by no task's output.
+
+    :raises InvalidParams: when they are no results
+    """
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    outcomes = []
+    for number, one in enumerate(value if several else [value]):
+        if not isinstance(one, Mapping):
+            raise InvalidParams(
+                f"{argument}: expected what the task returned, as its `output`, got {type(one).__name__}"
+            )
+        outcomes.append(Outcome(argument, number if several else UNMAPPED, value=one))
+    return outcomes
+
+
+def numbered(result: dict[str, Any], outcome: Outcome | None) -> dict[str, Any]:
+    """A result that is one of several: with the task and the mapped instance that it is of."""
+    if outcome is None:
+        return result
+    return {
+        **result,
+        "step": outcome.task_id,
+        "map_index": None if outcome.map_index == UNMAPPED else outcome.map_index,
+    }
