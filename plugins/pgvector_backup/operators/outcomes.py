@@ -134,7 +134,7 @@ class Upstream:
                 return Outcome(**told)
             text = f"task {step.task_id} is marked success and left no result: what it has done is not known"
         elif state == "skipped":
-            return Outcome(**told, note=self._why_skipped(step))
+            return Outcome(**told, note=self._why_skipped(step, told_too))
         elif state == "upstream_failed":
             return self._kept_from_running(step, told, told_too)
         elif state == "failed":
@@ -165,9 +165,11 @@ class Upstream:
         why = "; ".join(one["response"] for one in left if isinstance(one, Mapping)) or "the log of that task tells why"
         return Outcome(**told, error=dict(BackupError(f"task {step.task_id} {note}: {why}").report()), note=note)
 
-    def _why_skipped(self, step: Any) -> str:
+    def _why_skipped(self, step: Any, told_too: set[str]) -> str:
         skipped = [
-            task.task_id for task in step.upstream_list if not _ours(task) and set(self._states_of(task)) == {"skipped"}
+            task.task_id
+            for task in step.upstream_list
+            if task.task_id not in told_too and set(self._states_of(task)) == {"skipped"}
         ]
         return f"skipped, as was {', '.join(f'task {name}' for name in skipped)} before it" if skipped else "skipped"
 
@@ -201,9 +203,3 @@ class Upstream:
 
 def _key(task_id: str, index: int) -> str:
     return task_id if index == UNMAPPED else f"{task_id}_{index}"
-
-
-def _ours(task: Any) -> bool:
-    from pgvector_backup.operators.task import PgVectorTask  # noqa: PLC0415 (which imports this module)
-
-    return issubclass(getattr(task, "operator_class", type(task)), PgVectorTask)
