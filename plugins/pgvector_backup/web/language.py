@@ -28,6 +28,7 @@ _ENGLISH: Final[dict[str, str]] = {
     messages.BACKUP_DONE: "Vector tables backed up",
     messages.NOTHING_DONE: "Nothing was done",
     messages.BACKUP_FAILED: "The backup of the vector tables failed",
+    messages.OUTCOME_UNKNOWN: "What became of the backup is not known",
     messages.TRUNCATE_FAILED: "Emptying the vector tables failed",
     messages.BAD_TASK_ID: "malformed task_id: letters, digits and underscores only",
     messages.TASK_DIRECTORY_MISSING: "the task's directory does not exist: {task_id}",
