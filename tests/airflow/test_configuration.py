@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pgvector_backup.installation import configuration
-from tests.airflow.conftest import HOME, Configure, Run, load
-from tests.airflow.test_runs import check_error, names
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import check_error, names
+from tests.helpers.own_airflow import HOME, Configure, Run, load
 
 
 def test_defaults_are_the_documented_ones() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG, Asset
 
-from tests.airflow.conftest import DAGS, Configure, load, load_dag
+from tests.helpers.own_airflow import DAGS, Configure, load, load_dag
 
 CONTRACT_PARAMS = {
     "task_id": (["string", "null"], None),

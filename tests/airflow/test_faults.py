@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import Configure, Run
-from tests.airflow.test_runs import check_error, names, rows
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import check_error, names, rows
+from tests.helpers.own_airflow import Configure, Run
 
 DAG = '''
 """The shipped wiring without Params: nothing checks conf before the operators do."""

@@ -12,8 +12,8 @@ from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.base import PgVectorOperator
 from pgvector_backup.operators.report import PgVectorReportOperator
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
-from tests.airflow.conftest import Configure, Run
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.own_airflow import Configure, Run
 
 OPERATORS = [PgVectorBackupOperator, PgVectorTruncateOperator, PgVectorReportOperator]
 

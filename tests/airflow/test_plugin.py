@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import DAGS, PLUGINS
+from tests.helpers.own_airflow import DAGS, PLUGINS
 
 
 def ask(code: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup import plugin
-from tests.airflow.conftest import HOME, PLUGINS
+from tests.helpers.own_airflow import HOME, PLUGINS
 
 LOAD = """
 import json, logging, sys

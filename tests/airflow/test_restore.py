@@ -12,9 +12,9 @@ from airflow.sdk import Asset
 
 from pgvector_backup.engine.contract.requests import RESTORE_KEYS
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
-from tests.airflow.conftest import Configure, Run, load_dag
-from tests.airflow.test_runs import check_error, log, rows
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import check_error, log, rows
+from tests.helpers.own_airflow import Configure, Run, load_dag
 
 RESULT = {
     "response",

@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.airflow.conftest import Configure, Run
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import check_error, log, names, rows
+from tests.helpers.own_airflow import Configure, Run
 
 RESULT = {
     "response",
@@ -31,30 +32,8 @@ RESULT = {
 }
 TABLE = {"success", "row_count", "file_size", "backup_file", "duration", "bytes", "sha256"}
 TRUNCATED = {"success", "rows_before", "rows_after", "duration"}
-ERROR = {"response", "error_type", "can_retry", "timestamp"}
 
 INSERT = "INSERT INTO langchain_pg_embedding (id, embedding) VALUES ('late', '[4,5,6]')"
-
-
-def rows(database: Database, table: str = "langchain_pg_embedding") -> int:
-    return int(database.run(f"SELECT count(*) FROM {table}")[0][0])
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
-
-
-def log(directory: Path) -> str:
-    return (directory / "vector_backup_log.txt").read_text(encoding="utf-8")
-
-
-def check_error(error: dict[str, Any], error_type: str, *, can_retry: bool = False) -> str:
-    """The error's shape and kind; its text is returned."""
-    assert set(error) == ERROR
-    assert error["error_type"] == error_type
-    assert error["can_retry"] is can_retry
-    assert datetime.fromisoformat(error["timestamp"]).tzinfo is not None
-    return str(error["response"])
 
 
 def test_an_empty_conf_backs_up_everything(house: Path, run: Run) -> None:

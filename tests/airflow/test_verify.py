@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk import Asset
 
 from pgvector_backup.engine.contract.requests import VERIFY_KEYS
-from tests.airflow.conftest import Configure, Outcome, Run, load, load_dag
-from tests.airflow.test_runs import check_error, log
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import check_error, log
+from tests.helpers.own_airflow import Configure, Outcome, Run, load, load_dag
 
 RESULT = {"response", "verify_performed", "depth", "sets", "errors", "notes", "duration", "timestamp"}
 

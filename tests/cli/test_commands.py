@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError
-from tests.cli.conftest import Command
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.command import Command
+from tests.helpers.database import Database
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
 
 COLLECTION, EMBEDDING = "langchain_pg_collection", "langchain_pg_embedding"
 

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.cli.conftest import Command
-from tests.engine.conftest import House
-from tests.engine.sets import whole_sets
+from tests.helpers.command import Command
+from tests.helpers.house import House
+from tests.helpers.judge import whole_sets
 
 PASSWORD = "s3cret/wörd"
 
@@ -151,7 +151,7 @@ def test_a_broken_pipe_is_no_error(house: House) -> None:
     import subprocess
     import sys
 
-    from tests.cli.conftest import environment_of
+    from tests.helpers.command import environment_of
 
     process = subprocess.Popen(
         [sys.executable, "-m", "pgvector_backup", "list", "--json"],

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.cli.conftest import environment_of
-from tests.engine.conftest import House
-from tests.engine.hooks import activity
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.command import environment_of
+from tests.helpers.hooks import activity
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
 
 EMBEDDING = "langchain_pg_embedding"
 SLOW = ["backup", "--max-mb-per-second", "1", "--tables", "wide"]

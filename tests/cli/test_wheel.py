@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CHECKOUT, PLUGINS, Command, environment_of
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.command import CHECKOUT, PLUGINS, Command, environment_of
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 EMBEDDING = "langchain_pg_embedding"
 

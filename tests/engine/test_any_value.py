@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 TRICKY = st.sampled_from(

@@ -12,8 +12,8 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.store.root import locate
-from tests.engine.conftest import House
-from tests.engine.sets import whole_sets
+from tests.helpers.house import House
+from tests.helpers.judge import whole_sets
 
 NOON = datetime(2025, 7, 21, 12, 0, 0, tzinfo=timezone.utc)
 

@@ -16,8 +16,8 @@ from pgvector_backup.engine.dump import copy_out
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE, activity, at_block
+from tests.helpers.hooks import WIDE, activity, at_block
+from tests.helpers.house import House
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.store.root import locate, locate_path
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 _buckets = itertools.count()
 

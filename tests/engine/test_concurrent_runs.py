@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -18,10 +17,11 @@ from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.store.store import Claim
-from tests.engine import measured
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE, at_block
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.hooks import WIDE, at_block
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
+from tests.helpers.memory import command
+from tests.helpers.python import environment
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 TABLES = "langchain_pg_collection,wide,langchain_pg_embedding"
@@ -54,10 +54,10 @@ def test_threads_that_begin_in_the_same_second_make_a_set_each(large: House, num
 
 @pytest.mark.parametrize("number", [2, 4])
 def test_processes_at_once_make_a_set_each(large: House, number: int) -> None:
-    order = {"uri": large.database.uri(), "root": str(large.root), "tables": TABLES}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, measured.__file__, json.dumps(order)]
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+    backing_up = command(large, "backup", tables=TABLES)
+    processes = [
+        subprocess.Popen(backing_up, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(number)
+    ]
     for process in processes:
         told, _ = process.communicate(timeout=120)
         assert process.returncode == 0

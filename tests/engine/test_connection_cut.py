@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, DatabaseFault
-from tests.engine.conftest import House
-from tests.engine.hooks import EVERYBODY, LEADER, WIDE, WORKERS, activity, at_block, terminate
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.hooks import EVERYBODY, LEADER, WIDE, WORKERS, activity, at_block, terminate
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
 
 
 @pytest.fixture

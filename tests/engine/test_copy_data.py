@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.codec.copy_data import messages
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 ROWS = b"COPY (SELECT n, repeat('x', n %% 9000) FROM generate_series(1, 3000) AS n) TO STDOUT (FORMAT %s)"
 

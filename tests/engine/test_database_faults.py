@@ -16,9 +16,9 @@ import pytest
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
 from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.database import Database
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
 
 UNREACHABLE = "^数据库连接失败,请检查连接配置"
 

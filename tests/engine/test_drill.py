@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
@@ -23,9 +22,10 @@ from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, St
 from pgvector_backup.engine.check import limits, scratch_embedded
 from pgvector_backup.engine.check.search import Search, VectorColumn
 from pgvector_backup.engine.codec.vectors import Vector, VectorType
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_backup_round_trip import KINDS
+from tests.helpers.database import Database
+from tests.helpers.house import House
+from tests.helpers.kinds import KINDS
+from tests.helpers.python import environment
 
 EMBEDDING = "langchain_pg_embedding"
 
@@ -232,11 +232,7 @@ def drilling(house: House, temporary: Path, uri: str) -> subprocess.Popen[bytes]
     """A process that has restored into its scratch database and would go on to compare."""
     process = subprocess.Popen(
         [sys.executable, "-c", DRILL, str(house.root), uri],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "TMPDIR": str(temporary),
-        },
+        env=environment(TMPDIR=str(temporary)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -21,10 +21,11 @@ from pgvector_backup.engine.base.errors import DatabaseFault
 from pgvector_backup.engine.check.limits import Limits
 from pgvector_backup.engine.check.scratch import scratch_database
 from pgvector_backup.engine.check.scratch_embedded import DIRECTORY_PREFIX
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.forging import reseal
-from tests.engine.test_drill import databases, until
+from tests.engine.test_drill import databases
+from tests.helpers.database import Database
+from tests.helpers.forging import reseal
+from tests.helpers.house import House
+from tests.helpers.installation import until
 
 LIMITS = Limits.of(0, disk_mb=0, seconds=0, memory_mb=5120)
 

@@ -19,8 +19,8 @@ from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.store.root import locate
-from tests.engine.conftest import House
-from tests.engine.test_backup_round_trip import KINDS
+from tests.helpers.house import House
+from tests.helpers.kinds import KINDS
 
 FORMATS = ("csv", "binary")
 COMPRESSIONS = ("none", "zstd", "gzip")

@@ -14,7 +14,7 @@ from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFoun
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.leases import DEAD_AFTER
 from pgvector_backup.engine.store.root import locate, locate_all
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFESTS = sorted(GOLDEN.glob("*/vector_bak/manifest_*.json"))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.engine import dying
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers.forker import Forker, forking
+from tests.helpers.hooks import WIDE
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 TABLES = "langchain_pg_collection,wide,langchain_pg_embedding"
@@ -31,47 +29,10 @@ FOREIGN = {
 }
 
 
-class Dying:
-    """The process that lets backups die."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._process = subprocess.Popen(
-            [sys.executable, dying.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-
-    def run(self, call: int) -> int:
-        """A backup that dies at a call; its wait status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order: dict[str, Any] = {
-            "uri": self._house.database.uri(),
-            "root": str(self._house.root),
-            "tables": TABLES,
-            "now": NOW.isoformat(),
-            "call": call,
-        }
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        assert self._process.wait(timeout=30) == 0
-        self._process.stdout.close()
-
-
 @pytest.fixture
-def dying_run(house: House) -> Iterator[Dying]:
-    process = Dying(house)
-    yield process
-    process.end()
+def forker() -> Iterator[Forker]:
+    with forking() as running:
+        yield running
 
 
 def finals(directory: Path) -> dict[str, bytes]:
@@ -82,7 +43,7 @@ def table_of(file: str) -> str:
     return file.rsplit("_", 2)[0]
 
 
-def test_killed_at_every_single_call(house: House, dying_run: Dying) -> None:
+def test_killed_at_every_single_call(house: House, forker: Forker) -> None:
     house.langchain()
     house.database.run(WIDE.replace("{rows}", "1500"))
     house.configure(tables=TABLES, jobs=1)
@@ -94,7 +55,7 @@ def test_killed_at_every_single_call(house: House, dying_run: Dying) -> None:
 
     seen_half_committed = seen_staged = 0
     for call in range(1, 1000):
-        status = dying_run.run(call)
+        status = forker.backup(house, tables=TABLES, now=NOW, call=call)
 
         for name, content in finals(house.directory).items():
             assert content == whole[table_of(name)], f"{name} is not whole after a kill at call {call}"
@@ -124,22 +85,22 @@ def test_killed_at_every_single_call(house: House, dying_run: Dying) -> None:
     assert seen_half_committed >= 3
 
 
-def test_killed_before_the_directory_is_there(house: House, dying_run: Dying) -> None:
+def test_killed_before_the_directory_is_there(house: House, forker: Forker) -> None:
     house.langchain()
     house.database.run(WIDE.replace("{rows}", "1"))
     house.configure(tables=TABLES)
-    assert os.WIFSIGNALED(dying_run.run(1))
+    assert os.WIFSIGNALED(forker.backup(house, tables=TABLES, now=NOW, call=1))
     assert list(house.root.iterdir()) == []
     assert house.backup().failure is None
 
 
-def test_killed_again_and_again(house: House, dying_run: Dying) -> None:
+def test_killed_again_and_again(house: House, forker: Forker) -> None:
     """What several killed runs have left lies there together."""
     house.langchain()
     house.database.run(WIDE.replace("{rows}", "1500"))
     house.configure(tables=TABLES)
     for call in range(5, 45, 3):
-        dying_run.run(call)
+        forker.backup(house, tables=TABLES, now=NOW, call=call)
     result = house.backup(now=NOW)
     assert result.failure is None
     assert leftovers(house.directory) == []

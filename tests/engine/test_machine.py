@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -27,21 +23,21 @@ from hypothesis.stateful import (
 )
 
 from pgvector_backup.engine.base.errors import Conflict
-from tests.engine import dying, dying_restore
-from tests.engine.apart import read_apart
-from tests.engine.conftest import House
-from tests.engine.sets import leftovers, whole_sets
-from tests.engine.test_restore_kill import settled
+from tests.helpers import langchain
+from tests.helpers.apart import read_apart
+from tests.helpers.database import settled
+from tests.helpers.forker import Forker, forking
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 EXAMPLES = 30
 STEPS = 20
 
-SCHEMA = """
+SCHEMA = f"""
 DROP TABLE IF EXISTS langchain_pg_embedding, langchain_pg_collection;
-CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);
-CREATE TABLE langchain_pg_embedding (
-    id varchar PRIMARY KEY, collection_id uuid REFERENCES langchain_pg_collection (uuid) ON DELETE CASCADE,
-    embedding vector(3), document varchar, cmetadata jsonb);
+{langchain.schema(3)}
 CREATE INDEX by_l2 ON langchain_pg_embedding USING hnsw (embedding vector_l2_ops);
 """
 DOCUMENTS = ("", "plain", 'with "quotes", commas', "two\nlines\r\n\\.", "第一页 😀", None)
@@ -56,48 +52,17 @@ Rows = dict[str, tuple[Any, ...]]
 """What the tables hold: collections by ``c`` and name, embeddings by ``e`` and id."""
 
 
-class Forker:
-    """A process that runs a backup or a restore in a child of its own, and kills that where it is told to."""
-
-    def __init__(self, script: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-
-    def run(self, order: dict[str, Any]) -> int:
-        """The child's wait status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        assert self._process.wait(timeout=30) == 0
-        self._process.stdout.close()
-
-
 @pytest.fixture
-def forkers() -> Iterator[tuple[Forker, Forker]]:
-    both = Forker(dying.__file__), Forker(dying_restore.__file__)
-    yield both
-    for one in both:
-        one.end()
+def forker() -> Iterator[Forker]:
+    with forking() as running:
+        yield running
 
 
 class Machine(RuleBasedStateMachine):
     """The database and the directory on one side, dictionaries on the other."""
 
     house: House
-    forkers: tuple[Forker, Forker]
+    forker: Forker
 
     sets = Bundle("sets")
 
@@ -167,15 +132,7 @@ class Machine(RuleBasedStateMachine):
     @rule(call=st.integers(1, 60))
     def back_up_and_be_killed(self, call: int) -> None:
         now = self._tick()
-        status = self.forkers[0].run(
-            {
-                "uri": self.house.database.uri(),
-                "root": str(self.house.root),
-                "tables": "langchain_pg_collection,langchain_pg_embedding",
-                "now": now.isoformat(),
-                "call": call,
-            }
-        )
+        status = self.forker.backup(self.house, tables=",".join(langchain.PAIR), now=now, call=call)
         settled(self.house.database)
         backup_id = now.strftime("%Y%m%d_%H%M%S")
         if status == 0 or (self.house.directory / f"manifest_{backup_id}.json").exists():
@@ -226,17 +183,9 @@ class Machine(RuleBasedStateMachine):
         how=st.sampled_from(["replace", "skip", "update"]),
     )
     def restore_and_be_killed(self, backup_id: str, call: int, half: bool, how: str) -> None:
-        request: dict[str, Any] = {"backup_path": "vector_bak", "timestamp": backup_id}
+        request: dict[str, Any] = {"timestamp": backup_id}
         request |= {"truncate_before_restore": True} if how == "replace" else {"on_conflict": how}
-        status = self.forkers[1].run(
-            {
-                "uri": self.house.database.uri(),
-                "root": str(self.house.root),
-                "request": request,
-                "call": call,
-                "half": half,
-            }
-        )
+        status = self.forker.restore(self.house, self.house.database, request, call=call, half=half)
         settled(self.house.database)
         after = dict(self.kept[backup_id]) if how == "replace" else self._merged(backup_id, how)
         found = self._found()
@@ -326,8 +275,8 @@ def _told(rows: Rows) -> dict[str, int]:
     return {key: _known[row] for key, row in rows.items()}
 
 
-def test_nothing_is_lost_that_the_model_says_is_safe(house: House, forkers: tuple[Forker, Forker]) -> None:
-    Machine.house, Machine.forkers = house, forkers
+def test_nothing_is_lost_that_the_model_says_is_safe(house: House, forker: Forker) -> None:
+    Machine.house, Machine.forker = house, forker
     run_state_machine_as_test(
         Machine,
         settings=settings(

@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.engine import measured
-from tests.engine.conftest import House
+from tests.helpers.house import House
+from tests.helpers.memory import MEBIBYTE, fill, measure
 
-MEBIBYTE = 1 << 20
-DIMENSIONS = 1536
-
-
-def fill(house: House, rows: int) -> None:
-    """Append vectors as fast as COPY takes them: always the same thousand rows, in PostgreSQL's binary format."""
-    thousand = b"".join(
-        struct.pack("!hi", 3, 8)
-        + struct.pack("!q", number)
-        + struct.pack("!ihh", 4 + 4 * DIMENSIONS, DIMENSIONS, 0)
-        + struct.pack(f"!{DIMENSIONS}f", *((number + n) % 64 / 64 for n in range(DIMENSIONS)))
-        + struct.pack("!i", 12)
-        + b"a document\r\n"
-        for number in range(1000)
-    )
-    with house.database.connect() as conn:
-        conn.execute(f"CREATE TABLE IF NOT EXISTS t (id bigint, v vector({DIMENSIONS}), d text)".encode())
-        with conn.cursor().copy(b"COPY t FROM STDIN (FORMAT binary)") as copy:
-            copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-            for _ in range(rows // 1000):
-                copy.write(thousand)
-            copy.write(b"\xff\xff")
+pytestmark = pytest.mark.slow
 
 
-def measure(house: House, *, apart: bool = False, **request: Any) -> dict[str, int]:
-    """What a process that backs the table up tells of itself."""
-    order = {"uri": house.database.uri(), "root": str(house.root), "tables": "t", "request": request, "apart": apart}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, measured.__file__, json.dumps(order)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, int] = json.loads(done.stdout)
+def backed_up(house: House, **more: Any) -> dict[str, int]:
+    """What a process that backs the table up tells of itself; the set is removed."""
+    told = measure(house, "backup", tables="t", **more)
     for path in house.directory.iterdir():
         path.unlink()
     return told
@@ -58,7 +22,7 @@ def measure(house: House, *, apart: bool = False, **request: Any) -> dict[str, i
 
 def peak(house: House, **request: Any) -> tuple[int, int]:
     """Peak memory of a process that backs the table up, in bytes; the rows it wrote."""
-    told = measure(house, **request)
+    told = backed_up(house, request=request)
     return told["peak"], told["rows"]
 
 
@@ -83,8 +47,8 @@ def test_other_files_stay_within_the_same_memory(house: House, request_: dict[st
 @pytest.mark.parametrize("request_", [{}, {"compression": "zstd"}, {"file_format": "binary"}])
 def test_a_process_that_reads_stays_within_it_as_well(house: House, request_: dict[str, str]) -> None:
     fill(house, 5_000)
-    told = measure(house, apart=True, **request_)
+    told = backed_up(house, apart=True, request=request_)
     assert told["rows"] == 5_000
     assert told["peak"] <= 64 * MEBIBYTE
     # With its own interpreter and its own libpq it cannot take less than this.
-    assert 20 * MEBIBYTE < told["readers_peak"] <= 64 * MEBIBYTE
+    assert 20 * MEBIBYTE < told["children_peak"] <= 64 * MEBIBYTE

@@ -13,8 +13,8 @@ from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE, at_block
+from tests.helpers.hooks import WIDE, at_block
+from tests.helpers.house import House
 
 FIELDS = {
     "rows",

@@ -34,11 +34,12 @@ from pgvector_backup.engine.dump.reader_process import ReaderProcess
 from pgvector_backup.engine.postgres import snapshot
 from pgvector_backup.engine.postgres.session import parameters_of
 from pgvector_backup.engine.store.disk_file import DiskFile
-from tests.engine import killed_backup
-from tests.engine.apart import at_block_of_process, processes, read_apart
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE, activity, terminate
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers import killed_backup
+from tests.helpers.apart import at_block_of_process, processes, read_apart
+from tests.helpers.hooks import WIDE, activity, terminate
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
+from tests.helpers.python import environment
 
 LARGE_ROWS = (
     "CREATE TABLE large_rows (id int PRIMARY KEY, embedding vector(3), document text, noise bytea);"
@@ -183,7 +184,7 @@ def test_a_killed_backup_takes_its_readers_along(large: House, tmp_path: Path) -
         [sys.executable, killed_backup.__file__, large.database.uri(), str(large.root)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=environment(),
     )
     assert backup.stdout is not None
     with backup, backup.stdout:

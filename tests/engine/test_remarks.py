@@ -9,9 +9,8 @@ import pytest
 
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.contract.result import RunReport
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import contents
+from tests.helpers.database import Database, contents
+from tests.helpers.house import House
 
 FAMILY = """
 CREATE TABLE parent (id int PRIMARY KEY, v vector(2));

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import PAIR, contents
+from tests.helpers.database import Database, contents
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 COLLECTION, EMBEDDING = PAIR
 

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.codec import encoding
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import contents
+from tests.helpers.database import Database, contents
+from tests.helpers.house import House
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 TYPES = {

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
 from pgvector_backup.engine.load import python_repr
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import PAIR, contents
+from tests.helpers.database import contents
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 EMBEDDING = "langchain_pg_embedding"
 STAMP = "20250721_234914"

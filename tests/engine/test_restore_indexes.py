@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pgvector_backup.engine.load import builds, dropped
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import PAIR, contents, definitions
+from tests.helpers.database import Database, contents, definitions
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 EMBEDDING = "langchain_pg_embedding"
 

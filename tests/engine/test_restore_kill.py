@@ -2,78 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import Database
-from tests.engine import dying_restore
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import PAIR, definitions
+from tests.helpers.database import Database, definitions, settled
+from tests.helpers.forker import Forker, forking
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MOST_STEPS = 400
 HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding vector_cosine_ops)"
 
 
-class Dying:
-    """The process that lets restores die."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, dying_restore.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-
-    def run(self, house: House, into: Database, request: dict[str, Any], call: int, *, half: bool) -> int:
-        """A restore that dies at a call; its wait status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {
-            "uri": into.uri(),
-            "root": str(house.root),
-            "request": {"backup_path": "vector_bak", "timestamp": "latest"} | request,
-            "call": call,
-            "half": half,
-        }
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        assert self._process.wait(timeout=30) == 0
-        self._process.stdout.close()
-
-
 @pytest.fixture
-def dying() -> Iterator[Dying]:
-    process = Dying()
-    yield process
-    process.end()
-
-
-def settled(database: Database) -> None:
-    """Wait until the server has noticed that its client is gone."""
-    deadline = time.monotonic() + 20
-    while database.run(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend'"
-    ):
-        assert time.monotonic() < deadline, "a backend does not end"
-        time.sleep(0.005)
+def forker() -> Iterator[Forker]:
+    with forking() as running:
+        yield running
 
 
 def state(database: Database, tables: bool) -> Any:
@@ -95,7 +45,7 @@ UPDATE = {"on_conflict": "update", "rename_collection": {"collection 1": "copy"}
     [(REPLACE, False), (REPLACE, True), (UPDATE, True)],
     ids=["replace, before a step", "replace, half-way through it", "update, half-way through it"],
 )
-def test_killed_at_every_step(house: House, dying: Dying, request_: dict[str, Any], half: bool) -> None:
+def test_killed_at_every_step(house: House, forker: Forker, request_: dict[str, Any], half: bool) -> None:
     house.langchain(150)
     house.database.run(HNSW)
     house.backup(compression="zstd")
@@ -104,7 +54,7 @@ def test_killed_at_every_step(house: House, dying: Dying, request_: dict[str, An
     before = state(house.database, tables=True)
     killed = 0
     for call in range(1, MOST_STEPS):
-        status = dying.run(house, house.database, request_, call, half=half)
+        status = forker.restore(house, house.database, request_, call=call, half=half)
         settled(house.database)
         now = state(house.database, tables=True)
         if now != before:
@@ -125,13 +75,13 @@ def test_killed_at_every_step(house: House, dying: Dying, request_: dict[str, An
 
 @pytest.mark.parametrize("file_format", ["csv", "binary"])
 def test_killed_while_everything_is_made_anew(
-    house: House, elsewhere: Database, dying: Dying, file_format: str
+    house: House, elsewhere: Database, forker: Forker, file_format: str
 ) -> None:
     house.langchain(60)
     house.backup(file_format=file_format)
     shape, rows = state(house.database, tables=True)
     for call in range(1, MOST_STEPS):
-        status = dying.run(house, elsewhere, {}, call, half=call % 2 == 1)
+        status = forker.restore(house, elsewhere, {}, call=call, half=call % 2 == 1)
         settled(elsewhere)
         if definitions(elsewhere):
             break

@@ -15,8 +15,8 @@ from sqlalchemy import create_engine
 
 # PGVector keeps the table's classes for the whole process, with the dimension it saw first: there is one dimension.
 from demo.sample import DIMENSIONS
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 QUESTIONS = ("how do I borrow a book", "开馆时间", "late fees", "the reading room on Sundays")
 HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding vector_cosine_ops)"

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.engine import measured_restore
-from tests.engine.conftest import House
-from tests.engine.test_memory import MEBIBYTE, fill
+from tests.helpers.house import House
+from tests.helpers.memory import MEBIBYTE, fill, measure
+
+pytestmark = pytest.mark.slow
 
 
 def peak(house: House, **request: Any) -> int:
     """Peak memory of a process that restores the newest set, in bytes."""
-    order = {"uri": house.database.uri(), "root": str(house.root), "request": request}
-    done = subprocess.run(
-        [sys.executable, measured_restore.__file__, json.dumps(order)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = measure(house, "restore", request=request)
     assert told["rows"] >= 4_000
-    return int(told["peak"])
+    return told["peak"]
 
 
 def test_ten_thousand_rows_or_four_times_as_many_take_the_same_memory(house: House) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
 from pgvector_backup.engine.contract.result import RestoreResult
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 PAIR = "langchain_pg_collection, langchain_pg_embedding"
 

@@ -28,9 +28,9 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.sets.manifest import _checksum
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_restore_round_trip import PAIR, contents, definitions
+from tests.helpers.database import Database, contents, definitions
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 EMBEDDING = "langchain_pg_embedding"
 
@@ -448,7 +448,7 @@ def test_the_server_is_not_there(backed_up: House) -> None:
 
 def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from pgvector_backup.engine.load import copy_in
-    from tests.engine.hooks import EVERYBODY, terminate
+    from tests.helpers.hooks import EVERYBODY, terminate
 
     send = copy_in.Load._send
 
@@ -461,7 +461,7 @@ def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pyte
 
 
 def test_the_connection_is_cut_on_the_way_to_the_commit(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.engine.hooks import EVERYBODY, terminate
+    from tests.helpers.hooks import EVERYBODY, terminate
 
     execute = psycopg.Connection.execute
 

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_backup_round_trip import KINDS
+from tests.helpers.database import Database, contents, definitions
+from tests.helpers.house import House
+from tests.helpers.kinds import KINDS
+from tests.helpers.langchain import PAIR
 
 FORMATS = ("csv", "binary")
 COMPRESSIONS = ("none", "zstd", "gzip")
-PAIR = ("langchain_pg_collection", "langchain_pg_embedding")
-
-
-def contents(database: Database, *tables: str) -> dict[str, list[Any]]:
-    """Every row of these tables as text, sorted: the judge knows nothing of the engine."""
-    return {table: sorted(row[0] for row in database.run(f"SELECT r::text FROM {table} r")) for table in tables}
-
-
-def definitions(database: Database) -> list[tuple[Any, ...]]:
-    """Every column, constraint and index of the database's own tables."""
-    return database.run(
-        "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,"
-        "       pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-        "  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
-        "  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0"
-        "  AND NOT attisdropped"
-        " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '' FROM pg_constraint"
-        "  WHERE connamespace = 'public'::regnamespace"
-        " UNION ALL SELECT tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname = 'public'"
-        " ORDER BY 1, 2, 3"
-    )
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

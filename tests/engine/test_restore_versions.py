@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.test_backup_round_trip import KINDS
-from tests.engine.test_restore_round_trip import PAIR, contents
+from tests.helpers.database import Database, contents
+from tests.helpers.house import House
+from tests.helpers.kinds import KINDS
+from tests.helpers.langchain import PAIR
 
 HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding vector_cosine_ops)"
 

@@ -17,10 +17,13 @@ import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.store import disk_file, local, location, staging
-from tests.engine import small_disk
-from tests.engine.conftest import House
-from tests.engine.hooks import WIDE
-from tests.engine.sets import leftovers, whole_sets
+from tests.helpers import small_disk
+from tests.helpers.hooks import WIDE
+from tests.helpers.house import House
+from tests.helpers.judge import leftovers, whole_sets
+from tests.helpers.python import environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEBIBYTE = 1 << 20
 NOON = datetime(2025, 7, 21, 12, 0, 0, tzinfo=timezone.utc)
@@ -56,9 +59,8 @@ def on_a_small_disk(house: House, **order: Any) -> list[dict[str, Any]]:
         "filled": 0,
         "trust": True,
     } | order
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [*(prefix or []), sys.executable, small_disk.__file__, json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(house.directory, ignore_errors=True)  # under a limit, this disk was the one written to
     outcomes: list[dict[str, Any]] = json.loads(done.stdout)

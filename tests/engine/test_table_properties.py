@@ -11,7 +11,7 @@ from pgvector_backup.engine.postgres.properties import Child, Policy, SequenceSt
 from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.root import locate
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 EVERYTHING = """
 CREATE SCHEMA s; CREATE SEQUENCE doc_seq; CREATE SEQUENCE s.late START 40; CREATE TABLE of_another (id serial);

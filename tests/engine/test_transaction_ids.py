@@ -13,8 +13,8 @@ from pgvector_backup.embedded.keeper import end_kept, start_kept
 from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.sets.manifest import Manifest
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 WRAP = 1 << 32
 LEAPS = (0x77300000, 0xEE600000, WRAP - 0x8000)

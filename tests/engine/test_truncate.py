@@ -23,8 +23,8 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.sets.manifest import Manifest
-from tests.conftest import Database
-from tests.engine.conftest import House
+from tests.helpers.database import Database
+from tests.helpers.house import House
 
 EMBEDDING = "langchain_pg_embedding"
 

@@ -35,10 +35,10 @@ from pgvector_backup.engine.sets import blocks
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store.local import LocalStore
 from pgvector_backup.engine.verify import verify
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.engine.forging import entry_of, forge, manifest_of, reseal
-from tests.engine.test_backup_round_trip import KINDS
+from tests.helpers.database import Database
+from tests.helpers.forging import entry_of, forge, manifest_of, reseal
+from tests.helpers.house import House
+from tests.helpers.kinds import KINDS
 
 COLLECTION, EMBEDDING = "langchain_pg_collection", "langchain_pg_embedding"
 DEPTHS = ("files", "rows")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, DatabaseFault
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 ROUNDS = 20
 

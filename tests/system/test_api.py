@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.system.conftest import DAG_ID, LARGE_ROWS, PASSWORD, WRONG_PASSWORD, Installation, keeper_uri, until
-from tests.system.test_interruptions import closed_gate, data_files, wait_for_the_middle
-from tests.system.test_secrets import TRACES, kept, leaks
+from tests.helpers.gate import closed_gate, data_files, wait_for_the_middle
+from tests.helpers.installation import DAG_ID, LARGE_ROWS, PASSWORD, WRONG_PASSWORD, Installation, keeper_uri, until
+from tests.helpers.traces import TRACES, kept, leaks
 
 PREFIX = "/api/v0/data_pipeline/vector"
 

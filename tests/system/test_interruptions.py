@@ -5,46 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 
-from tests.system.conftest import DAG_ID, LARGE_ROWS, LONG_ROWS, Installation, manifest_of, until
-
-WAITING_AT_GATE = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-
-
-@contextmanager
-def closed_gate(installation: Installation) -> Iterator[None]:
-    """While this lasts, a backup of the database `gate` stops in its middle."""
-    with psycopg.connect(installation.server.uri("gate"), autocommit=True) as conn:
-        conn.execute("SELECT pg_advisory_lock(1)")
-        yield
-
-
-def staged_bytes(directory: Path) -> int:
-    """How much of the embeddings is on disk while they are being written."""
-    total = 0
-    for path in directory.glob("langchain_pg_embedding_*.csv.tmp"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
-
-
-def wait_for_the_middle(installation: Installation, directory: Path) -> None:
-    until(lambda: installation.query("gate", WAITING_AT_GATE), "the backup's query to wait at the gate")
-    until(lambda: staged_bytes(directory) > 1_000_000, "the file to grow")
-
-
-def data_files(directory: Path) -> list[str]:
-    """What lies there apart from the log."""
-    return sorted(path.name for path in directory.iterdir() if path.name != "vector_backup_log.txt")
+from tests.helpers.gate import closed_gate, data_files, staged_bytes, wait_for_the_middle
+from tests.helpers.installation import DAG_ID, LARGE_ROWS, LONG_ROWS, Installation, manifest_of, until
 
 
 def test_a_retry_after_a_kill_makes_a_whole_set(installation: Installation) -> None:

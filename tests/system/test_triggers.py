@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from demo.rest import RestError
-from tests.browser import open_page
-from tests.system.conftest import DAG_ID, URI_DAG_ID, Installation, manifest_of, until
+from tests.helpers.browser import open_page
+from tests.helpers.installation import DAG_ID, URI_DAG_ID, Installation, manifest_of, until
 
 EMBEDDINGS, COLLECTIONS = 58, 4
 

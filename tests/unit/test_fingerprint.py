@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.codec import fingerprint
+from tests.helpers.python import environment
 
 ROWS = [b"1,one\n", b"2,two\n", b"2,two\n", "3,三\n".encode(), b""]
 
@@ -61,6 +61,5 @@ def test_without_xxhash_it_is_sha256() -> None:
         "from pgvector_backup.engine.codec import fingerprint\n"
         "print(fingerprint.best().name, fingerprint.named('xxh3-128-sum128'), fingerprint.named('sha256-sum128').name)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["sha256-sum128", "None", "sha256-sum128"]

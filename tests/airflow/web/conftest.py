@@ -1,31 +1,16 @@
-"""The API server of Airflow inside this process, with four users, one of each role, and the DAGs in its database."""
+"""The API server of Airflow inside this process, and the DAGs in its database."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from fastapi.testclient import TestClient
-from httpx import Response
 
-from tests.airflow.conftest import DAGS, HOME, load
-
-PREFIX = "/api/v0/data_pipeline/vector"
-ROLES = ("viewer", "user", "op", "admin")
-
-# Read when Airflow's auth manager starts, which is with the first app.
-os.environ |= {
-    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
-    "AIRFLOW__API_AUTH__JWT_SECRET": "as long as the algorithm wants its key to be, " * 2,
-    "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
-    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "passwords.json"),
-}
+from tests.helpers.api import Api
+from tests.helpers.own_airflow import DAGS, HOME, load
 
 # What a DAG that this checkout does not have would look like to the API.
 STAND_IN = """
@@ -37,40 +22,6 @@ with DAG(dag_id="{dag_id}", schedule=None, is_paused_upon_creation=False,
          params={{key.name: Param(key.default, **key.schema) for key in {keys}}}):
     EmptyOperator(task_id="{kind}") >> EmptyOperator(task_id="report", trigger_rule="all_done")
 """
-
-
-@dataclass(frozen=True)
-class Api:
-    """The API as one user sees it; ``role`` None: nobody is logged in."""
-
-    client: TestClient
-    token: str | None = None
-
-    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Response:
-        """Send a request to a path below the prefix; what ``body`` is goes out as JSON, bytes as they are."""
-        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
-        headers |= more.pop("headers", {})
-        if isinstance(body, bytes):
-            more["content"] = body
-        elif body is not None:
-            more["json"] = body
-        return self.client.request(method, PREFIX + path, headers=headers, **more)
-
-    def get(self, path: str, **more: Any) -> Any:
-        """The data of a success."""
-        return data_of(self.call("GET", path, **more))
-
-
-def data_of(answer: Response, code: int = 200) -> Any:
-    """The data of an answer whose envelope is as it has to be."""
-    envelope = answer.json()
-    assert set(envelope) == {"code", "success", "message", "data"}, envelope
-    assert answer.status_code == envelope["code"] == code, envelope
-    assert envelope["success"] is (code < 400)
-    assert envelope["message"]
-    if code >= 400:
-        assert {"response", "error_type", "can_retry", "timestamp"} <= set(envelope["data"])
-    return envelope["data"]
 
 
 @pytest.fixture(scope="session")

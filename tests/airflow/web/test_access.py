@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.web.conftest import PREFIX, data_of
+from tests.helpers.api import PREFIX, data_of
 
 READ = [
     ("GET", "/backup/some_run"),

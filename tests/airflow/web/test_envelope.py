@@ -13,7 +13,7 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
-from tests.airflow.web.conftest import Api, data_of
+from tests.helpers.api import Api, data_of
 
 ZH = {400: "请求参数错误", 404: "资源未找到", 500: "系统内部错误"}
 

@@ -15,10 +15,10 @@ from airflow.utils.session import create_session
 from sqlalchemy import delete
 
 from pgvector_backup.engine.store.root import locate
-from tests.airflow.conftest import Configure
-from tests.airflow.web.conftest import Api, data_of
-from tests.airflow.web.sets import make_set
-from tests.conftest import Database
+from tests.helpers.api import Api, data_of
+from tests.helpers.database import Database
+from tests.helpers.made_sets import make_set
+from tests.helpers.own_airflow import Configure
 
 
 def ago(age: timedelta) -> datetime:

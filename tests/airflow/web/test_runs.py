@@ -15,9 +15,9 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from tests.airflow.web.conftest import PREFIX, Api, data_of
-from tests.airflow.web.sets import make_set
-from tests.conftest import Database
+from tests.helpers.api import PREFIX, Api, data_of
+from tests.helpers.database import Database
+from tests.helpers.made_sets import make_set
 
 
 @pytest.fixture(autouse=True)

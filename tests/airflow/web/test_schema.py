@@ -21,9 +21,9 @@ from sqlalchemy import delete
 
 from demo.ports import pick_free
 from pgvector_backup.web import runs
-from tests.airflow.web.conftest import PREFIX, Api
-from tests.airflow.web.sets import make_set
-from tests.conftest import Database
+from tests.helpers.api import PREFIX, Api
+from tests.helpers.database import Database
+from tests.helpers.made_sets import make_set
 
 CONFIG = """
 [[operations]]

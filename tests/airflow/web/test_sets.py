@@ -18,10 +18,10 @@ import pytest
 
 from pgvector_backup.engine.store.local import LocalStore
 from pgvector_backup.engine.store.root import locate
-from tests.airflow.conftest import Configure
-from tests.airflow.web.conftest import PREFIX, Api, data_of
-from tests.airflow.web.sets import days_before, make_set, multiply
-from tests.conftest import Database
+from tests.helpers.api import PREFIX, Api, data_of
+from tests.helpers.database import Database
+from tests.helpers.made_sets import days_before, make_set, multiply
+from tests.helpers.own_airflow import Configure
 
 OLDER_FIELDS = {
     "timestamp",

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, text
 from pgvector_backup.installation.temporary import is_temporary, temporary_id
 from pgvector_backup.web.app import create_app
 from pgvector_backup.web.temporary_connection import sweep
-from tests.airflow.web.conftest import Api, data_of
+from tests.helpers.api import Api, data_of
 
 URI = "postgresql://some%40body:hi%2Fdden@db.example.com:6543/vectors?sslmode=require"
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, FrameLocator, Locator, Page
 
-from tests.browser import open_page
-from tests.system.conftest import Installation
+from tests.helpers.browser import open_page
+from tests.helpers.installation import Installation
 
 ROUTE = "/plugin/vector-backups"
 

@@ -14,7 +14,7 @@ from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from tests.engine.apart import at_block_of_process
+from tests.helpers.apart import at_block_of_process
 
 
 def main(uri: str, root: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pgvector_backup.engine.sets.blocks import Block, BlockFile
-from tests.conftest import Database
+from tests.helpers.database import Database
 
 WIDE = (
     "CREATE TABLE wide (id int PRIMARY KEY, embedding vector(8), document text);"

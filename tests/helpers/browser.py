@@ -8,7 +8,7 @@ Nothing else is downloaded.
         page.goto("http://127.0.0.1:8080/")
 
 Several pages share a browser with `with open_browser() as browser, open_page(browser) as page:`.
-`python tests/browser.py` installs what is missing and prints the path of the browser.
+`python tests/helpers/browser.py` installs what is missing and prints the path of the browser.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xml.sax.saxutils import escape
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-INSTALL_DIR = Path(__file__).resolve().parent.parent / ".venv" / "browser"
+INSTALL_DIR = Path(__file__).resolve().parents[2] / ".venv" / "browser"
 
 SYSTEM_NAMES = (
     "chromium",

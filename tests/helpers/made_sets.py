@@ -14,7 +14,7 @@ from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.installation import configuration
-from tests.conftest import Database
+from tests.helpers.database import Database
 
 
 def make_set(

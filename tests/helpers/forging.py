@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 
 def manifest_of(house: House) -> Path:
