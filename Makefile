@@ -5,13 +5,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
+# As many processes as there are cores; tests/conftest.py says which tests have to share one, and which begin first.
+PARALLEL := -n logical --maxprocesses=8 --dist loadgroup --no-loadscope-reorder
+
 # What .venv must have been made from: this place (scripts hold absolute paths) and this lock. The copy inside
 # .venv is written last, so an interrupted installation is known by its absence.
 WANTED := { pwd -P; cat requirements.lock; }
 STAMP := .venv/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint bench bench-full docs lock clean
+.PHONY: help install demo serve test test-fast lint bench bench-full docs lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -40,8 +43,11 @@ demo: install ## make one backup in a complete environment of its own, show it, 
 serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)
 	@PYTHONPATH=plugins $(BIN)/python -m demo serve
 
-test: install ## run all tests; ARGS="…" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: install ## run all tests, on all cores; ARGS="…" goes to pytest
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-fast: install ## run the quick tests only, in a minute or two: unit and engine, no kills, no memory, no Airflow
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(or $(ARGS),tests/unit tests/engine)
 
 lint: install ## check style, types and import rules
 	$(BIN)/ruff check

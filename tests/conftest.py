@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 
 from pgvector_backup.embedded.server import EmbeddedPostgres
+from tests.helpers.database import Database, fresh
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-_numbers = itertools.count(1)
+TESTS = Path(__file__).parent
+
+# Begun first, the longest before all others, so that in the end no core waits for another.
+LONGEST = (
+    "system",
+    "engine/test_machine",
+    "engine/test_kill",
+    "engine/test_restore_kill",
+    "airflow",
+)
+
+
+def _group_of(path: Path) -> str:
+    """Tests of a group run in one process, one after the other: whoever shares a running Airflow, or a module."""
+    name = path.relative_to(TESTS).with_suffix("").as_posix()
+    area = name.partition("/")[0]
+    return area if area in ("system", "airflow") else name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put every test into its group, and the groups into the order in which they begin."""
+    groups = {item: _group_of(item.path) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = {group: number for number, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 
 @pytest.fixture(scope="session")
@@ -30,46 +54,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
         yield running
 
 
-@dataclass(frozen=True)
-class Database:
-    """A database of one test's own, with the extension `vector` in it."""
-
-    server: EmbeddedPostgres
-    name: str
-
-    def uri(self, user: str = "postgres") -> str:
-        return self.server.uri(self.name, user=user)
-
-    def connect(self, user: str = "postgres") -> psycopg.Connection[Any]:
-        """A new connection, in a transaction of its own, as the engine is given them."""
-        return psycopg.connect(self.uri(user))
-
-    def run(self, statement: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Execute and commit one statement; its rows, if it has any."""
-        with psycopg.connect(self.uri(), autocommit=True) as conn:
-            cursor = conn.execute(statement.encode(), params)
-            return cursor.fetchall() if cursor.description else []
-
-
-def _fresh(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(server.dsn, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-    yield Database(server, name)
-    with psycopg.connect(server.dsn, autocommit=True) as conn:
-        conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
 @pytest.fixture
 def database(server: EmbeddedPostgres) -> Iterator[Database]:
     """An empty database with pgvector, dropped afterwards."""
-    yield from _fresh(server, "template1")
+    with fresh(server) as made:
+        yield made
 
 
 @pytest.fixture
 def elsewhere(server: EmbeddedPostgres) -> Iterator[Database]:
     """Another database, in which there is nothing at all, not even pgvector."""
-    yield from _fresh(server, "template0")
+    with fresh(server, "template0") as made:
+        yield made
 
 
 @pytest.fixture
