@@ -12,7 +12,9 @@ from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.store.local import LocalStore
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import SAFE, check_task_id
+from pgvector_backup.engine.store.options import RemoteRoot
 from pgvector_backup.engine.store.store import Store
+from pgvector_backup.engine.store.urls import OBJECT_SCHEMES
 
 Root = str | os.PathLike[str]
 """A path, or a URL such as ``s3://bucket/prefix``."""
@@ -95,12 +97,20 @@ def store_at(root: Root) -> Store:
     text = os.fspath(root)
     if "://" not in text or text.startswith("file://"):
         return LocalStore(Path(os.path.abspath(text.removeprefix("file://"))))
+    scheme = text.split("://", 1)[0].lower()
+    if scheme in OBJECT_SCHEMES:
+        try:
+            from pgvector_backup.engine.store.objects import ObjectStore  # noqa: PLC0415 (for those who use it only)
+        except ImportError:
+            raise InvalidParams(
+                f"backup_root: {scheme}:// needs the package obstore; install it (pip install obstore), or name a path"
+            ) from None
+        return ObjectStore.at(text, root if isinstance(root, RemoteRoot) else None)
     try:
         from pgvector_backup.engine.store.fsspec_store import FsspecStore  # noqa: PLC0415 (for those who use it only)
     except ImportError:
         raise InvalidParams(
-            "backup_root: a URL needs the package fsspec and the one for that store, such as s3fs; install them, or "
-            "name a path"
+            f"backup_root: {scheme}:// needs fsspec and its package for that store; install them, or give a path"
         ) from None
     return FsspecStore.at(text)
 

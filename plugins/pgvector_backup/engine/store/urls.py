@@ -1,6 +1,23 @@
-"""URLs as they may be shown."""
+"""URLs: which ones are of object stores, and how they may be shown."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Kind = Literal["s3", "gs", "az"]
+
+OBJECT_SCHEMES: Final[Mapping[str, Kind]] = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "az": "az",
+    "azure": "az",
+    "abfs": "az",
+    "abfss": "az",
+}
+"""Stores that are spoken to natively, by how their URLs begin."""
 
 
 def without_login(url: str) -> str:

@@ -1,0 +1,266 @@
+"""One bucket of S3, Google Cloud Storage or Azure, and how it is spoken to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import quote, urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams, StorageFault
+from pgvector_backup.engine.store.options import StorageOptions, boto3_credentials
+from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, Kind
+
+REQUEST_SECONDS: Final = 120
+_RETRY: Final = {
+    "max_retries": 6,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
+    "retry_timeout": timedelta(seconds=60),
+}
+_SIGNED: Final = re.compile(r"(?i)\b(sig|x-amz-[a-z-]+|[a-z_]*token|[a-z_]*key[a-z_]*|signature)=[^&\s\"']+")
+_XML: Final = re.compile(r"<Code>(?P<code>[^<]*)</Code>.*?(?:<Message>(?P<message>[^<]*)</Message>|$)", re.DOTALL)
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_REFUSED: Final = (
+    "AccessDenied",
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+    "ExpiredToken",
+    "TokenRefreshRequired",
+)
+_LONGEST: Final = 400
+
+
+@dataclass(frozen=True)
+class ObjectUrl:
+    """What a URL of an object store names.
+
+    :param bucket: a container, with Azure
+    :param prefix: without slashes around it; empty for the bucket's top
+    :param account: of Azure, where the URL names it
+    """
+
+    kind: Kind
+    bucket: str
+    prefix: str
+    account: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> ObjectUrl:
+        """Read a URL of one of `OBJECT_SCHEMES`.
+
+        :raises InvalidParams: when it names no bucket, or more than a bucket and a prefix
+        """
+        scheme, rest = url.split("://", 1)
+        kind = OBJECT_SCHEMES[scheme.lower()]
+        authority, _, path = rest.partition("/")
+        account = None
+        if kind == "az" and "@" in authority:
+            authority, _, host = authority.partition("@")
+            account = host.split(".")[0]
+        parts = [part for part in path.split("/") if part]
+        if not authority or "@" in authority or any(part in (".", "..") for part in parts) or "?" in path:
+            raise InvalidParams(
+                f"backup_root: it begins with {scheme}:// and has to name a bucket and a prefix, "
+                f"{scheme}://BUCKET/PREFIX; credentials belong in the connection that storage_connection names"
+            )
+        return cls(kind, authority, "/".join(parts), account)
+
+
+class Bucket:
+    """A bucket that is open.
+
+    :param url: what it is of
+    :param options: how to reach it
+    """
+
+    def __init__(self, url: ObjectUrl, options: StorageOptions) -> None:
+        self.name = url.bucket
+        self.kind = url.kind
+        self.options = options
+        self.conditional: bool | None = None
+        """Whether it writes conditionally; None until somebody tried."""
+        self.etags_are_md5 = False
+        """Whether its entity tags are MD5 sums, as was seen of an object of known content."""
+        self.endpoint = _endpoint(url, options)
+        self._credentials = options.credentials
+        if url.kind == "s3" and self._credentials is None:
+            self._credentials = _of_profile()
+        with self.translated(f"{url.kind}://{url.bucket}"):
+            self.handle: Any = self._s3(self.endpoint) if url.kind == "s3" else self._other(url)
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether the store can tell of uploads that were begun and not ended, and we know how to ask it."""
+        return self.kind == "s3"
+
+    def signed(self, method: Literal["GET", "DELETE"], path: str, query: Mapping[str, str]) -> str:
+        """A URL by which a request with these parameters may be made within a few minutes, of S3.
+
+        `obstore` signs a URL that it puts together from the bucket's own and a path: a query that is already part of
+        the bucket's URL is signed with it, and the path that it adds ends up in a parameter that servers ignore.
+        """
+        asked = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in query.items())
+        where = "/".join([self.endpoint, *([quote(path, safe="/-_.~")] if path else [])])
+        handle = self._s3(f"{where}?{asked}&x-id=")
+        return str(obstore.sign(handle, method, "a", timedelta(minutes=5)))
+
+    @contextmanager
+    def translated(self, where: str) -> Iterator[None]:
+        """Let the store's errors leave the block as a `StorageFault`, without anything secret.
+
+        That an object is missing, exists or has changed is for the caller to make sense of.
+        """
+        try:
+            yield
+        except (BackupError, FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise
+        except Exception as fault:  # whatever it is, the store could not do it
+            # Not chained: the store's own text may hold what was signed.
+            raise self.fault(where, fault) from None
+
+    def fault(self, where: str, fault: Exception) -> StorageFault:
+        """What an error of the store's means, in a sentence."""
+        said, code = self._said(fault)
+        if isinstance(fault, FileNotFoundError) or code in ("NoSuchBucket", "ContainerNotFound"):
+            return StorageFault(f"{where}: there is no bucket {self.name!r}; make it, or mend backup_root ({said})")
+        if code in _REFUSED or isinstance(fault, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+            return StorageFault(
+                f"{where}: the store refuses the credentials, or they may not do this there; check storage_connection "
+                f"or the environment, and the rights on the bucket ({said})"
+            )
+        return StorageFault(f"{where}: {said}")
+
+    def status(self, fault: Exception) -> int | None:
+        """The HTTP status that an error of the store's tells of."""
+        match = _STATUS.search(str(fault))
+        return int(match[1]) if match else None
+
+    def _said(self, fault: Exception) -> tuple[str, str]:
+        text = str(fault).split("\n\nDebug source")[0]
+        answer = _XML.search(text)
+        said = f"{answer['code']}: {answer['message'] or ''}".strip().removesuffix(":") if answer else text
+        said = _SIGNED.sub(r"\1=***", " ".join(said.split()))
+        for secret in self.options.secrets:
+            said = said.replace(secret, "***")
+        return said[:_LONGEST] or type(fault).__name__, answer["code"] if answer else ""
+
+    def _s3(self, endpoint: str) -> Any:
+        options = self.options
+        config: dict[str, Any] = {
+            **options.config,
+            # The endpoint holds the bucket already; for what is put together here, that is virtual-hosted style.
+            "endpoint": endpoint,
+            "virtual_hosted_style_request": "true",
+            # One object at a time is removed, by the request that every store knows.
+            "disable_tagging": "true",
+        }
+        if options.region:
+            config["region"] = options.region
+        if options.encryption:
+            config["server_side_encryption"] = options.encryption
+        if options.encryption_key:
+            config["sse_kms_key_id"] = options.encryption_key
+        if os.environ.get("AWS_ENDPOINT_URL_S3"):
+            # It would have the last word, and the endpoint above is what was made of it.
+            config["aws_endpoint_url_s3"] = endpoint
+        return S3Store(
+            self.name,
+            config=cast("Any", config),
+            client_options=cast("Any", self._client()),
+            retry_config=cast("Any", _RETRY),
+            credential_provider=cast("Any", self._credentials),
+        )
+
+    def _other(self, url: ObjectUrl) -> Any:
+        config = dict(self.options.config)
+        if url.kind == "gs":
+            kind: Any = GCSStore
+            if self.endpoint:
+                config["base_url"] = self.endpoint
+        else:
+            kind = AzureStore
+            if url.account:
+                config["account_name"] = url.account
+            if self.endpoint:
+                config["endpoint"] = self.endpoint
+        return kind(
+            self.name,
+            config=config,
+            client_options=self._client(),
+            retry_config=_RETRY,
+            credential_provider=self._credentials,
+        )
+
+    def _client(self) -> dict[str, Any]:
+        client: dict[str, Any] = {
+            "timeout": timedelta(seconds=REQUEST_SECONDS),
+            "connect_timeout": timedelta(seconds=10),
+            "allow_http": self.endpoint.startswith("http://"),
+        }
+        if self.options.verify is False:
+            client["allow_invalid_certificates"] = True
+        elif isinstance(self.options.verify, str):
+            client["root_certificate"] = Path(self.options.verify).read_text()
+        return client
+
+
+def _endpoint(url: ObjectUrl, options: StorageOptions) -> str:
+    """Where requests go; of S3 with the bucket in it. Empty: where the provider's own store is."""
+    environment = os.environ
+    if url.kind != "s3":
+        named = {"gs": ("GOOGLE_BASE_URL",), "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")}[url.kind]
+        return (options.endpoint or next((environment[one] for one in named if environment.get(one)), "")).rstrip("/")
+    named = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    # What a connection says is whole: an endpoint of the environment is not another one's.
+    given = options.endpoint or (
+        None if options.credentials else next((environment[one] for one in named if environment.get(one)), None)
+    )
+    virtual = options.virtual_hosted or (
+        options.credentials is None and environment.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
+    )
+    if not given:
+        region = options.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+        given = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    parts = urlsplit(given if "://" in given else f"https://{given}")
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    if not virtual:
+        return f"{base}/{url.bucket}"
+    if parts.netloc.startswith(f"{url.bucket}."):
+        return base
+    return f"{parts.scheme}://{url.bucket}.{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _of_profile() -> Any:
+    """Credentials of a profile in ``~/.aws``, which `obstore` does not read, where boto3 is there to read it."""
+    environment = os.environ
+    if any(
+        environment.get(one)
+        for one in (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_SKIP_SIGNATURE",
+        )
+    ):
+        return None
+    files = (
+        environment.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        environment.get("AWS_CONFIG_FILE", "~/.aws/config"),
+    )
+    if not any(os.path.exists(os.path.expanduser(file)) for file in files):
+        return None
+    try:
+        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 (a third of a second, for those who use profiles only)
+    except ImportError:
+        return None
+    return boto3_credentials(boto3.Session)

@@ -1,0 +1,60 @@
+"""Object stores to back up into: the servers run as long as the tests do, a bucket is each test's own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.seaweed import SeaweedFS
+from tests.conftest import Database
+from tests.engine.conftest import House
+from tests.stores import servers
+from tests.stores.servers import S3, Bucket
+
+_buckets = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with SeaweedFS(tmp_path_factory.mktemp("seaweed")) as running:
+        yield S3(running.endpoint, running.access_key, running.secret_key)
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with servers.moto(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with servers.rclone(tmp_path_factory.mktemp("rclone")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.google(tmp_path_factory.mktemp("google")) as running:
+        yield running
+
+
+def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket, and the environment that leads to its server."""
+    name = f"bucket-{next(_buckets)}"
+    server.client().create_bucket(Bucket=name)
+    for key, value in server.environment.items():
+        monkeypatch.setenv(key, value)
+    return Bucket(server, name)
+
+
+@pytest.fixture
+def bucket(seaweed: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    return fresh_bucket(seaweed, monkeypatch)
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> House:
+    return House(database, tmp_path / "unused")

@@ -1,0 +1,263 @@
+"""Backup sets in buckets of real servers: written, listed, verified, restored, emptied on, removed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.contract.result import BackupResult
+from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.store import object_writer
+from pgvector_backup.engine.store.object_writer import part_bytes
+from pgvector_backup.engine.store.root import locate, locate_all
+from tests.engine.conftest import House
+from tests.engine.hooks import WIDE
+from tests.stores.conftest import fresh_bucket
+from tests.stores.servers import Bucket
+
+pytestmark = pytest.mark.xdist_group("stores")
+
+NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
+FORMAT = "%Y%m%d_%H%M%S"
+MEBIBYTE = 1 << 20
+SMALL = "langchain_pg_collection,langchain_pg_embedding"
+
+
+@pytest.fixture(params=["seaweed", "moto", "rclone"])
+def any_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    return fresh_bucket(request.getfixturevalue(request.param), monkeypatch)
+
+
+@pytest.fixture
+def parts_of_a_mebibyte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small table is an upload of several parts."""
+    monkeypatch.setattr(object_writer, "_SMALLEST_PART", 5 * MEBIBYTE)
+
+
+def whole(bucket: Bucket, result: BackupResult) -> None:
+    """The bucket holds the set and nothing else, byte for byte as the manifest says."""
+    files = [table.file for table in result.tables.values()]
+    assert bucket.names() == sorted([*files, *(f"{file}.idx" for file in files), str(result.manifest_file)])
+    for table in json.loads(bucket.get(str(result.manifest_file)))["tables"]:
+        content = bucket.get(table["file"])
+        assert len(content) == table["bytes"]
+        assert hashlib.sha256(content).hexdigest() == table["sha256"]
+
+
+def test_a_set_is_made_listed_verified_restored_emptied_on_and_removed(house: House, any_bucket: Bucket) -> None:
+    house.langchain()
+    house.configure(backup_root=any_bucket.url)
+    catalog = Catalog(house.settings)
+    assert catalog.locations() == []  # a bucket that holds nothing
+
+    result = house.backup()
+    assert result.failure is None
+    assert result.directory == f"{any_bucket.url}/vector_bak"
+    whole(any_bucket, result)
+
+    (place,) = catalog.locations()
+    assert [(one.backup_id, one.damaged) for one in place.sets] == [(result.backup_id, None)]
+    assert house.verify(depth="rows").failure is None
+    assert house.truncate(result).rows_before == {"langchain_pg_embedding": 58}
+    assert house.count("langchain_pg_embedding") == 0
+    house.restore(on_conflict="skip")
+    assert house.count("langchain_pg_embedding") == 58
+    remove(place.location, place.sets[0])
+    assert any_bucket.names() == ["vector_backup_log.txt"]  # of the verification
+
+
+def test_a_large_table_goes_up_in_parts_and_nothing_lies_on_this_machine(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts_of_a_mebibyte: None
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "8000"))
+    house.configure(backup_root=bucket.url, tables="wide")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    written: list[str] = []
+    opened = os.open
+
+    def watched(path: Any, flags: int, *more: Any, **rest: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            written.append(str(path))
+        return opened(path, flags, *more, **rest)
+
+    monkeypatch.setattr(os, "open", watched)
+    result = house.backup()
+    whole(bucket, result)
+    assert result.tables["wide"].bytes is not None
+    assert result.tables["wide"].bytes > 15 * MEBIBYTE
+    tag = bucket.server.client().head_object(Bucket=bucket.name, Key=f"sets/vector_bak/{result.tables['wide'].file}")
+    assert tag["ETag"].strip('"').endswith("-4")
+    assert written == []
+    assert list(tmp_path.iterdir()) == []
+    assert bucket.uploads() == []
+
+
+def test_nothing_is_there_before_the_manifest_is(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, parts_of_a_mebibyte: None
+) -> None:
+    location = locate(bucket.url, None, "vector_bak")
+    claim = location.claim(NOW, FORMAT)
+    file = claim.stage("wide", "csv", expected=20 * MEBIBYTE)
+    for _ in range(12):
+        file.write(bytearray(os.urandom(MEBIBYTE)))
+    file.sync()
+    assert bucket.names() == ["manifest_20250721_234914.json.tmp"]
+    assert bucket.uploads() == ["sets/vector_bak/wide_20250721_234914.csv"]
+    file.publish()
+    assert "wide_20250721_234914.csv" in bucket.names()
+    assert [entry.name for entry in location.entries()] == ["manifest_20250721_234914.json.tmp"]
+    claim.discard()
+    assert bucket.names() == []
+    assert bucket.uploads() == []
+
+
+def test_a_writer_keeps_nothing_of_the_memory_that_it_is_given(bucket: Bucket) -> None:
+    location = locate(bucket.url, None, "vector_bak")
+    claim = location.claim(NOW, FORMAT)
+    file, memory, sent = claim.stage("wide", "csv"), bytearray(MEBIBYTE), hashlib.sha256()
+    for number in range(20):
+        memory[:] = bytes([number]) * MEBIBYTE
+        file.write(memoryview(memory))
+        sent.update(memory)
+    memory.clear()
+    file.sync()
+    claim.commit(b"{}")
+    assert file.sha256 == sent.hexdigest() == hashlib.sha256(bucket.get(file.name)).hexdigest()
+
+
+def test_a_run_that_fails_gives_its_uploads_up(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, parts_of_a_mebibyte: None
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "4000"))
+    house.configure(backup_root=bucket.url, tables="wide")
+    sync = object_writer.ObjectWriter.sync
+
+    def failing(self: object_writer.ObjectWriter) -> None:
+        sync(self)
+        assert bucket.uploads()
+        raise StorageFault("out of order")
+
+    monkeypatch.setattr(object_writer.ObjectWriter, "sync", failing)
+    assert isinstance(house.backup().failure, StorageFault)
+    assert bucket.names() == []
+    assert bucket.uploads() == []
+
+
+def test_an_altered_object_is_found_before_the_truncate(house: House, bucket: Bucket) -> None:
+    house.langchain()
+    house.configure(backup_root=bucket.url)
+    result = house.backup()
+    name = str(result.tables["langchain_pg_embedding"].file)
+    bucket.put(name, bucket.get(name).replace(b"id-1", b"id-2", 1))
+    with pytest.raises(IntegrityFault, match="SHA-256"):
+        house.truncate(result)
+    assert house.count("langchain_pg_embedding") == 58
+
+
+def test_names_that_no_url_would_take_are_kept(house: House, bucket: Bucket) -> None:
+    house.database.run('CREATE TABLE "文档 %20 a+b?#" (id int PRIMARY KEY, embedding vector(2))')
+    house.database.run("""INSERT INTO "文档 %20 a+b?#" VALUES (1, '[1,2]')""")
+    house.configure(backup_root=bucket.url, tables='"文档 %20 a+b?#"')
+    result = house.backup()
+    whole(bucket, result)
+    assert house.verify(depth="rows").failure is None
+
+
+def test_a_drill_reads_a_set_out_of_the_bucket(house: House, bucket: Bucket) -> None:
+    house.langchain()
+    house.configure(backup_root=bucket.url)
+    house.backup()
+    assert house.verify(depth="drill").failure is None
+
+
+def test_a_task_directory_is_what_something_lies_below(house: House, bucket: Bucket) -> None:
+    house.langchain()
+    house.configure(backup_root=bucket.url)
+    with pytest.raises(NotFound, match="指定的任务目录不存在: task_1"):
+        house.backup(task_id="task_1")
+    bucket.put("", b"", prefix="sets/task_1/")  # as a console makes a directory
+    assert house.backup(task_id="task_1").directory == f"{bucket.url}/task_1/vector_bak"
+    assert [place.relative_path for place in locate_all(bucket.url, "vector_bak")] == ["task_1/vector_bak"]
+
+
+def test_looking_makes_nothing(house: House, bucket: Bucket) -> None:
+    assert locate_all(bucket.url, "vector_bak") == []
+    location = locate(bucket.url, None, "vector_bak")
+    assert location.entries() == []
+    assert location.sweep() == []
+    with pytest.raises(NotFound):
+        location.open("manifest_1.json")
+    assert bucket.names("") == []
+
+
+def test_a_bucket_that_is_not_there_is_said_to_be_so(house: House, bucket: Bucket) -> None:
+    house.configure(backup_root="s3://bucket-of-nobody/sets")
+    with pytest.raises(StorageFault, match="there is no bucket 'bucket-of-nobody'; make it"):
+        Catalog(house.settings).locations()
+
+
+def test_credentials_that_are_refused_are_named_and_not_shown(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-secret")
+    house.langchain()
+    house.configure(backup_root=bucket.url)
+    with pytest.raises(StorageFault, match="the store refuses the credentials") as caught:
+        house.backup()
+    assert "wrong-and-secret" not in str(caught.value)
+
+
+def test_twenty_runs_at_once_lose_no_section_of_the_log(any_bucket: Bucket) -> None:
+    location = locate(any_bucket.url, None, "vector_bak")
+    number = 20 if location.store.is_conditional() else 5  # type: ignore[attr-defined]
+    sections = [f"==== {one}\n" + f"{one}\n" * 50 for one in range(number)]
+    with ThreadPoolExecutor(number) as pool:
+        list(pool.map(location.append_log, sections))
+    text = any_bucket.get("vector_backup_log.txt").decode()
+    assert sorted(f"==== {part}" for part in text.split("==== ")[1:]) == sorted(sections)
+    assert any_bucket.names() == ["vector_backup_log.txt"]
+
+
+def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: House, any_bucket: Bucket) -> None:
+    house.langchain()
+    house.configure(backup_root=any_bucket.url)
+    manifest = str(house.backup().manifest_file)
+    before = any_bucket.names()
+    location = locate(any_bucket.url, None, "vector_bak")
+    with location.kept(manifest), location.kept(manifest), pytest.raises(Conflict, match="is reading it"):
+        location.seized(manifest).__enter__()
+    with location.seized(manifest), pytest.raises(Conflict, match="being removed"):
+        location.kept(manifest).__enter__()
+    assert any_bucket.names() == before
+
+
+def test_a_store_without_conditional_writes_takes_one_run_at_a_time(
+    house: House, rclone: Any, monkeypatch: Any
+) -> None:
+    bucket = fresh_bucket(rclone, monkeypatch)
+    house.langchain()
+    house.configure(backup_root=bucket.url)
+    first = locate(bucket.url, None, "vector_bak").claim(NOW, FORMAT)
+    with pytest.raises(Conflict, match="another backup is at work there"):
+        house.backup(now=NOW + timedelta(hours=1))
+    first.discard()
+    assert house.backup(now=NOW).failure is None
+
+
+@pytest.mark.parametrize("expected", [None, 0, 1, 10**9, 4 * 10**10, 10**12, 5 * 10**12, 40 * 10**12])
+def test_parts_suffice_with_room(expected: int | None) -> None:
+    size = part_bytes(expected)
+    assert 5 * MEBIBYTE <= size <= 5 * 1024 * MEBIBYTE * 2
+    assert size % MEBIBYTE == 0
+    assert size * 10_000 >= 2 * (expected or 0)
