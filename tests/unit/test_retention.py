@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.sets.retention import Candidate, Pin, Plan, Policy, parse_within, plan
+from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.retention import Candidate, Plan, Policy, parse_within, plan
 
 UTC = timezone.utc
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

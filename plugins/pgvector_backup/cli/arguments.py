@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pgvector_backup
 from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 
@@ -34,6 +35,14 @@ _FLAGS: Final = {
     "restore_memory_mb": "--restore-memory-mb",
     "lock_timeout": "--lock-timeout",
     "progress_rows": "--progress-rows",
+    "keep_last": "--keep-last",
+    "keep_within": "--keep-within",
+    "keep_hourly": "--keep-hourly",
+    "keep_daily": "--keep-daily",
+    "keep_weekly": "--keep-weekly",
+    "keep_monthly": "--keep-monthly",
+    "keep_yearly": "--keep-yearly",
+    "keep_at_least": "--keep-at-least",
 }
 """Settings that a command line may give."""
 
@@ -93,6 +102,19 @@ def parser() -> argparse.ArgumentParser:
     _place(one)
     _dry_run(one, "say which files would go")
     _yes(one)
+
+    one = _command(commands, "prune", "remove the sets that the retention policy lets go, and say why")
+    _keys(one, PRUNE_KEYS)
+    _settings(one, *(key for key in _FLAGS if key.startswith("keep_")))
+    _yes(one)
+
+    one = _command(commands, "pin", "keep a set, whatever the retention policy says")
+    _place(one)
+    one.add_argument("--reason", required=True, help="why it is to stay")
+    one.add_argument("--until", metavar="DATE", help="up to which day, e.g. 2027-03-01; else until it is unpinned")
+
+    one = _command(commands, "unpin", "let the retention policy decide on a set again")
+    _place(one)
     return main
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import getpass
 import logging
-import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from pgvector_backup.cli import words
 from pgvector_backup.cli.arguments import conf_of
-from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.cli.database import connect_to
+from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed
+from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams, StorageFault
+from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
     RESTORE_KEYS,
@@ -32,42 +29,12 @@ from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.sets.integrity import read_manifest
-from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify
 
 _log: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Order:
-    """One call of the command line."""
-
-    arguments: argparse.Namespace
-    configuration: Configuration
-    cancel: Cancel
-
-    @property
-    def run_id(self) -> str:
-        """By which logs and manifests know who did it."""
-        now = self.configuration.now().isoformat(timespec="seconds")
-        return f"cli__{_user()}@{platform.node() or 'localhost'}__{now}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command has to say.
-
-    :param body: for programs
-    :param say: for people
-    :param failure: what the exit code tells of
-    """
-
-    body: Mapping[str, Any]
-    say: Callable[[], None]
-    failure: BackupError | None = None
 
 
 def _backup(order: Order) -> Answer:
@@ -84,11 +51,11 @@ def _backup(order: Order) -> Answer:
             result = backup(request, settings, connect, now=now, run_id=run_id, cancel=order.cancel, on_progress=bars)
     except BackupError as fault:
         report = RunReport(None, None, truncate_asked=False, timestamp=now, faults=[fault.message])
-        _log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
+        log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
         raise
     faults = [] if result.failure is None else [result.failure.message]
     report = RunReport(result.to_json(), None, truncate_asked=False, timestamp=now, faults=faults)
-    _log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
+    log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
     body = report.to_json()
     return Answer(body, lambda: words.say_backup(body), result.failure)
 
@@ -108,7 +75,7 @@ def _list(order: Order) -> Answer:
 
 
 def _show(order: Order) -> Answer:
-    location, found = _found(order)
+    location, found = find_set(order)
     manifest = None if found.manifest_file is None or found.damaged else read_manifest(location, found.manifest_file)
     body = _told(found)
     if manifest is not None:
@@ -146,7 +113,7 @@ def _verify(order: Order) -> Answer:
     arguments = order.arguments
     conf = conf_of(arguments, VERIFY_KEYS)
     if "timestamp" in conf:
-        conf = _placed(conf, order.configuration)
+        conf = placed(conf, order.configuration)
     request = VerifyRequest.from_mapping(conf)
     if arguments.on_server and request.depth != "drill":
         raise InvalidParams("--on-server: only a drill needs a server; add --depth drill")
@@ -169,7 +136,7 @@ def _verify(order: Order) -> Answer:
 
 def _restore(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
-    request = RestoreRequest.from_mapping(_placed(conf_of(arguments, RESTORE_KEYS), order.configuration))
+    request = RestoreRequest.from_mapping(placed(conf_of(arguments, RESTORE_KEYS), order.configuration))
     connect = connect_to(arguments.dsn, order.configuration)
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
@@ -197,11 +164,11 @@ def _restore(order: Order) -> Answer:
             )
     except BackupError as fault:
         if not arguments.dry_run:
-            _log_section(location, RestoreReport(None, asked, now, [fault.message]).log_section(run_id=run_id))
+            log_section(location, RestoreReport(None, asked, now, [fault.message]).log_section(run_id=run_id))
         raise
     body = result.to_json()
     if not arguments.dry_run:
-        _log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
+        log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
     conflicts = sum(table.conflicts for table in result.tables.values())
     refused = arguments.dry_run and conflicts and request.on_conflict == "error"
     failure = Conflict(f"{conflicts:,} keys of the set are there already") if refused else None
@@ -212,7 +179,7 @@ def _truncate(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
     request = BackupRequest.from_mapping({"task_id": arguments.task_id, "truncate_vector_tables": True})
     connect = connect_to(arguments.dsn, order.configuration)
-    location, found = _found(order)
+    location, found = find_set(order)
     if found.manifest_file is None:
         raise InvalidParams(f"timestamp: set {found.backup_id} has no manifest, so nothing can be emptied on its word")
     labels = ", ".join(table.label for table in settings.truncate_tables)
@@ -235,7 +202,7 @@ def _truncate(order: Order) -> Answer:
         )
         when = order.configuration.now().isoformat(timespec="seconds")
         noted = "".join(f"note:      {note}\n" for note in result.notes)
-        _log_section(
+        log_section(
             location,
             f"==== {when}  TRUNCATE OK  {found.backup_id}\nrun_id:    {order.run_id}\ntruncate:  {told}\n{noted}\n",
         )
@@ -246,7 +213,7 @@ def _remove(order: Order) -> Answer:
     arguments = order.arguments
     if arguments.timestamp in (None, LATEST):
         raise InvalidParams("--timestamp: name the set itself; the latest may be another one by the time it is removed")
-    location, found = _found(order)
+    location, found = find_set(order)
     names = files_of(location, found)
     if not arguments.dry_run:
         confirm(
@@ -272,8 +239,6 @@ def _remove(order: Order) -> Answer:
     return Answer(body, tell)
 
 
-_PLACE_KEYS: Final = [key for key in VERIFY_KEYS if key.name in ("backup_path", "task_id", "timestamp")]
-
 COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
     "backup": _backup,
     "list": _list,
@@ -282,40 +247,10 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
     "restore": _restore,
     "truncate": _truncate,
     "remove": _remove,
+    "prune": prune_sets,
+    "pin": pin_set,
+    "unpin": unpin_set,
 }
-
-
-# --- what they share ---
-
-
-def _placed(conf: dict[str, Any], configuration: Configuration) -> dict[str, Any]:
-    """A request's keys with a place in them: the root's own where the command line names none."""
-    if "backup_path" in conf or "task_id" in conf:
-        return conf
-    return {**conf, "backup_path": configuration.settings().backup_directory}
-
-
-def _found(order: Order) -> tuple[Location, FoundSet]:
-    """The set that the command line names; the newest that is whole, where it does not say which."""
-    conf = _placed(conf_of(order.arguments, _PLACE_KEYS), order.configuration)
-    request = VerifyRequest.from_mapping(conf)
-    catalog = Catalog(order.configuration.settings())
-    location = catalog.place(request.backup_path, request.task_id)
-    return location, catalog.find(location, request.timestamp)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user, as in a container
-        return "unknown"
-
-
-def _log_section(location: Location, section: str) -> None:
-    try:
-        location.append_log(section)
-    except StorageFault as fault:
-        _log.warning("no section was added to the log file: %s", fault.message)
 
 
 def _told(one: FoundSet) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from typing import Final
 
+from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.sets.beside import read_pin
 from pgvector_backup.engine.sets.catalog import FoundSet
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import of_set
@@ -19,12 +22,16 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     only the files that the catalog lists go.
 
     :return: the names removed
-    :raises Conflict: while somebody reads the set; nothing is removed
+    :raises Conflict: while somebody reads the set, or has pinned it; nothing is removed
     """
     names = files_of(location, found)
     if found.manifest_file is None:
         return _removed(location, names)
     with location.seized(found.manifest_file):
+        pin = read_pin(location, found.backup_id)
+        now = datetime.now(timezone.utc)
+        if pin is not None and pin.holds(now):
+            raise Conflict(f"set {found.backup_id} is {pin.describe(timezone.utc)}; unpin it first")
         return _removed(location, names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import psycopg
@@ -20,6 +21,7 @@ from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, describe, referencing_keys
+from pgvector_backup.engine.sets.beside import write_emptied
 from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.root import locate
@@ -68,6 +70,10 @@ def truncate(
                 notes = [note for table in tables.values() for note in record_manager.remembered(conn, table)]
                 cancel.check()
                 if not dry_run:
+                    # Before the rows go, for the set may then be their only copy, which no retention may let go.
+                    held = {label: rows for label, rows in rows_before.items() if rows}
+                    if held:
+                        write_emptied(location, manifest.backup_id, held, datetime.now(timezone.utc))
                     emptied = sql.SQL(", ").join(table.source for table in tables.values())
                     conn.execute(sql.SQL("TRUNCATE TABLE {}").format(emptied))
                 rows_after = {name.label: count_rows(conn, table.source) for name, table in tables.items()}

@@ -41,6 +41,10 @@ _ENGLISH: Final[dict[str, str]] = {
     "Vector表备份校验完成": "Backups verified",
     "Vector表备份校验失败": "The verification of the backups failed",
     "没有可校验的备份": "There is no backup to verify",
+    messages.PRUNE_DONE: "Backups pruned",
+    messages.PRUNE_PLANNED: "The prune was rehearsed, nothing was changed",
+    messages.PRUNE_FAILED: "The prune of the backups failed",
+    messages.NO_POLICY: "No retention policy is set, nothing was removed",
 }
 
 _SPOKEN: Final = frozenset({"response", "error", "errors", "message"})

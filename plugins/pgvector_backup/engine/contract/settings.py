@@ -64,6 +64,13 @@ def _whole_number(text: str) -> int:
     return int(value)
 
 
+def _count(text: str) -> int:
+    value = _whole_number(text)
+    if value < 0:
+        raise InvalidParams(f"less than 0: {text!r}")
+    return value
+
+
 def _boolean(text: str) -> bool:
     word = text.split("#", maxsplit=1)[0].strip().lower()
     if word not in ("t", "true", "1", "f", "false", "0"):
@@ -81,6 +88,8 @@ NUMBER: Final = Kind("float", _number)
 LIMIT: Final = Kind("float", lambda text: _number(text) or None)
 """A number, 0 for none."""
 WHOLE_NUMBER: Final = Kind("integer", _whole_number)
+COUNT: Final = Kind("string", lambda text: _count(text) if text.strip() else 0)
+"""A whole number from 0 on; empty for none."""
 LIST: Final = Kind("string", _list)
 NAMES: Final = Kind("string", parse_names)
 NAMES_OR_NONE: Final = Kind("string", lambda text: parse_names(text) if text.strip() else ())
@@ -155,6 +164,18 @@ class Settings:
     )
     drill_memory_mb: int = setting(
         "4096", WHOLE_NUMBER, "mebibytes that each process of a drill's embedded server may map beside an index build"
+    )
+    keep_last: int = setting("", COUNT, "retention: the newest so many good sets of a database and location stay")
+    keep_within: str = setting("", TEXT, "retention: good sets stay for so long, e.g. 14d, 6w, 3m, 1y")
+    keep_hourly: int = setting("", COUNT, "retention: the newest good set of each of so many hours stays")
+    keep_daily: int = setting("", COUNT, "retention: the same by days")
+    keep_weekly: int = setting("", COUNT, "retention: the same by weeks")
+    keep_monthly: int = setting("", COUNT, "retention: the same by months")
+    keep_yearly: int = setting(
+        "", COUNT, "retention: the same by years; with all of these empty nothing is ever removed"
+    )
+    keep_at_least: int = setting(
+        "1", WHOLE_NUMBER, "good sets of a database and location that stay whatever else is said"
     )
 
     def __post_init__(self) -> None:

@@ -60,6 +60,7 @@ class FoundSet:
     :param manifest_file: None for the CSV files of another tool
     :param damaged: what is wrong with it, as far as names, sizes and the manifest show; None: nothing
     :param verification: what the last verify of it wrote; None if it never was
+    :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
     """
 
     task_id: str | None
@@ -73,6 +74,7 @@ class FoundSet:
     failed_tables: Mapping[str, str] | None = None
     damaged: str | None = None
     verification: Mapping[str, Any] | None = None
+    identity: tuple[object, ...] | None = None
 
     @property
     def whole(self) -> bool:
@@ -247,6 +249,12 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         manifest_file=name,
         run_id=manifest.run_id,
         failed_tables=manifest.failed_tables,
+        identity=(
+            manifest.source.system_identifier,
+            manifest.source.database_oid,
+            manifest.source.database,
+            *sorted({*(table.name for table in manifest.tables), *manifest.failed_tables}),
+        ),
     )
 
 

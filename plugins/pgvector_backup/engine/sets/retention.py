@@ -13,6 +13,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.sets.beside import Pin
 
 _DAYS: Final = {"d": 1, "w": 7, "m": 31, "y": 366}
 """Days of a unit, the longest that a calendar knows: rather a day too long than one too short."""
@@ -56,6 +58,23 @@ class Policy:
         )
 
 
+def policy_of(settings: Settings) -> Policy:
+    """The policy that an installation has set.
+
+    :raises InvalidParams: naming the key whose value cannot be used
+    """
+    return Policy(
+        last=settings.keep_last,
+        within=parse_within(settings.keep_within) if settings.keep_within.strip() else None,
+        hourly=settings.keep_hourly,
+        daily=settings.keep_daily,
+        weekly=settings.keep_weekly,
+        monthly=settings.keep_monthly,
+        yearly=settings.keep_yearly,
+        at_least=settings.keep_at_least,
+    )
+
+
 def parse_within(text: str, key: str = "keep_within") -> timedelta:
     """A length of time such as ``14d``, ``6w``, ``3m`` or ``1y``; months and years at their longest.
 
@@ -65,15 +84,6 @@ def parse_within(text: str, key: str = "keep_within") -> timedelta:
     if match is None or int(match[1]) == 0:
         raise InvalidParams(f"{key}: {text!r} is no length of time; write it as 14d, 6w, 3m or 1y")
     return timedelta(days=int(match[1]) * _DAYS[match[2]])
-
-
-@dataclass(frozen=True)
-class Pin:
-    """Who holds a set, until when (None: until it is lifted), and why."""
-
-    by: str
-    reason: str
-    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -271,9 +281,8 @@ class _Group:
             self._hold(proven, "the newest proven one")
         newest_good = self._good[0] if self._good else None
         for one in self._sets:
-            if one.pin is not None and (one.pin.until is None or one.pin.until > self._now):
-                until = "" if one.pin.until is None else f" until {one.pin.until.astimezone(self._zone):%Y-%m-%d}"
-                self._hold(one, f"pinned{until} by {one.pin.by}: {one.pin.reason}")
+            if one.pin is not None and one.pin.holds(self._now):
+                self._hold(one, one.pin.describe(self._zone))
             if one.in_use:
                 self._hold(one, f"in use: {one.in_use}")
             if one.created_at > self._now:

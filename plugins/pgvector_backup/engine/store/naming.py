@@ -66,6 +66,16 @@ def verification_name(backup_id: str) -> str:
     return f"verified_{backup_id}.json"
 
 
+def pin_name(backup_id: str) -> str:
+    """The name of the file that tells who holds a set, and why."""
+    return f"pinned_{backup_id}.json"
+
+
+def emptied_name(backup_id: str) -> str:
+    """The name of the file that tells which tables were emptied on the word of a set."""
+    return f"emptied_{backup_id}.json"
+
+
 def committed_id(name: str) -> str | None:
     """The id of the set that a file is the manifest of, if it is one."""
     match = _MANIFEST.fullmatch(name)

@@ -1,0 +1,161 @@
+"""What a prune is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams
+from pgvector_backup.engine.contract.keys import Key, check_all
+from pgvector_backup.engine.store.naming import TASK_ID_LENGTH, TASK_ID_PATTERN, check_task_id
+
+PRUNE_KEYS: Final = (
+    Key(
+        name="backup_path",
+        types=("string", "null"),
+        default=None,
+        title="Backup path",
+        description="Only the sets of this directory, relative to the backup root, as the list of sets gives it. "
+        "Empty: every location.",
+        max_length=2048,
+    ),
+    Key(
+        name="task_id",
+        types=("string", "null"),
+        default=None,
+        title="Task directory",
+        description="In place of the path: the task whose directory holds the sets.",
+        pattern=TASK_ID_PATTERN,
+        max_length=TASK_ID_LENGTH,
+    ),
+    Key(
+        name="dry_run",
+        types=("boolean",),
+        default=False,
+        title="Dry run",
+        description="Say what would go and what would stay, and why; remove nothing.",
+    ),
+    Key(
+        name="force",
+        types=("boolean",),
+        default=False,
+        title="Remove more than half",
+        description="A plan that removes more than half of a location's sets waits for a second run that says the "
+        "same; with this it does not wait.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """A request that has passed every check that needs no disk."""
+
+    backup_path: str | None = None
+    task_id: str | None = None
+    dry_run: bool = False
+    force: bool = False
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> PruneRequest:
+        """Check a conf, key by key.
+
+        :raises InvalidParams: for an unknown key, a wrong type, a malformed ``task_id``, a place named twice
+        """
+        check_all(PRUNE_KEYS, conf)
+        request = cls(**conf)
+        if request.task_id is not None:
+            check_task_id(request.task_id)
+            if request.backup_path is not None:
+                raise InvalidParams("backup_path and task_id name the same thing: give one of them")
+        return request
+
+
+@dataclass(frozen=True)
+class PrunedSet:
+    """One set's fate.
+
+    :param retained: why a set that was to go is still there; None: it went, or was to stay
+    """
+
+    timestamp: str
+    bytes: int
+    reasons: tuple[str, ...]
+    retained: str | None = None
+
+
+@dataclass(frozen=True)
+class PrunedLocation:
+    """What stays and what went in one location; ``waiting`` says what keeps a plan from being carried out."""
+
+    backup_path: str
+    kept: tuple[PrunedSet, ...]
+    removed: tuple[PrunedSet, ...]
+    waiting: str | None = None
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What a prune did, or would do."""
+
+    locations: tuple[PrunedLocation, ...]
+    dry_run: bool
+    has_policy: bool
+    duration: float
+    timestamp: datetime
+    failures: tuple[BackupError, ...] = field(default=())
+
+    @property
+    def failure(self) -> BackupError | None:
+        """The first thing that went wrong; it stopped nothing else."""
+        return self.failures[0] if self.failures else None
+
+    @property
+    def removed(self) -> int:
+        """Sets that went, or would go."""
+        return sum(len(one.removed) for one in self.locations)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as other programs read it; ``bytes_freed`` is what was, or would be."""
+        if not self.has_policy:
+            response = messages.NO_POLICY
+        elif self.failures:
+            response = messages.PRUNE_FAILED
+        else:
+            response = messages.PRUNE_PLANNED if self.dry_run else messages.PRUNE_DONE
+        return {
+            "response": response,
+            "prune_performed": not self.dry_run and self.removed > 0,
+            "dry_run": self.dry_run,
+            "locations": [
+                {
+                    "backup_path": one.backup_path,
+                    "kept": [
+                        {"timestamp": kept.timestamp, "reasons": list(kept.reasons)}
+                        | ({"retained": kept.retained} if kept.retained else {})
+                        for kept in one.kept
+                    ],
+                    "removed": [
+                        {"timestamp": gone.timestamp, "bytes": gone.bytes, "reasons": list(gone.reasons)}
+                        for gone in one.removed
+                    ],
+                }
+                | ({"waiting": one.waiting} if one.waiting else {})
+                for one in self.locations
+            ],
+            "bytes_freed": sum(gone.bytes for one in self.locations for gone in one.removed),
+            "errors": [failure.message for failure in self.failures],
+            "duration": round(self.duration, 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    def log_section(self, location: PrunedLocation, *, run_id: str | None) -> str:
+        """What a location's log file is told of a prune that removed something there."""
+        lines = [f"==== {self.timestamp.isoformat(timespec='seconds')}  PRUNE OK"]
+        if run_id is not None:
+            lines.append(f"run_id:    {run_id}")
+        lines += [f"removed:   {one.timestamp}: {'; '.join(one.reasons)}" for one in location.removed]
+        lines += [f"retained:  {one.timestamp}: {one.retained}" for one in location.kept if one.retained]
+        return "\n".join(lines) + "\n\n"

@@ -1,0 +1,216 @@
+"""The story of a prune: look at every set, plan, wait where too much would go, remove what the plan lets go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import BackupError, Conflict
+from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneRequest, PruneResult
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.beside import read_emptied, read_pin
+from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.retention import Candidate, Decision, plan, policy_of
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import emptied_name, pin_name
+
+_log: Final = logging.getLogger(__name__)
+
+_ANNOUNCED: Final = "prune_announced.json"
+"""A plan that would remove more than half of a location, until a second run says the same."""
+
+_PROVING: Final = ("rows", "drill")
+"""Depths of a verify that prove a set."""
+
+
+def prune(
+    request: PruneRequest,
+    settings: Settings,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    cancel: Cancel | None = None,
+) -> PruneResult:
+    """Remove what the retention policy lets go.
+
+    One set, or one location, that cannot be read or removed stops no other. Without a policy nothing is looked at.
+
+    :param now: with the time zone in which days, weeks and so on begin
+    :raises InvalidParams: when the policy makes no sense
+    :raises NotFound: when the location named is not there
+    """
+    started = time.monotonic()
+    cancel = cancel or Cancel()
+    policy = policy_of(settings)
+    pruned: list[PrunedLocation] = []
+    failures: list[BackupError] = []
+    locations: dict[str, Location] = {}
+    if policy.removes_anything:
+        for place in _places(request, settings):
+            cancel.check()
+            locations[place.location.relative_path] = place.location
+            try:
+                made = plan(_candidates(place), policy, now, now.tzinfo or timezone.utc)
+                waiting = _waiting(place.location, made.drastic(), made.removed, request)
+                pruned.append(
+                    _carried_out(
+                        place,
+                        made.decisions,
+                        dry_run=request.dry_run,
+                        waiting=waiting,
+                        cancel=cancel,
+                        failures=failures,
+                    )
+                )
+            except BackupError as fault:
+                cancel.check()
+                _log.error("%s: not pruned: %s", place.location.relative_path, fault.message)
+                failures.append(fault)
+    result = PruneResult(
+        locations=tuple(pruned),
+        dry_run=request.dry_run,
+        has_policy=policy.removes_anything,
+        duration=time.monotonic() - started,
+        timestamp=now,
+        failures=tuple(failures),
+    )
+    if not request.dry_run:
+        _log_sections(result, locations, run_id)
+    return result
+
+
+def _places(request: PruneRequest, settings: Settings) -> Iterable[FoundLocation]:
+    catalog = Catalog(settings)
+    if request.backup_path is None and request.task_id is None:
+        return catalog.locations()
+    return [catalog.at(catalog.place(request.backup_path, request.task_id))]
+
+
+def _candidates(place: FoundLocation) -> list[Candidate]:
+    """What a plan has to know of each set of ours; another tool's files are not ours to remove."""
+    sets = [one for one in place.sets if one.manifest_file is not None]
+    beside = {entry.name for entry in place.location.entries()}
+    sources = {one.identity for one in sets if one.identity is not None}
+    # A set whose manifest cannot be read is of the one database that is backed up here, if there is only one.
+    only = next(iter(sources)) if len(sources) == 1 else None
+    return [_candidate(place.location, one, beside, only) for one in sets]
+
+
+def _candidate(location: Location, one: FoundSet, beside: set[str], only: object) -> Candidate:
+    labels = tuple(table.name for table in one.tables)
+    return Candidate(
+        location=one.relative_path,
+        timestamp=one.backup_id,
+        source=one.identity if one.identity is not None else only or f"unknown: {one.backup_id}",
+        created_at=datetime.fromtimestamp(one.moment, timezone.utc),
+        bytes=one.bytes,
+        fault=_fault(one),
+        rows={table.name: table.rows or 0 for table in one.tables},
+        proven=_proven(one),
+        pin=read_pin(location, one.backup_id) if pin_name(one.backup_id) in beside else None,
+        relied_on=read_emptied(location, one.backup_id, labels) if emptied_name(one.backup_id) in beside else (),
+    )
+
+
+def _fault(one: FoundSet) -> str | None:
+    if one.damaged is not None:
+        return f"damaged: {one.damaged}"
+    if one.failed_tables:
+        return f"partial: {', '.join(one.failed_tables)} failed"
+    if one.verification is not None and one.verification.get("ok") is False:
+        return "damaged: its last verify failed"
+    return None
+
+
+def _proven(one: FoundSet) -> datetime | None:
+    last = (one.verification or {}).get("last")
+    moments = []
+    for depth in _PROVING:
+        passed: Any = last.get(depth) if isinstance(last, dict) else None
+        if isinstance(passed, dict) and passed.get("ok") is True:
+            with suppress(ValueError, TypeError):
+                moments.append(datetime.fromisoformat(passed["verified_at"]).astimezone(timezone.utc))
+    return max(moments, default=None)
+
+
+def _waiting(
+    location: Location, drastic: Sequence[str], removed: Sequence[Decision], request: PruneRequest
+) -> str | None:
+    """Why a plan is not carried out now; a plan that removes most of a location has to be made twice."""
+    there = {entry.name for entry in location.entries()}
+    names = json.dumps(sorted(one.set.timestamp for one in removed))
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    if not drastic or request.force:
+        if _ANNOUNCED in there and not request.dry_run:
+            location.remove(_ANNOUNCED)
+        return None
+    if _ANNOUNCED in there:
+        with location.open(_ANNOUNCED) as file:
+            announced = file.read(1 << 10)
+        if announced.strip() == digest.encode():
+            if not request.dry_run:
+                location.remove(_ANNOUNCED)
+            return None
+    if not request.dry_run:
+        location.write(_ANNOUNCED, digest.encode())
+    return (
+        "more than half of the sets here would go: set `force`, or run it again; a second run that says the same "
+        "carries it out"
+    )
+
+
+def _carried_out(
+    place: FoundLocation,
+    decisions: Sequence[Decision],
+    *,
+    dry_run: bool,
+    waiting: str | None,
+    cancel: Cancel,
+    failures: list[BackupError],
+) -> PrunedLocation:
+    """Remove what the plan lets go, in its order; what refuses is retained, and tried again by the next prune."""
+    found = {one.backup_id: one for one in place.sets}
+    kept: list[PrunedSet] = []
+    removed: list[PrunedSet] = []
+    for one in decisions:
+        told = PrunedSet(one.set.timestamp, one.set.bytes, one.reasons)
+        if one.keep:
+            kept.append(told)
+            continue
+        retained = None if dry_run else waiting
+        if retained is None and not dry_run:
+            cancel.check()
+            retained = _refusal(place.location, found[one.set.timestamp], failures)
+        if retained is None:
+            removed.append(told)
+        else:
+            kept.append(PrunedSet(told.timestamp, told.bytes, told.reasons, retained))
+    return PrunedLocation(place.location.relative_path, tuple(kept), tuple(removed), waiting)
+
+
+def _refusal(location: Location, found: FoundSet, failures: list[BackupError]) -> str | None:
+    """Remove a set; why it is still there, if it is."""
+    try:
+        remove(location, found)
+    except Conflict as fault:  # somebody reads it, or has pinned it since
+        return fault.message
+    except BackupError as fault:
+        _log.warning("%s: retained: %s", found.backup_id, fault.message)
+        failures.append(fault)
+        return fault.message
+    return None
+
+
+def _log_sections(result: PruneResult, locations: Mapping[str, Location], run_id: str | None) -> None:
+    for one in result.locations:
+        if one.removed:
+            with suppress(BackupError):  # what was removed is told by the result all the same
+                locations[one.backup_path].append_log(result.log_section(one, run_id=run_id))
