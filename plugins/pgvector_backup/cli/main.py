@@ -13,8 +13,9 @@ from typing import Final
 
 from pgvector_backup.cli import terminal
 from pgvector_backup.cli.arguments import parser, settings_of
-from pgvector_backup.cli.commands import COMMANDS, Order
+from pgvector_backup.cli.commands import COMMANDS
 from pgvector_backup.cli.configuration import Configuration
+from pgvector_backup.cli.order import Order
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Cancelled
 

@@ -1,0 +1,313 @@
+"""Sets removed by a policy, and sets that nothing removes: on real sets, row by row and file by file."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
+from pgvector_backup.engine.contract.prune_result import PruneRequest, PruneResult
+from pgvector_backup.engine.prune import prune
+from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, read_pin, write_pin
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.root import locate
+from tests.engine.conftest import House
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+
+
+def make(house: House, *days: int, **request: Any) -> list[str]:
+    """A set made so many days ago, for each."""
+    ids = []
+    for day in sorted(days, reverse=True):
+        made = house.backup(now=NOW - timedelta(days=day), **request).backup_id
+        assert made is not None
+        ids.append(made)
+    return ids
+
+
+def pruned(house: House, **request: Any) -> PruneResult:
+    return prune(PruneRequest.from_mapping(request), house.settings, now=NOW, run_id="test")
+
+
+def place(house: House) -> Location:
+    return locate(house.root, None, "vector_bak", create=False)
+
+
+def ids(house: House) -> list[str]:
+    return [one.backup_id for one in Catalog(house.settings).at(place(house)).sets]
+
+
+@pytest.fixture
+def stocked(house: House) -> House:
+    """A house with LangChain's tables and sets of five nights."""
+    house.langchain(20)
+    make(house, *range(5))
+    return house
+
+
+def test_without_a_policy_nothing_is_removed(stocked: House) -> None:
+    before = stocked.files()
+    result = pruned(stocked, force=True).to_json()
+    assert (result["prune_performed"], result["locations"], result["bytes_freed"]) == (False, [], 0)
+    assert result["response"] == "未设置保留策略,未删除任何备份"
+    assert stocked.files() == before
+
+
+def test_a_policy_removes_what_it_lets_go_and_every_set_left_is_whole(stocked: House) -> None:
+    stocked.configure(keep_last=3)
+    result = pruned(stocked).to_json()
+    assert result["response"] == "Vector表备份清理完成"
+    (one,) = result["locations"]
+    assert [gone["timestamp"] for gone in one["removed"]] == ["20261123_120000", "20261122_120000"]
+    assert one["removed"][0]["reasons"] == ["no rule keeps it"]
+    assert ids(stocked) == ["20261126_120000", "20261125_120000", "20261124_120000"]
+    assert not [name for name in stocked.files() if "20261123" in name or "20261122" in name]
+    assert result["bytes_freed"] == sum(gone["bytes"] for gone in one["removed"]) > 0
+    for timestamp in ids(stocked):
+        assert stocked.verify(backup_path="vector_bak", timestamp=timestamp, depth="rows").failure is None
+    assert "PRUNE OK" in (stocked.directory / "vector_backup_log.txt").read_text()
+    assert pruned(stocked).to_json()["locations"][0]["removed"] == []
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(stocked: House) -> None:
+    stocked.configure(keep_last=3)
+    before = stocked.files()
+    planned = pruned(stocked, dry_run=True).to_json()
+    assert stocked.files() == before
+    done = pruned(stocked).to_json()
+    assert planned["response"] == "Vector表备份清理预演完成,未执行任何更改"
+    assert (planned["prune_performed"], done["prune_performed"]) == (False, True)
+    assert planned["locations"] == done["locations"]
+    assert planned["bytes_freed"] == done["bytes_freed"]
+
+
+def test_more_than_half_waits_for_a_second_run_that_says_the_same(stocked: House) -> None:
+    stocked.configure(keep_last=1)
+    first = pruned(stocked)
+    assert len(ids(stocked)) == 5
+    (one,) = first.to_json()["locations"]
+    assert "more than half" in one["waiting"]
+    assert one["removed"] == []
+    assert len([kept for kept in one["kept"] if "retained" in kept]) == 4
+    pruned(stocked)
+    assert ids(stocked) == ["20261126_120000"]
+    assert "prune_announced.json" not in stocked.files()
+
+
+def test_a_second_run_that_says_something_else_waits_again(stocked: House) -> None:
+    stocked.configure(keep_last=1)
+    pruned(stocked)
+    make(stocked, -1 / 24)
+    pruned(stocked)
+    assert len(ids(stocked)) == 6
+
+
+def test_a_dry_run_announces_nothing(stocked: House) -> None:
+    stocked.configure(keep_last=1)
+    pruned(stocked, dry_run=True)
+    pruned(stocked, dry_run=True)
+    pruned(stocked)
+    assert len(ids(stocked)) == 5
+
+
+def test_force_does_not_wait(stocked: House) -> None:
+    stocked.configure(keep_last=1)
+    pruned(stocked, force=True)
+    assert ids(stocked) == ["20261126_120000"]
+
+
+def test_a_set_that_is_read_is_retained_and_goes_the_next_time(stocked: House) -> None:
+    stocked.configure(keep_last=3)
+    with place(stocked).kept("manifest_20261122_120000.json"):
+        (one,) = pruned(stocked).to_json()["locations"]
+    assert [gone["timestamp"] for gone in one["removed"]] == ["20261123_120000"]
+    (retained,) = [kept for kept in one["kept"] if "retained" in kept]
+    assert retained["timestamp"] == "20261122_120000"
+    assert "in use" in retained["retained"]
+    assert len(pruned(stocked).to_json()["locations"][0]["removed"]) == 1
+
+
+def test_a_removal_that_the_store_refuses_stops_no_other(stocked: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    stocked.configure(keep_last=3)
+    removing = Location.remove
+
+    def refusing(self: Location, name: str) -> None:
+        if "20261123" in name:
+            raise StorageFault("object lock until 2027")
+        removing(self, name)
+
+    monkeypatch.setattr(Location, "remove", refusing)
+    result = pruned(stocked)
+    assert [gone["timestamp"] for gone in result.to_json()["locations"][0]["removed"]] == ["20261122_120000"]
+    assert result.failure is not None
+    assert result.to_json()["errors"] == ["object lock until 2027"]
+
+
+def test_what_a_truncate_relied_on_stays_until_a_later_set_holds_rows(house: House) -> None:
+    house.langchain(20)
+    (relied,) = make(house, 40)
+    backup = house.backup(now=NOW - timedelta(days=39))
+    house.truncate(backup)
+    emptied = make(house, *range(10))
+    house.configure(keep_last=2)
+    pruned(house, force=True)
+    assert ids(house) == [emptied[-1], emptied[-2], "20261018_120000"]
+    assert relied not in ids(house)
+    house.restore(timestamp="20261018_120000", tables=["langchain_pg_embedding"])
+    make(house, -1 / 24)
+    pruned(house, force=True)
+    assert "20261018_120000" not in ids(house)
+
+
+def test_a_truncate_that_is_refused_holds_no_set(house: House) -> None:
+    house.langchain(20)
+    backup = house.backup()
+    house.database.run(
+        "INSERT INTO langchain_pg_embedding SELECT 'late', collection_id FROM langchain_pg_embedding LIMIT 1"
+    )
+    with pytest.raises(Conflict):
+        house.truncate(backup)
+    assert not [name for name in house.files() if name.startswith("emptied_")]
+
+
+def test_a_rehearsed_truncate_holds_no_set(house: House) -> None:
+    house.langchain(20)
+    from pgvector_backup.engine.contract.requests import BackupRequest
+    from pgvector_backup.engine.truncate import truncate
+
+    backup = house.backup()
+    assert backup.manifest_file is not None
+    truncate(BackupRequest(), house.settings, house.connect, manifest_file=backup.manifest_file, dry_run=True)
+    assert not [name for name in house.files() if name.startswith("emptied_")]
+
+
+def test_a_set_known_to_be_damaged_is_no_good_set(stocked: House) -> None:
+    newest = stocked.directory / "langchain_pg_embedding_20261126_120000.csv"
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 1
+    newest.write_bytes(content)
+    stocked.verify(backup_path="vector_bak", timestamp="20261126_120000", depth="files")
+    stocked.configure(keep_last=1)
+    pruned(stocked, force=True)
+    assert ids(stocked) == ["20261126_120000", "20261125_120000"]
+
+
+def test_a_set_whose_manifest_is_broken_stops_nobody_and_goes_with_the_others(stocked: House) -> None:
+    broken = stocked.directory / "manifest_20261123_120000.json"
+    broken.write_text("{")
+    os.utime(broken, (0, (NOW - timedelta(days=3)).timestamp()))  # all that is left to tell its age
+    stocked.configure(keep_last=3)
+    pruned(stocked)
+    assert ids(stocked) == ["20261126_120000", "20261125_120000", "20261124_120000"]
+
+
+def test_one_location_named_leaves_the_others_alone(stocked: House) -> None:
+    (stocked.root / "t").mkdir()
+    make(stocked, *range(4), task_id="t")
+    stocked.configure(keep_last=2)
+    result = pruned(stocked, task_id="t").to_json()
+    assert [one["backup_path"] for one in result["locations"]] == ["t/vector_bak"]
+    assert len(ids(stocked)) == 5
+    assert len(pruned(stocked, force=True).to_json()["locations"]) == 2
+
+
+def test_another_tools_files_are_not_ours_to_remove(stocked: House) -> None:
+    foreign = stocked.directory / "langchain_pg_embedding_20200101_000000.csv"
+    foreign.write_text("id\n1\n")
+    stocked.configure(keep_last=1)
+    pruned(stocked, force=True)
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({"task_id": "a/b"}, "无效的task_id格式"),
+        ({"dry_run": "yes"}, "dry_run: expected boolean, got str"),
+        ({"backup_path": "vector_bak", "task_id": "t"}, "give one of them"),
+        ({"keep": 1}, "unknown key 'keep'"),
+    ],
+)
+def test_a_bad_request_is_refused(conf: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidParams, match=said):
+        PruneRequest.from_mapping(conf)
+
+
+def test_a_place_that_is_not_there_is_not_found(stocked: House) -> None:
+    stocked.configure(keep_last=1)
+    with pytest.raises(NotFound):
+        pruned(stocked, task_id="nowhere")
+
+
+def test_a_bad_policy_is_refused_by_its_key(stocked: House) -> None:
+    stocked.configure(keep_within="a fortnight")
+    with pytest.raises(InvalidParams, match=r"keep_within: 'a fortnight' is no length of time"):
+        pruned(stocked)
+
+
+# --- pins ---
+
+
+def test_a_pinned_set_survives_every_policy_and_a_removal_by_hand(stocked: House) -> None:
+    write_pin(place(stocked), "20261122_120000", Pin("admin", "audit", parse_until("2027-03-01", timezone.utc), NOW))
+    stocked.configure(keep_last=1)
+    pruned(stocked, force=True)
+    assert ids(stocked) == ["20261126_120000", "20261122_120000"]
+    catalog = Catalog(stocked.settings)
+    with pytest.raises(Conflict, match="pinned until 2027-03-01 by admin: audit; unpin it first"):
+        remove(place(stocked), catalog.find(place(stocked), "20261122_120000"))
+    assert lift_pin(place(stocked), "20261122_120000").reason == "audit"
+    remove(place(stocked), catalog.find(place(stocked), "20261122_120000"))
+    assert not [name for name in stocked.files() if "20261122" in name]
+
+
+def test_a_pin_that_cannot_be_read_holds_its_set(stocked: House) -> None:
+    (stocked.directory / "pinned_20261122_120000.json").write_bytes(b"\xff{")
+    stocked.configure(keep_last=1)
+    pruned(stocked, force=True)
+    assert "20261122_120000" in ids(stocked)
+    pin = read_pin(place(stocked), "20261122_120000")
+    assert pin is not None
+    assert pin.holds(NOW + timedelta(days=10_000))
+
+
+def test_a_pin_of_a_gigabyte_is_not_read(stocked: House) -> None:
+    with (stocked.directory / "pinned_20261122_120000.json").open("wb") as file:
+        file.truncate(1 << 30)
+    pin = read_pin(place(stocked), "20261122_120000")
+    assert pin is not None
+    assert pin.by == "somebody"
+
+
+def test_a_pins_words_cannot_speak_to_a_terminal(stocked: House) -> None:
+    write_pin(place(stocked), "20261122_120000", Pin("mal\x1b[2Jory", "a\n==== forged\u202e", None, NOW))
+    pin = read_pin(place(stocked), "20261122_120000")
+    assert pin is not None
+    assert pin.describe(timezone.utc).isprintable()
+
+
+def test_a_pin_needs_a_reason(stocked: House) -> None:
+    with pytest.raises(InvalidParams, match="say why"):
+        write_pin(place(stocked), "20261122_120000", Pin("admin", "  ", None, NOW))
+
+
+def test_what_is_not_pinned_cannot_be_unpinned(stocked: House) -> None:
+    with pytest.raises(NotFound, match="is not pinned"):
+        lift_pin(place(stocked), "20261122_120000")
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2027-13-01", "1", "2027/03/01"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParams, match="until: .* is no date; write it as 2027-03-01"):
+        parse_until(text, timezone.utc)
+
+
+def test_a_day_holds_up_to_its_end() -> None:
+    until = parse_until("2027-03-01", timezone.utc)
+    assert until == datetime(2027, 3, 1, 23, 59, 59, tzinfo=timezone.utc)
