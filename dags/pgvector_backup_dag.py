@@ -8,6 +8,7 @@ from airflow.sdk import DAG, Asset
 
 from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.backup import PgVectorBackupOperator
+from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
@@ -44,4 +45,4 @@ with DAG(
     truncate = PgVectorTruncateOperator(task_id="truncate", conf_from_run=True, backup=backup.output)
     report = PgVectorReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
     backup >> truncate >> report
-    dag.add_result(report.output)
+    declare_result(dag, report)

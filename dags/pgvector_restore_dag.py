@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from airflow.sdk import DAG, Asset
 
 from pgvector_backup.installation import addresses, configuration
+from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import restore_params
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
 
@@ -40,4 +41,4 @@ with DAG(
     restore = PgVectorRestoreOperator(task_id="restore", conf_from_run=True, outlets=[Asset("pgvector_restore")])
     report = PgVectorRestoreReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
     restore >> report
-    dag.add_result(report.output)
+    declare_result(dag, report)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from airflow.sdk import DAG, Asset
 
 from pgvector_backup.installation import addresses, configuration
+from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import verify_params
 from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
 
@@ -41,4 +42,4 @@ with DAG(
     verify = PgVectorVerifyOperator(task_id="verify", conf_from_run=True, outlets=[Asset("pgvector_verify")])
     report = PgVectorVerifyReportOperator(task_id="report", trigger_rule="all_done", retries=0)
     verify >> report
-    dag.add_result(report.output)
+    declare_result(dag, report)
