@@ -13,6 +13,7 @@ from typing import Final
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 
@@ -60,6 +61,7 @@ def keys() -> str:
         ("pgvector_backup", BACKUP_KEYS),
         ("pgvector_restore", RESTORE_KEYS),
         ("pgvector_verify", VERIFY_KEYS),
+        ("pgvector_prune", PRUNE_KEYS),
     ):
         parts += [f"## DAG `{dag}`", "", "| key | type | default | meaning |", "|---|---|---|---|"]
         parts += [*(_key(one) for one in members), ""]

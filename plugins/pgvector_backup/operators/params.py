@@ -8,6 +8,7 @@ from dataclasses import replace
 from airflow.sdk import Param
 
 from pgvector_backup.engine.contract.keys import Key
+from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.installation.configuration import connection_rules, verify_depth
 
@@ -25,6 +26,11 @@ def restore_params() -> dict[str, Param]:
 def verify_params() -> dict[str, Param]:
     """The Params of a verify; its depth is the configured one unless a run says otherwise."""
     return params_of([replace(key, default=verify_depth()) if key.name == "depth" else key for key in VERIFY_KEYS])
+
+
+def prune_params() -> dict[str, Param]:
+    """The Params of a prune."""
+    return params_of(PRUNE_KEYS)
 
 
 def params_of(keys: Sequence[Key]) -> dict[str, Param]:
