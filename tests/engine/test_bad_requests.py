@@ -10,7 +10,7 @@ import pytest
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
-from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.root import locate
 from tests.helpers.house import House
 from tests.helpers.judge import whole_sets
@@ -145,7 +145,7 @@ def test_a_taken_timestamp_moves_on_to_the_next_second(house: House) -> None:
 def test_a_manifest_is_looked_for_in_its_own_directory_only(house: House, name: str) -> None:
     location = locate(house.root, None, "vector_bak")
     with pytest.raises(Exception, match="not a bare file name"):
-        read_manifest(location, name)
+        Manifest.read(location, name)
 
 
 @pytest.mark.parametrize("key", ["jobs", "progress_rows", "lock_timeout"])

@@ -14,7 +14,8 @@ import pytest
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
-from pgvector_backup.engine.sets.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.store.store import Claim
 from tests.helpers.hooks import WIDE, at_block
@@ -100,7 +101,8 @@ def test_many_short_runs_some_of_them_stopped_never_hurt_one_another(house: Hous
     assert leftovers(house.directory) == []
     location = locate(house.root, None, "vector_bak")
     for backup_id in kept[:5]:
-        check_files(location, read_manifest(location, f"manifest_{backup_id}.json"), Cancel())
+        for entry in Manifest.read(location, f"manifest_{backup_id}.json").tables:
+            StoredFile(location, entry).check(Cancel())
 
 
 def test_task_directories_do_not_meet(large: House) -> None:

@@ -17,7 +17,9 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.sets import block_index
-from pgvector_backup.engine.sets.integrity import check_files, read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.stored_file import StoredFile
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.root import locate
 from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
@@ -35,6 +37,11 @@ def unpacked(file: Path) -> bytes:
         with file.open("rb") as source, zstandard.open(source, "rb") as plain:
             return bytes(plain.read())
     return file.read_bytes()
+
+
+def check_files(manifest: Manifest, location: Location) -> None:
+    for entry in manifest.tables:
+        StoredFile(location, entry).check(Cancel())
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -105,7 +112,7 @@ def test_an_altered_index_does_not_match_the_manifest(house: House) -> None:
     index.write_bytes(index.read_bytes()[:-1] + b"\0")
     location = locate(house.root, None, "vector_bak")
     with pytest.raises(IntegrityFault, match=r"\.idx: its SHA-256"):
-        check_files(location, read_manifest(location, str(result.manifest_file)), Cancel())
+        check_files(Manifest.read(location, str(result.manifest_file)), location)
 
 
 def test_an_index_of_an_earlier_release_is_read() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.properties import Child, Policy, SequenceState
-from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.root import locate
 from tests.helpers.house import House
@@ -41,7 +40,7 @@ SELECT nextval('doc_seq'), nextval('down'), nextval('down');
 def recorded(house: House) -> tuple[Manifest, TableEntry]:
     name = next(name for name in house.files() if name.startswith("manifest_"))
     settings: Settings = house.settings
-    manifest = read_manifest(locate(settings.backup_root, None, settings.backup_directory), name)
+    manifest = Manifest.read(locate(settings.backup_root, None, settings.backup_directory), name)
     return manifest, manifest.tables[0]
 
 

@@ -182,9 +182,7 @@ def test_a_manifest_is_that_of_another_set(house: House) -> None:
     later = house.backup()
     shutil.copy(house.directory / str(earlier.manifest_file), house.directory / str(later.manifest_file))
     result = house.verify(task_id=None, timestamp=later.backup_id, backup_path="vector_bak")
-    assert only(result).damage[0] == (
-        f"the manifest of set {later.backup_id} says that it is of set {earlier.backup_id}"
-    )
+    assert only(result).damage[0] == (f"{later.manifest_file}: it says that it is of set {earlier.backup_id}")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1}'])

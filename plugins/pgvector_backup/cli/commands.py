@@ -28,7 +28,7 @@ from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
-from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.truncate import truncate
@@ -76,7 +76,7 @@ def _list(order: Order) -> Answer:
 
 def _show(order: Order) -> Answer:
     location, found = find_set(order)
-    manifest = None if found.manifest_file is None or found.damaged else read_manifest(location, found.manifest_file)
+    manifest = None if found.manifest_file is None or found.damaged else Manifest.read(location, found.manifest_file)
     body = _told(found)
     if manifest is not None:
         body |= {

@@ -17,9 +17,7 @@ from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.codec import fingerprint
-from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
-from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.contract.settings import Settings
@@ -72,7 +70,7 @@ def backup(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
-    kind = FileKind(FORMATS[request.file_format], Compression(request.compression, request.compression_level))
+    kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
     algorithm = fingerprint.best()
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     for name in location.sweep():

@@ -6,18 +6,17 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, IntegrityFault, InvalidParams, StorageFault
-from pgvector_backup.engine.check.inspection import See, columns_of, read_rows
+from pgvector_backup.engine.check.inspection import See
 from pgvector_backup.engine.check.limits import Limits
 from pgvector_backup.engine.check.scratch import scratch_database
 from pgvector_backup.engine.check.search import Sampler, consider_all
-from pgvector_backup.engine.codec import copy_data, fingerprint
-from pgvector_backup.engine.codec.formats import FORMATS, FormatName
+from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import TableVerification
@@ -25,6 +24,7 @@ from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.store.location import Location
 
 _log: Final = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _compare(
     cancel: Cancel,
 ) -> None:
     started = time.monotonic()
-    file_format = cast("FormatName", entry.format)
+    form = entry.file_kind.format
     source = sql.SQL("{}{}").format(
         sql.SQL("ONLY ") if entry.kind == "table" else sql.SQL(""), sql.Identifier(entry.schema, entry.table)
     )
@@ -126,10 +126,11 @@ def _compare(
     wanted = entry.fingerprint
     if searches or named is None:
         total = 0
-        for row, fields in read_rows(location, entry, cancel):
-            if named is None:
-                total += algorithm.of_row(row)
-            consider_all(searches, file_format, fields)
+        for block in StoredFile(location, entry).blocks(cancel):
+            for row, fields in form.rows(block.data):
+                if named is None:
+                    total += algorithm.of_row(row)
+                consider_all(searches, form, fields)
         wanted = entry.fingerprint if named is not None else fingerprint.of_sum(total)
     table.drill = {
         "rows": rows,
@@ -153,12 +154,12 @@ def _fingerprint(
     conn: Connection[Any], entry: TableEntry, source: sql.Composable, algorithm: fingerprint.Algorithm, cancel: Cancel
 ) -> tuple[int, str]:
     """Rows and fingerprint of a restored table, as the backup computed them."""
-    form = FORMATS[cast("FormatName", entry.format)]
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns_of(entry))
+    form = entry.file_kind.format
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in entry.stored_columns)
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, source, sql.SQL(form.options))
     rows = total = 0
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in copy_data.rows(copy, form):
+        for row in form.copied(copy):
             rows += 1
             total += algorithm.of_row(row)
     cancel.check()

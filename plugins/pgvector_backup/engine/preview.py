@@ -8,9 +8,7 @@ from typing import Any
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
-from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
-from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.result import human_size
 from pgvector_backup.engine.contract.settings import Settings
@@ -77,7 +75,7 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
     :raises DatabaseFault: when the server cannot be reached
     """
     cancel = cancel or Cancel()
-    kind = FileKind(FORMATS[request.file_format], Compression(request.compression, request.compression_level))
+    kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
     directory, free = foresee(settings.backup_root, request.task_id, settings.backup_directory)
     tables: dict[str, Estimate | BackupError] = {}
     with snapshots.take(

@@ -22,8 +22,8 @@ from pgvector_backup.engine.postgres.snapshot import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, describe, referencing_keys
 from pgvector_backup.engine.sets.beside import write_emptied
-from pgvector_backup.engine.sets.integrity import check_files, read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.store.root import locate
 
 _log: Final = logging.getLogger(__name__)
@@ -52,9 +52,10 @@ def truncate(
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory, create=False)
     with location.kept(manifest_file):
-        manifest = read_manifest(location, manifest_file)
+        manifest = Manifest.read(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
-        check_files(location, manifest, cancel)
+        for entry in manifest.tables:
+            StoredFile(location, entry).check(cancel)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             _require_same_database(conn, manifest)
             with conn.transaction():

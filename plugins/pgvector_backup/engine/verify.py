@@ -13,19 +13,16 @@ from typing import Final
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
-from pgvector_backup.engine.check.inspection import inspect, inspect_bare
-from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
-from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.check.inspection import inspect, inspect_foreign
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
-from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import LATEST, of_set, verification_name
+from pgvector_backup.engine.store.naming import LATEST, verification_name
 from pgvector_backup.engine.store.root import locate_all
 
 _log: Final = logging.getLogger(__name__)
@@ -137,9 +134,9 @@ class _Run:
         _log.info("verifying set %s in %s: %s", found.backup_id, location.directory, one.depth)
         try:
             if found.manifest_file is None:
-                self._bare(location, found, one)
+                self._foreign(location, found, one)
             else:
-                self._ours(location, found, found.manifest_file, one)
+                self._ours(location, found.manifest_file, one)
         except IntegrityFault as fault:
             one.faults.append(fault.message)
         except (NotFound, Conflict):
@@ -156,12 +153,8 @@ class _Run:
         one.duration = time.monotonic() - started
         return one
 
-    def _ours(self, location: Location, found: FoundSet, manifest_file: str, one: SetVerification) -> None:
-        manifest = read_manifest(location, manifest_file)
-        one.faults += _misfits(manifest, found.backup_id)
-        if one.faults:
-            # What it says of its files is not to be trusted any more than what it says of itself.
-            return
+    def _ours(self, location: Location, manifest_file: str, one: SetVerification) -> None:
+        manifest = Manifest.read(location, manifest_file)
         one.notes += [f"{label}: not in the set: {why}" for label, why in manifest.failed_tables.items()]
         samples = Samples(manifest)
         rows = one.depth != "files"
@@ -200,7 +193,7 @@ class _Run:
                     cancel=self.cancel,
                 )
 
-    def _bare(self, location: Location, found: FoundSet, one: SetVerification) -> None:
+    def _foreign(self, location: Location, found: FoundSet, one: SetVerification) -> None:
         if one.depth == "drill":
             one.notes.append("not drilled: without a manifest nothing tells which tables and columns to make")
             one.depth = "rows"
@@ -208,7 +201,7 @@ class _Run:
             started = time.monotonic()
             progress = self._progress(location, table.name, None, table.bytes)
             progress.start()
-            inspection = inspect_bare(
+            inspection = inspect_foreign(
                 location, table.file, rows=one.depth != "files", cancel=self.cancel, progress=progress
             )
             inspection.bytes = table.bytes
@@ -247,22 +240,6 @@ def newest_of(place: FoundLocation) -> FoundSet | None:
     ours = [one for one in place.sets if one.manifest_file is not None]
     complete = [one for one in ours if not one.failed_tables]
     return next(iter([*complete, *ours, *place.sets]), None)
-
-
-def _misfits(manifest: Manifest, backup_id: str) -> list[str]:
-    """What shows that a manifest is not this set's."""
-    if manifest.backup_id != backup_id:
-        return [f"the manifest of set {backup_id} says that it is of set {manifest.backup_id}"]
-    names = [name for entry in manifest.tables for name in (entry.file, entry.index)]
-    own = of_set(names, backup_id)
-    foreign = [f"the manifest names {name}, which is no file of this set" for name in names if name not in own]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    unknown = [
-        f"{entry.name}: the manifest says that it is {entry.format} and {entry.compression}, which nobody here reads"
-        for entry in manifest.tables
-        if entry.format not in FORMATS or entry.compression not in COMPRESSIONS
-    ]
-    return [*foreign, *(f"the manifest names {name} twice" for name in twice), *unknown]
 
 
 @contextmanager

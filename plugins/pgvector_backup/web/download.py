@@ -15,7 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
-from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, of_set, verification_name
 from pgvector_backup.engine.store.store import Entry
@@ -131,7 +131,7 @@ def _etag(location: Location, one: FoundSet, entry: Entry) -> str:
         with location.open(entry.name) as file:
             return f'"{hashlib.sha256(file.read()).hexdigest()}"'
     if one.manifest_file is not None and one.damaged is None:
-        for told in read_manifest(location, one.manifest_file).tables:
+        for told in Manifest.read(location, one.manifest_file).tables:
             if told.index == entry.name:
                 return f'"{told.index_sha256}"'
     return _weak(entry)

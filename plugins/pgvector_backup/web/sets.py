@@ -14,7 +14,7 @@ from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.contract.result import human_size, section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet, FoundTable
-from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id
 from pgvector_backup.engine.store.root import locate
@@ -135,7 +135,7 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
     told |= {"source": None, "verification": None if one.verification is None else dict(one.verification)}
     told["log_section"] = _log_section(location, one.backup_id) if found.has_log else None
     try:
-        manifest = None if one.manifest_file is None else read_manifest(location, one.manifest_file)
+        manifest = None if one.manifest_file is None else Manifest.read(location, one.manifest_file)
     except BackupError:  # the catalog has told it, in ``damaged``
         manifest = None
     if manifest is not None:

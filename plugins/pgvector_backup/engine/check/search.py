@@ -12,15 +12,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.check.inspection import columns_of
-from pgvector_backup.engine.codec import copy_data
-from pgvector_backup.engine.codec.formats import FORMATS, FormatName
-from pgvector_backup.engine.codec.rows import Field, rows_of
-from pgvector_backup.engine.codec.vectors import Vector, VectorType, parse, vector_type
+from pgvector_backup.engine.codec.formats import Format
+from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.codec.vectors import Vector, VectorType, vector_type
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _NEIGHBOURS: Final = 10
@@ -56,7 +54,7 @@ def vector_columns(entry: TableEntry) -> list[VectorColumn]:
 
     A row is known by its primary key; where there is none in the file, by the vector itself.
     """
-    columns = columns_of(entry)
+    columns = entry.stored_columns
     places = {column.name: at for at, column in enumerate(columns)}
     key = tuple(places[name] for name in entry.primary_key if name in places)
     whole = bool(key) and len(key) == len(entry.primary_key)
@@ -72,7 +70,7 @@ class Sampler:
 
     def __init__(self, entry: TableEntry, seed: str) -> None:
         self.columns = vector_columns(entry)
-        self._format = cast("FormatName", entry.format)
+        self._format = entry.file_kind.format
         self._random = random.Random(seed)  # noqa: S311 - it chooses rows to look at
         self._seen = [0] * len(self.columns)
         self._chosen: list[list[bytes]] = [[] for _ in self.columns]
@@ -94,7 +92,7 @@ class Sampler:
     def searches(self) -> list[Search]:
         """A search for each vector chosen."""
         return [
-            Search(column, parse(value, column.type, self._format))
+            Search(column, self._format.vector(value, column.type))
             for column, chosen in zip(self.columns, self._chosen, strict=True)
             for value in chosen
         ]
@@ -116,8 +114,8 @@ class Search:
 
         :param table: what stands after FROM
         """
-        columns = columns_of(entry)
-        file_format = cast("FormatName", entry.format)
+        columns = entry.stored_columns
+        form = entry.file_kind.format
         name = sql.Identifier(self.column.name)
         schema = _schema_of_pgvector(conn)
         operator = sql.SQL("OPERATOR({}.{})").format(schema, sql.SQL(_OPERATORS[self.column.type.name]))
@@ -138,11 +136,11 @@ class Search:
             operator,
             literal,
             _NEIGHBOURS,
-            sql.SQL(FORMATS[file_format].options),
+            sql.SQL(form.options),
         )
         with conn.cursor() as cursor, cursor.copy(statement) as copy:
-            rows = b"".join(bytes(row) for row in copy_data.rows(copy, FORMATS[file_format]))
-        self._found = [tuple(fields) for _, fields in rows_of(rows, file_format)]
+            rows = b"".join(bytes(row) for row in form.copied(copy))
+        self._found = [tuple(fields) for _, fields in form.rows(rows)]
         self._distances = dict.fromkeys(self._found, math.nan)
 
     def consider(self, fields: list[Field], vector: Vector) -> None:
@@ -181,14 +179,14 @@ class Search:
         return None
 
 
-def consider_all(searches: Iterable[Search], file_format: FormatName, fields: list[Field]) -> None:
+def consider_all(searches: Iterable[Search], form: Format, fields: list[Field]) -> None:
     """Let every search consider one row of the file; each vector is read once."""
     vectors: dict[int, Vector | None] = {}
     for search in searches:
         at = search.column.at
         if at not in vectors:
             value = fields[at]
-            vectors[at] = None if value is None else parse(value, search.column.type, file_format)
+            vectors[at] = None if value is None else form.vector(value, search.column.type)
         vector = vectors[at]
         if vector is not None:
             search.consider(fields, vector)

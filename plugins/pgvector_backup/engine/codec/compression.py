@@ -28,6 +28,9 @@ NAMES: Final = tuple(_SUFFIXES)
 Packer = Callable[["Buffer"], "Buffer"]
 """Packs a block; what comes back may be what was given."""
 
+Unpacker = Callable[[bytes, int], bytes]
+"""Unpacks a block, given its size unpacked."""
+
 DEFAULT_LEVEL: Final = 1
 """Digits of random floats hardly get smaller with more effort, and vectors are most of the data."""
 
@@ -60,7 +63,7 @@ class Compression:
             return lambda data: gzip.compress(data, self.level, mtime=0)
         return _zstd_packer(self.level)
 
-    def unpacker(self) -> Callable[[bytes, int], bytes]:
+    def unpacker(self) -> Unpacker:
         """A function that unpacks one block, given its size unpacked, beyond which it goes in no case.
 
         Any thread may call it. It raises `IntegrityFault` for what is not one whole frame of that size.

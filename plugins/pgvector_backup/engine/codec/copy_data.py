@@ -16,15 +16,15 @@ from psycopg import Copy
 from psycopg.abc import Buffer
 from psycopg.pq import ExecStatus
 
-from pgvector_backup.engine.codec.formats import BINARY_HEADER, BINARY_TRAILER, Format
+from pgvector_backup.engine.codec.format_names import BINARY_HEADER, BINARY_TRAILER, FormatName
 
 _ENDED = -1
 """What ``PQgetCopyData`` gives after the last message; 0 means that the next is not there yet."""
 
 
-def rows(copy: Copy, form: Format) -> Iterator[Buffer]:
+def rows(copy: Copy, file_format: FormatName) -> Iterator[Buffer]:
     """The rows that a connection sends, without what belongs to a file as a whole; see `messages`."""
-    return messages(copy) if form.name == "csv" else _binary_rows(copy)
+    return messages(copy) if file_format == "csv" else _binary_rows(copy)
 
 
 def _binary_rows(copy: Copy) -> Iterator[Buffer]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.codec.format_names import FormatName
 
 Field = bytes | None
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.codec.type_names import bare_type
 from pgvector_backup.engine.codec.vector_text import VectorEncoder, encoder
 

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, NAMES, Compression, CompressionName
-from pgvector_backup.engine.codec.formats import FORMATS, FormatName
+from pgvector_backup.engine.codec.format_names import FormatName
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.contract.keys import Key, check_all
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN, check_task_id
 

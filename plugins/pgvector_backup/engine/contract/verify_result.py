@@ -37,8 +37,9 @@ class Inspection:
     notes: list[str] = field(default_factory=list)
     more_faults: int = 0
 
-    def blame(self, fault: str) -> None:
-        """Note what is wrong."""
+    def blame(self, fault: str, of_block: bool = False) -> None:
+        """Note what is wrong; of one block or of the file."""
+        self.damaged_blocks += of_block
         if len(self.faults) < _SPELT_OUT:
             self.faults.append(fault)
         else:

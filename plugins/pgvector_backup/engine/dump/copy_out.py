@@ -21,7 +21,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.base.throttle import Throttle
-from pgvector_backup.engine.codec import copy_data, fingerprint
+from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import Format
 from pgvector_backup.engine.dump.reader import Reader
@@ -286,7 +286,7 @@ def _can_cut(conn: Connection[Any]) -> bool:
 def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sample:
     sample = _Sample(0, 0, 0)
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for block in Gatherer().blocks(copy_data.rows(copy, kind.format), kind, fingerprint.best()):
+        for block in Gatherer().blocks(kind.format.copied(copy), kind, fingerprint.best()):
             sample += _Sample(block.rows, block.unpacked, len(block.stored))
     return sample
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.codec import copy_data
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.sets.blocks import Block, Gatherer
@@ -51,8 +50,6 @@ class LocalReader:
         with (
             self._conn.cursor() as cursor,
             cursor.copy(query) as copy,
-            closing(
-                self._gatherer.blocks(copy_data.rows(copy, self._kind.format), self._kind, self._algorithm)
-            ) as blocks,
+            closing(self._gatherer.blocks(self._kind.format.copied(copy), self._kind, self._algorithm)) as blocks,
         ):
             yield from blocks

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgvector_backup.engine.codec.compression import Compression
-from pgvector_backup.engine.codec.formats import FormatName
+from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.sets.blocks import BLOCK_BYTES
 
 SLOTS: Final = 2

@@ -20,12 +20,11 @@ from psycopg import Connection, Copy, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.base.progress import Progress
-from pgvector_backup.engine.codec import copy_data
 from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
-from pgvector_backup.engine.codec.formats import BINARY, CSV, FORMATS, Format, FormatName
-from pgvector_backup.engine.codec.rows import Field, rows_of
-from pgvector_backup.engine.sets.stored_set import Block
+from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
+from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.sets.stored_file import Block
 
 _log: Final = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Loaded:
     :param proof: what ``sent_sum`` was made with
     """
 
-    sent_as: FormatName
+    sent_as: Format
     parsed_here: bool
     proof: Algorithm
     rows_read: int = 0
@@ -95,7 +94,7 @@ class Load:
 
     conn: Connection[Any]
     into: Destination
-    form: FormatName
+    form: Format
     blocks: Iterator[Block]
     encoder: RowEncoder | None
     row_filter: RowFilter | None
@@ -117,9 +116,9 @@ class Load:
             )
             self.encoder = None
             self.proof = self.algorithm
-        sent_as: FormatName = "binary" if self.encoder is not None else self.form
+        sent_as = BINARY if self.encoder is not None else self.form
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
-        self._form: Format = FORMATS[sent_as]
+        self._form = sent_as
         self.progress.start()
         broken_off = False
         with self._stack:
@@ -154,7 +153,7 @@ class Load:
     def _as_they_are(self, block: Block, loaded: Loaded) -> int:
         rows = total = 0
         number_of, wanted = self.algorithm.of_row, len(self.into.columns)
-        for row, fields in rows_of(block.data, self.form):
+        for row, fields in self.form.rows(block.data):
             rows += 1
             total += number_of(row)
             _require(fields, wanted)
@@ -168,14 +167,14 @@ class Load:
         """Rows of which not all are wanted, or that have to be repaired; still for the server to parse."""
         rows, pending = 0, []
         line = block.first_line or 0
-        for row, fields in rows_of(block.data, self.form):
+        for row, fields in self.form.rows(block.data):
             rows += 1
             _require(fields, len(self.into.columns))
             number = self.algorithm.of_row(row)
             loaded.read_sum += number
             outgoing = row
             if self.repair is not None:
-                outgoing = _quoted(self.repair(block, line, fields))
+                outgoing = CSV.row(self.repair(block, line, fields))
                 line += row.count(b"\n")
                 number = self.proof.of_row(outgoing)
             if self.row_filter is None or self.row_filter(fields):
@@ -191,7 +190,7 @@ class Load:
         pending: list[tuple[bytes, list[Field]]] = []
         left: list[bytes] = []
         line = block.first_line or 0
-        for row, fields in rows_of(block.data, "csv"):
+        for row, fields in CSV.rows(block.data):
             rows += 1
             read_sum += number_of(row)
             _require(fields, wanted)
@@ -224,7 +223,7 @@ class Load:
         if len(ready) == len(rows):
             return []
         return [
-            row if self.repair is None else _quoted(fields)
+            row if self.repair is None else CSV.row(fields)
             for (row, fields), made in zip(rows, encoded, strict=True)
             if made is None
         ]
@@ -276,7 +275,7 @@ class Load:
                 for row in rows:
                     copy.write(row)
             with cursor.copy(sql.SQL("COPY {} TO STDOUT ({})").format(_CONVERTED, sql.SQL(BINARY.options))) as copy:
-                converted = [bytes(row) for row in copy_data.rows(copy, BINARY)]
+                converted = [bytes(row) for row in BINARY.copied(copy)]
             cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
         if len(converted) != len(rows):
             raise IntegrityFault(f"the server reads {len(converted):,} rows where {len(rows):,} were sent")
@@ -294,7 +293,7 @@ class Load:
         if may != (True,):
             return False
         rows: list[tuple[bytes, list[Field]]] = []
-        for row, fields in rows_of(block.data, "csv"):
+        for row, fields in CSV.rows(block.data):
             _require(fields, len(self.into.columns))
             rows.append((row, fields))
             if len(rows) == _SAMPLED_ROWS:
@@ -313,11 +312,6 @@ def _require(fields: Sequence[Field], wanted: int) -> None:
         raise IntegrityFault(f"a row has {len(fields)} columns where its header names {wanted}")
 
 
-def _quoted(fields: Sequence[Field]) -> bytes:
-    """A row of CSV with every value in quotes, so that none is taken for NULL."""
-    return b",".join(b"" if value is None else b'"' + value.replace(b'"', b'""') + b'"' for value in fields) + b"\n"
-
-
 def allow_workers(conn: Connection[Any], workers: int) -> None:
     """Let the server's parallel workers share in reading back, for as long as the transaction lasts."""
     conn.execute(
@@ -331,7 +325,7 @@ def allow_workers(conn: Connection[Any], workers: int) -> None:
 def read_back(
     conn: Connection[Any],
     into: Destination,
-    form: FormatName,
+    form: Format,
     algorithm: Algorithm,
     cancel: Cancel,
 ) -> tuple[int, int]:
@@ -342,7 +336,7 @@ def read_back(
     own processor, where COPY itself would leave it all to one.
     """
     columns = into.column_list
-    if form == "binary":
+    if not form.is_text:
         sends = dict(conn.execute(_SEND_FUNCTIONS, [into.table.as_string(conn)]).fetchall())
         columns = sql.SQL(", ").join(
             sql.SQL("{}({})").format(sql.SQL(sends[name]), sql.Identifier(name))
@@ -350,9 +344,7 @@ def read_back(
             else sql.Identifier(name)
             for name in into.columns
         )
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
-        columns, into.source, sql.SQL(FORMATS[form].options)
-    )
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, into.source, sql.SQL(form.options))
     return summed(conn, query, form, algorithm, cancel)
 
 
@@ -367,13 +359,13 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND t
 
 
 def summed(
-    conn: Connection[Any], query: sql.Composed, form: FormatName, algorithm: Algorithm, cancel: Cancel
+    conn: Connection[Any], query: sql.Composed, form: Format, algorithm: Algorithm, cancel: Cancel
 ) -> tuple[int, int]:
     """The rows that a ``COPY … TO STDOUT`` sends, and the sum of their fingerprint numbers."""
     rows = total = 0
     number_of = algorithm.of_row
     with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for row in copy_data.rows(copy, FORMATS[form]):
+        for row in form.copied(copy):
             rows += 1
             total += number_of(row)
             if not rows & 0xFFF:

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.fingerprint import Algorithm
-from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.codec.formats import BINARY
+from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load import python_repr
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.sets.stored_set import Block, StoredTable
+from pgvector_backup.engine.sets.stored_file import Block
+from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _JSON: Final = ("json", "jsonb")
 _TEXTS: Final = ("text", "character varying")
@@ -104,7 +106,7 @@ class Repairs:
 
 def _by_value(places: set[int], of_row: Callable[[bytes], int]) -> Callable[[Any], int]:
     def number(row: Any) -> int:
-        (_, fields) = next(rows_of(bytes(row), "binary"))
+        (_, fields) = next(BINARY.rows(bytes(row)))
         parts = []
         for at, value in enumerate(fields):
             if value is not None and at in places:

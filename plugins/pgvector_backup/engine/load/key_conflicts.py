@@ -10,8 +10,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load.copy_in import Destination
 from pgvector_backup.engine.load.langchain_pair import RENAMED_COLUMNS, Selection
 from pgvector_backup.engine.load.plan import TablePlan
@@ -110,7 +109,7 @@ class _Tally:
         """The fields of the rows that are to be restored."""
         wanted = None if selection is None else selection.row_filter(plan.stored)
         for block in stored_set.blocks(plan.stored, cancel):
-            for _, fields in rows_of(block.data, plan.stored.format):
+            for _, fields in plan.stored.format.rows(block.data):
                 self.read += 1
                 if wanted is None or wanted(fields):
                     self.wanted += 1
@@ -124,13 +123,12 @@ def _stage(conn: Connection[Any], plan: TablePlan, keys: Destination, rows: Iter
             _KEYS, keys.column_list, plan.table.source
         )
     )
-    form = FORMATS[plan.stored.format]
-    row_of = _csv if form.name == "csv" else _binary
-    options = sql.SQL("FORMAT csv" if form.name == "csv" else "FORMAT binary")
-    with conn.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_KEYS, options)) as copy:
+    form = plan.stored.format
+    statement = sql.SQL("COPY {} FROM STDIN ({})").format(_KEYS, sql.SQL(form.options))
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(form.header or b"")
         while some := list(islice(rows, _ROWS_SENT)):
-            copy.write(b"".join(row_of([fields[at] for at in places]) for fields in some))
+            copy.write(b"".join(form.row([fields[at] for at in places]) for fields in some))
         copy.write(form.trailer)
 
 
@@ -138,17 +136,6 @@ def _match(names: Sequence[str], *, nulls_equal: bool) -> sql.Composed:
     sign = sql.SQL("IS NOT DISTINCT FROM" if nulls_equal else "=")
     pairs = (sql.SQL("k.{} {} t.{}").format(sql.Identifier(name), sign, sql.Identifier(name)) for name in names)
     return sql.SQL("({})").format(sql.SQL(" AND ").join(pairs))
-
-
-def _csv(fields: list[Field]) -> bytes:
-    return b",".join(b"" if f is None else b'"' + f.replace(b'"', b'""') + b'"' for f in fields) + b"\n"
-
-
-def _binary(fields: list[Field]) -> bytes:
-    row = len(fields).to_bytes(2, "big")
-    for one in fields:
-        row += b"\xff\xff\xff\xff" if one is None else len(one).to_bytes(4, "big") + one
-    return row
 
 
 # Over plain columns and all rows: what a partial index or an expression forbids is seen when the rows come.

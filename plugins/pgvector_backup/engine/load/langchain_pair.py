@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
-from pgvector_backup.engine.codec.rows import Field, rows_of
+from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.load.copy_in import Destination, RowFilter
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
@@ -58,8 +58,7 @@ class Selection:
             at = stored.columns.index(_COLLECTION)
         else:
             return None
-        binary = stored.format == "binary"
-        wanted = {one.bytes if binary else str(one).encode() for one in self.wanted}
+        wanted = {stored.format.uuid_field(one) for one in self.wanted}
         return lambda fields: fields[at] in wanted
 
     def renames(self, label: str) -> bool:
@@ -196,7 +195,7 @@ def _names(stored_set: StoredSet, collections: StoredTable, cancel: Cancel) -> d
     at, name_at = collections.columns.index(_UUID), collections.columns.index(_NAME)
     names: dict[uuid.UUID, str] = {}
     for block in stored_set.blocks(collections, cancel):
-        for _, fields in rows_of(block.data, collections.format):
+        for _, fields in collections.format.rows(block.data):
             names[_uuid(fields[at], collections)] = (fields[name_at] or b"").decode()
     return names
 
@@ -205,6 +204,6 @@ def _uuid(value: Field, collections: StoredTable) -> uuid.UUID:
     try:
         if value is None:
             raise ValueError
-        return uuid.UUID(bytes=value) if collections.format == "binary" else uuid.UUID(value.decode())
+        return collections.format.uuid(value)
     except ValueError:
         raise IntegrityFault(f"{collections.file}: column uuid holds what is no uuid") from None

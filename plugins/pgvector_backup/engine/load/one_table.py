@@ -87,7 +87,7 @@ class TableLoad:
         stored, notes = self.plan.stored, self.plan.notes
         here = {column.name: column.type for column in self.plan.table.columns}
         types = [here[name] for name in stored.columns]
-        encoder = row_encoder(types) if stored.format == "csv" else None
+        encoder = row_encoder(types) if stored.format.is_text else None
         algorithm = self.stored_set.algorithm or fingerprint.SHA256
         repairs = None if stored.entry is not None else foreign_csv.Repairs(stored, self.plan.table)
         loaded = Load(
@@ -122,7 +122,7 @@ class TableLoad:
 
     def _prove(self, into: Destination, loaded: Loaded) -> None:
         """Compare what is in the table with what was sent."""
-        if self.plan.stored.entry is None and loaded.sent_as == "csv":
+        if self.plan.stored.entry is None and loaded.sent_as.is_text:
             # Another tool's spelling of a value is not the server's: only the rows can be counted.
             rows = count_rows(self.conn, into.source)
             same = rows == loaded.rows_sent
@@ -144,7 +144,7 @@ def restored(plan: TablePlan, outcome: Outcome, seconds: float, *, built: list[s
     """
     loaded, stored = outcome.loaded, plan.stored
     rows = outcome.inserted + outcome.updated
-    method = "csv as binary" if loaded.parsed_here else loaded.sent_as
+    method = "csv as binary" if loaded.parsed_here else loaded.sent_as.name
     _log.info(
         "%s: %s rows of %s in %.3f s, sent as %s", plan.label, f"{rows:,}", human_size(stored.bytes), seconds, method
     )

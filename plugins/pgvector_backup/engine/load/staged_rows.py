@@ -70,7 +70,7 @@ def insert(
     :raises IntegrityFault: when the target took other rows than it was given
     """
     algorithm = fingerprint.best()
-    staged = summed(conn, _copy_of(staging), "binary", algorithm, cancel)
+    staged = summed(conn, _copy_of(staging), BINARY, algorithm, cancel)
     if not changed and staged[0] != loaded.rows_sent:
         raise IntegrityFault(f"{label}: {loaded.rows_sent:,} rows were sent and {staged[0]:,} staged")
     before = count_rows(conn, into.source)
@@ -83,7 +83,7 @@ def insert(
             sql.SQL(", ").join(sql.SQL("{}").format(sql.Identifier(name)) for name in into.columns),
             sql.SQL(BINARY.options),
         ),
-        "binary",
+        BINARY,
         algorithm,
         cancel,
     )

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.sets.integrity import read_manifest
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
@@ -217,9 +216,7 @@ class Catalog:
 
 def _read(location: Location, backup_id: str, entry: Entry) -> FoundSet | BackupError:
     try:
-        manifest = read_manifest(location, entry.name)
-        if manifest.backup_id != backup_id:
-            return BackupError(f"{entry.name}: it says that it is of set {manifest.backup_id}")
+        manifest = Manifest.read(location, entry.name)
         return _told_by(manifest, location, entry.name)
     except (BackupError, ValueError) as fault:
         return fault if isinstance(fault, BackupError) else BackupError(f"{entry.name}: {fault}")

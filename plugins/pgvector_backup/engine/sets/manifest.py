@@ -6,17 +6,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Final
 
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
+from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.postgres.properties import Properties, SequenceState
 from pgvector_backup.engine.postgres.snapshot import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
 from pgvector_backup.engine.sets.shapes import structured
-from pgvector_backup.engine.store.naming import check_bare
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import check_bare, committed_id, of_set
 
 FORMAT_VERSION: Final = 1
 FORMAT_REVISION: Final = 2
@@ -64,6 +68,16 @@ class TableEntry:
     late_transactions: tuple[int, ...] | None
     properties: Properties | None = None
     sequences: tuple[SequenceState, ...] = ()
+
+    @cached_property
+    def file_kind(self) -> FileKind:
+        """Format and compression of its file."""
+        return FileKind.named(self.format, self.compression)
+
+    @property
+    def stored_columns(self) -> tuple[Column, ...]:
+        """The columns that its file holds, in their order: all but the generated ones."""
+        return tuple(column for column in self.columns if not column.generated)
 
     @classmethod
     def of(
@@ -128,6 +142,37 @@ class Manifest:
             "encoding": "UTF8",
         }
         return _pretty(body | {_CHECKSUM: _checksum(body)})
+
+    @classmethod
+    def read(cls, location: Location, name: str) -> Manifest:
+        """Read a set's manifest, and believe it only where it is of this set and tells of what can be read here.
+
+        :param name: of the manifest's file
+        :raises NotFound: when there is no such set
+        :raises IntegrityFault: when the manifest is damaged, or another set's
+        """
+        with location.open(name) as file, storage_translated():
+            content = file.read()
+        try:
+            manifest = cls.from_bytes(content)
+            manifest._check(committed_id(name))
+        except IntegrityFault as fault:
+            raise IntegrityFault(f"{name}: {fault.message}") from None
+        return manifest
+
+    def _check(self, backup_id: str | None) -> None:
+        if self.backup_id != backup_id:
+            raise IntegrityFault(f"it says that it is of set {self.backup_id}")
+        names = [name for entry in self.tables for name in (entry.file, entry.index)]
+        own = of_set(names, self.backup_id)
+        for name in names:
+            if name not in own:
+                raise IntegrityFault(f"it names {name}, which is no file of this set")
+            if names.count(name) > 1:
+                raise IntegrityFault(f"it names {name} twice")
+        for entry in self.tables:
+            if entry.format not in FORMATS or entry.compression not in COMPRESSIONS:
+                raise IntegrityFault(f"{entry.name} is {entry.format} and {entry.compression}, which nobody here reads")
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.postgres.snapshot import Source
-from pgvector_backup.engine.sets.integrity import read_manifest
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import committed_id
 
@@ -37,7 +37,7 @@ def previous(location: Location, source: Source) -> Previous | None:
     manifests.sort(key=lambda entry: (entry.modified, entry.name), reverse=True)
     for entry in manifests[:_READ_AT_MOST]:
         try:
-            manifest = read_manifest(location, entry.name)
+            manifest = Manifest.read(location, entry.name)
         except (BackupError, ValueError):
             continue  # a damaged one is told of where sets are listed
         there = manifest.source
