@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
-from pgvector_backup.engine.contract.result import BackupResult
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS
 from tests.helpers.database import Database
 from tests.helpers.house import House

@@ -11,8 +11,8 @@ import pytest
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.progress import OnProgress
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.contract.result import BackupResult
 from tests.helpers.hooks import WIDE, at_block
 from tests.helpers.house import House
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.contract.result import RunReport
+from pgvector_backup.engine.contract.backup_result import RunReport
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
-from pgvector_backup.engine.contract.result import RestoreResult
+from pgvector_backup.engine.contract.restore_result import RestoreResult
 from tests.helpers.database import Database
 from tests.helpers.house import House
 

@@ -241,7 +241,7 @@ def test_readers_go_on_while_rows_are_added(backed_up: House) -> None:
 
 
 def test_the_result_and_its_section_in_the_log_file(backed_up: House, caplog: pytest.LogCaptureFixture) -> None:
-    from pgvector_backup.engine.contract.result import RestoreReport
+    from pgvector_backup.engine.contract.restore_result import RestoreReport
 
     with caplog.at_level(logging.INFO):
         result = backed_up.restore(truncate_before_restore=True).to_json()

@@ -21,7 +21,7 @@ from pgvector_backup.engine.base.errors import (
     InvalidParams,
     NotFound,
 )
-from pgvector_backup.engine.contract.result import BackupResult
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.sets.manifest import Manifest
 from tests.helpers.database import Database
 from tests.helpers.house import House

@@ -12,8 +12,9 @@ import psycopg
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.contract.backup_result import BackupResult, TruncateResult
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
-from pgvector_backup.engine.contract.result import BackupResult, RestoreResult, TruncateResult
+from pgvector_backup.engine.contract.restore_result import RestoreResult
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import VerifyResult
 from pgvector_backup.engine.postgres.table_name import parse_names

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pgvector_backup.engine.backup import backup
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.contract.result import BackupResult
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.installation import configuration
 from tests.helpers.database import Database

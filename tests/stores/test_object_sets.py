@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
-from pgvector_backup.engine.contract.result import BackupResult
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import object_writer

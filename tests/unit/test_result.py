@@ -12,14 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import Conflict, DatabaseFault, NotFound
-from pgvector_backup.engine.contract.result import (
-    BackupResult,
-    RunReport,
-    TableBackup,
-    TruncateResult,
-    human_size,
-    section_of,
-)
+from pgvector_backup.engine.contract.backup_result import BackupResult, RunReport, TableBackup, TruncateResult
+from pgvector_backup.engine.contract.run_log import section_of
+from pgvector_backup.engine.contract.sizes import human_size
 
 WHEN = datetime(2025, 7, 21, 23, 49, 14, 999, tzinfo=timezone(timedelta(hours=8)))
 EMBEDDING = TableBackup(duration=0.3124, rows=58, bytes=782336, file="langchain_pg_embedding_1.csv", sha256="ab")

@@ -15,6 +15,7 @@ from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
+from pgvector_backup.engine.contract.backup_result import RunReport
 from pgvector_backup.engine.contract.requests import (
     BACKUP_KEYS,
     RESTORE_KEYS,
@@ -23,7 +24,8 @@ from pgvector_backup.engine.contract.requests import (
     RestoreRequest,
     VerifyRequest,
 )
-from pgvector_backup.engine.contract.result import RestoreReport, RunReport, human_size
+from pgvector_backup.engine.contract.restore_result import RestoreReport
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore

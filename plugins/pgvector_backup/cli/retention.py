@@ -10,7 +10,7 @@ from pgvector_backup.cli.order import Answer, Order, find_set, user
 from pgvector_backup.cli.terminal import confirm, say, say_table
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS, PruneRequest
-from pgvector_backup.engine.contract.result import human_size
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, write_pin
 from pgvector_backup.engine.store.naming import LATEST

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgvector_backup.cli.terminal import say, say_table
-from pgvector_backup.engine.contract.result import human_size
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.sets.catalog import FoundSet
 
 

@@ -18,9 +18,10 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.contract.backup_result import BackupResult, TableBackup
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.contract.result import BackupResult, TableBackup, human_size
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
 from pgvector_backup.engine.dump.readers import Readers

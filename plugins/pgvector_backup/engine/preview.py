@@ -10,8 +10,8 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.contract.result import human_size
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump.copy_out import Estimate, estimate
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated

@@ -17,7 +17,7 @@ from psycopg import Connection
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.contract.result import RestoreResult, TableRestore
+from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.load import places, provide
 from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, advance_sequences, row_bytes

@@ -12,8 +12,8 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.engine.contract.backup_result import TruncateResult
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.contract.result import TruncateResult
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres import record_manager, transactions
 from pgvector_backup.engine.postgres.errors import database_fault, translated

@@ -14,7 +14,7 @@ from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.contract.result import BackupResult
+    from pgvector_backup.engine.contract.backup_result import BackupResult
 
 
 class PgVectorBackupOperator(PgVectorOperator, SkipMixin):

@@ -17,7 +17,7 @@ from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.contract.result import RunReport
+    from pgvector_backup.engine.contract.backup_result import RunReport
 
 
 class PgVectorReportOperator(PgVectorOperator):
@@ -94,7 +94,7 @@ class PgVectorReportOperator(PgVectorOperator):
         faults: list[str],
         steps: dict[str, Any],
     ) -> RunReport:
-        from pgvector_backup.engine.contract.result import RunReport  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.contract.backup_result import RunReport  # noqa: PLC0415 (see `operators`)
 
         asked = self._truncate_asked(context, truncate, steps)
         unknown = backup is None or (backup.error is not None and not backup.certain and backup.value is None)

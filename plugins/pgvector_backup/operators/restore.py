@@ -17,7 +17,7 @@ from pgvector_backup.operators.task import PgVectorTask
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgvector_backup.engine.contract.result import RestoreReport
+    from pgvector_backup.engine.contract.restore_result import RestoreReport
 
 
 class _RestoreTask(PgVectorTask):
@@ -158,7 +158,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
             return self._report(context)
 
     def _report(self, context: Context) -> Any:
-        from pgvector_backup.engine.contract.result import RestoreReport  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.contract.restore_result import RestoreReport  # noqa: PLC0415 (see `operators`)
 
         upstream = Upstream(self, context)
         steps, outcomes = self.step_outcomes(upstream, PgVectorRestoreOperator, "restore", self.restore_step)

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, NotFound
-from pgvector_backup.engine.contract.result import human_size, section_of
+from pgvector_backup.engine.contract.run_log import section_of
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location

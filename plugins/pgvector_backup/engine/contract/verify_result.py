@@ -11,6 +11,7 @@ from typing import Any, Final
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault
 from pgvector_backup.engine.contract.requests import Depth
+from pgvector_backup.engine.contract.run_log import section
 
 _SPELT_OUT: Final = 10
 """Faults of one table that are spelt out; further ones are counted."""
@@ -155,20 +156,19 @@ class SetVerification:
 
     def log_section(self, *, now: datetime, run_id: str | None) -> str:
         """The section of the location's log file."""
-        state = "OK" if self.ok else "FAILED"
         lines = [
-            f"==== {now.isoformat(timespec='seconds')}  VERIFY {state}  {self.backup_id or '(no set)'}",
-            f"run_id:    {run_id or '(none)'}",
-            f"depth:     {self.depth}",
-            f"duration:  {self.duration:.3f} s",
+            ("run_id", run_id or "(none)"),
+            ("depth", self.depth),
+            ("duration", f"{self.duration:.3f} s"),
         ]
         for label, table in self.tables.items():
             rows = table.inspection.rows
-            told = f"{rows:,} rows" if rows is not None else "rows not counted"
-            lines.append(f"table:     {label}: {'DAMAGED' if table.faults else 'whole'}, {told}{_drilled(table)}")
-        lines += [f"note:      {note}" for note in self.to_json()["notes"]]
-        lines += [f"error:     {error}" for error in self.errors]
-        return "\n".join(lines) + "\n\n"
+            counted = f"{rows:,} rows" if rows is not None else "rows not counted"
+            lines.append(("table", f"{label}: {'DAMAGED' if table.faults else 'whole'}, {counted}{_drilled(table)}"))
+        lines += [("note", note) for note in self.to_json()["notes"]]
+        lines += [("error", error) for error in self.errors]
+        state = "VERIFY OK" if self.ok else "VERIFY FAILED"
+        return section(now.isoformat(timespec="seconds"), state, self.backup_id, lines)
 
 
 def _drilled(table: TableVerification) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.contract.result import TableRestore
+from pgvector_backup.engine.contract.restore_result import TableRestore
 from pgvector_backup.engine.load import key_conflicts
 from pgvector_backup.engine.load.key_conflicts import Meeting
 from pgvector_backup.engine.load.langchain_pair import Selection

@@ -14,7 +14,8 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.encoding import row_encoder
-from pgvector_backup.engine.contract.result import TableRestore, human_size
+from pgvector_backup.engine.contract.restore_result import TableRestore
+from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.load import foreign_csv, staged_rows
 from pgvector_backup.engine.load.builds import Builds
 from pgvector_backup.engine.load.copy_in import Destination, Load, Loaded, read_back

@@ -1,0 +1,212 @@
+"""What a backup and a truncate did: the public result of their run, and its section in the log file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.contract.run_log import section
+from pgvector_backup.engine.contract.sizes import human_size
+
+
+def _noted(notes: Sequence[str]) -> dict[str, list[str]]:
+    """``notes`` of a result, which is there when there is something to say."""
+    return {"notes": list(notes)} if notes else {}
+
+
+@dataclass(frozen=True)
+class TableBackup:
+    """What became of one table; ``failure`` None means its file is whole and on disk. Seconds, bytes.
+
+    :param notes: what is worth knowing of it, such as rows that are not in the set
+    """
+
+    duration: float
+    rows: int = 0
+    bytes: int = 0
+    file: str = ""
+    sha256: str = ""
+    failure: BackupError | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The table's entry in ``tables_backed_up``."""
+        if self.failure is not None:
+            return {"success": False, "error": self.failure.message, "duration": round(self.duration, 3)}
+        return {
+            "success": True,
+            "row_count": self.rows,
+            "file_size": human_size(self.bytes),
+            "backup_file": self.file,
+            "duration": round(self.duration, 3),
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            **_noted(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """What a backup did.
+
+    :param backup_id: None when no set came to be
+    """
+
+    directory: str
+    backup_id: str | None
+    manifest_file: str | None
+    tables: Mapping[str, TableBackup]
+    duration: float
+
+    @property
+    def failure(self) -> BackupError | None:
+        """The first table's failure; worth a retry only if every failure is."""
+        failures = [table.failure for table in self.tables.values() if table.failure is not None]
+        return next((failure for failure in failures if not failure.can_retry), None) or next(iter(failures), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The backup's part of the run's result."""
+        return {
+            "backup_performed": self.failure is None,
+            "backup_directory": self.directory,
+            "backup_id": self.backup_id,
+            "manifest_file": self.manifest_file,
+            "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
+            "errors": [table.failure.message for table in self.tables.values() if table.failure is not None],
+            **_noted([note for table in self.tables.values() for note in table.notes]),
+            "duration": round(self.duration, 3),
+        }
+
+
+@dataclass(frozen=True)
+class TruncateResult:
+    """What a truncate did: rows of each table as counted under its lock, before and after. Seconds.
+
+    :param planned: nothing was emptied, only found out that it would be allowed
+    :param notes: what has to be done besides
+    """
+
+    rows_before: Mapping[str, int]
+    rows_after: Mapping[str, int]
+    duration: float
+    planned: bool = False
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The truncate's part of the run's result."""
+        each = {
+            label: {
+                "success": True,
+                "rows_before": before,
+                "rows_after": self.rows_after[label],
+                "duration": round(self.duration, 3),
+            }
+            for label, before in self.rows_before.items()
+        }
+        return {
+            "truncate_performed": not self.planned,
+            "truncate_results": each,
+            **_noted(self.notes),
+            "duration": round(self.duration, 3),
+        }
+
+
+@dataclass
+class RunReport:
+    """One run from end to end, put together from what its steps have left.
+
+    :param backup: `BackupResult.to_json`, None when the backup left nothing
+    :param truncate: `TruncateResult.to_json`, None when there was none or it failed
+    :param faults: the errors of the steps, in order
+    :param truncate_fault: why the truncate did not empty what it should
+    :param truncate_certain: whether the truncate itself said so; otherwise nobody knows what it has done
+    :param backup_unknown: whether it is not known if there was a backup
+    :param backup_note: why there was none, where that is no failure
+    :param truncate_note: likewise of the truncate
+    """
+
+    backup: Mapping[str, Any] | None
+    truncate: Mapping[str, Any] | None
+    truncate_asked: bool
+    timestamp: datetime
+    faults: list[str] = field(default_factory=list)
+    truncate_fault: str | None = None
+    truncate_certain: bool = True
+    backup_unknown: bool = False
+    backup_note: str | None = None
+    truncate_note: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as the contract with users has it."""
+        backup, truncate = self.backup or {}, self.truncate or {}
+        errors = list(dict.fromkeys([*backup.get("errors", ()), *self.faults]))
+        performed = bool(backup.get("backup_performed", False))
+        if self.truncate_fault is not None:
+            response = messages.TRUNCATE_FAILED
+        elif errors:
+            response = messages.BACKUP_FAILED
+        elif self.backup_unknown:
+            response = messages.OUTCOME_UNKNOWN
+        else:
+            response = messages.BACKUP_DONE if performed else messages.NOTHING_DONE
+        return {
+            "response": response,
+            "backup_performed": None if self.backup_unknown else performed,
+            "truncate_performed": bool(truncate.get("truncate_performed", False)) if self.truncate_certain else None,
+            "backup_directory": backup.get("backup_directory"),
+            "backup_id": backup.get("backup_id"),
+            "manifest_file": backup.get("manifest_file"),
+            "tables_backed_up": backup.get("tables_backed_up", {}),
+            "truncate_results": truncate.get("truncate_results", {}),
+            "errors": errors,
+            **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
+            "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    def log_section(self, *, task_id: str | None, run_id: str) -> str:
+        """The run's section of ``vector_backup_log.txt``: readable at three in the morning."""
+        result = self.to_json()
+        lines = [
+            ("task_id", task_id or "(none)"),
+            ("run_id", run_id),
+            ("duration", f"{result['duration']:.3f} s"),
+        ]
+        if self.backup_unknown:
+            lines.append(("backup", f"unknown: {self.backup_note or 'nothing is recorded of it'}"))
+        elif self.backup_note is not None:
+            lines.append(("backup", f"{self.backup_note}; nothing was backed up"))
+        elif not result["backup_performed"] and not result["errors"]:
+            lines.append(("backup", "not asked for; nothing was done"))
+        for label, table in result["tables_backed_up"].items():
+            lines.append(("table", f"{label}: {_table_line(label, table)}"))
+        lines.append(("truncate", self._truncate_line(result["truncate_results"])))
+        lines += [("note", note) for note in result.get("notes", ())]
+        lines += [("error", error) for error in result["errors"]]
+        return section(result["timestamp"], "FAILED" if result["errors"] else "OK", result["backup_id"], lines)
+
+    def _truncate_line(self, tables: Mapping[str, Any]) -> str:
+        if self.truncate_fault is not None and not self.truncate_certain:
+            return f"UNKNOWN, look at the tables: {self.truncate_fault}"
+        if self.truncate_note is not None:
+            return self.truncate_note
+        if self.truncate_fault is not None:
+            return f"REFUSED, the tables are as they were: {self.truncate_fault}"
+        if not tables:
+            return "not carried out" if self.truncate_asked else "not asked for"
+        return "; ".join(
+            f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}" for label, table in tables.items()
+        )
+
+
+def _table_line(label: str, table: Mapping[str, Any]) -> str:
+    if not table["success"]:
+        return f"FAILED: {str(table['error']).removeprefix(f'{label}: ')}"
+    return (
+        f"{table['row_count']:,} rows, {table['file_size']}, {table['duration']:.3f} s, "
+        f"{table['backup_file']}, sha256 {table['sha256']}"
+    )

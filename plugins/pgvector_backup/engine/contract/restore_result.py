@@ -1,0 +1,187 @@
+"""What a restore did, or would do: the public result of its run, and its section in the log file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.contract.run_log import section
+from pgvector_backup.engine.contract.sizes import human_size
+
+
+@dataclass(frozen=True)
+class TableRestore:
+    """What became of one table of a set. Seconds, bytes.
+
+    :param rows: of the set that are in the table now as they were: inserted, or put in the place of another
+    :param updated: of these, rows that took the place of one with the same key
+    :param skipped: rows of the set that gave way to one with the same key
+    :param left_out: rows of the set that were not asked for: of other collections
+    :param conflicts: of a restore that is only planned, rows of the set whose key is there already
+    :param rows_before: in the table, before it was emptied if it was
+    :param created: whether the table was made
+    :param method: how rows were sent: ``binary``, ``csv``, or ``csv as binary`` where vectors were parsed here
+    :param indexes: those built after the load
+    :param notes: what is worth knowing of it
+    """
+
+    duration: float
+    file: str
+    bytes: int
+    rows: int = 0
+    updated: int = 0
+    skipped: int = 0
+    left_out: int = 0
+    conflicts: int = 0
+    rows_before: int = 0
+    rows_after: int = 0
+    target: str = ""
+    created: bool = False
+    method: str = ""
+    fingerprint: str | None = None
+    indexes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The table's entry in ``restore_results``."""
+        return {
+            "success": True,
+            "source_file": self.file,
+            "rows_restored": self.rows,
+            "file_size": human_size(self.bytes),
+            "duration": round(self.duration, 3),
+            "bytes": self.bytes,
+            "rows_updated": self.updated,
+            "rows_skipped": self.skipped,
+            "rows_left_out": self.left_out,
+            "rows_before": self.rows_before,
+            "rows_after": self.rows_after,
+            "target": self.target,
+            "created": self.created,
+            "method": self.method,
+            "fingerprint": self.fingerprint,
+            "indexes_built": list(self.indexes),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What a restore did, or with ``planned`` what it would have done.
+
+    :param backup_path: the set's location below the backup root
+    :param created_at: of the set, ISO 8601
+    :param truncated: rows before and after, of the tables that were emptied first
+    """
+
+    backup_path: str
+    backup_id: str
+    created_at: str
+    tables: Mapping[str, TableRestore]
+    truncated: Mapping[str, tuple[int, int]]
+    duration: float
+    timestamp: datetime
+    planned: bool = False
+    truncate_duration: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as users of the older API know it."""
+        return {
+            "response": messages.RESTORE_PLANNED if self.planned else messages.RESTORE_DONE,
+            "restore_performed": not self.planned,
+            "truncate_performed": bool(self.truncated) and not self.planned,
+            "backup_info": backup_info(self.backup_path, self.backup_id, self.created_at),
+            "truncate_results": {
+                label: {
+                    "success": True,
+                    "rows_before": before,
+                    "rows_after": after,
+                    "duration": round(self.truncate_duration, 3),
+                }
+                for label, (before, after) in self.truncated.items()
+            },
+            "restore_results": {label: table.to_json() for label, table in self.tables.items()},
+            "errors": [],
+            "dry_run": self.planned,
+            "duration": round(self.duration, 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+
+def backup_info(backup_path: str | None, backup_id: str | None, created_at: str | None) -> dict[str, Any]:
+    """Which set a restore is of."""
+    date = None if created_at is None else datetime.fromisoformat(created_at).strftime("%Y-%m-%d %H:%M:%S")
+    return {"backup_path": backup_path, "timestamp": backup_id, "backup_date": date}
+
+
+@dataclass
+class RestoreReport:
+    """One restore run from end to end.
+
+    :param restore: `RestoreResult.to_json`, None when it failed: nothing was changed then
+    :param asked: the set that was asked for: path or task, and timestamp
+    :param faults: the errors, in order
+    :param certain: whether the restore itself said so; otherwise nobody knows what it has done
+    :param note: why nothing was restored, where that is no failure
+    """
+
+    restore: Mapping[str, Any] | None
+    asked: tuple[str | None, str | None]
+    timestamp: datetime
+    faults: list[str] = field(default_factory=list)
+    certain: bool = True
+    note: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as users of the older API know it, of a restore that failed too."""
+        if self.restore is not None and not self.faults:
+            return dict(self.restore)
+        return {
+            "response": messages.RESTORE_FAILED if self.faults else messages.NOTHING_DONE,
+            "restore_performed": False if self.certain else None,
+            "truncate_performed": False,
+            "backup_info": backup_info(*self.asked, None),
+            "truncate_results": {},
+            "restore_results": {},
+            "errors": list(dict.fromkeys(self.faults)),
+            "dry_run": False,
+            "duration": 0.0,
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    def log_section(self, *, run_id: str) -> str:
+        """The run's section of ``vector_backup_log.txt``."""
+        result = self.to_json()
+        info = result["backup_info"]
+        lines = [
+            ("from", info["backup_path"] or "(none)"),
+            ("run_id", run_id),
+            ("duration", f"{result['duration']:.3f} s"),
+        ]
+        for label, table in result["truncate_results"].items():
+            lines.append(("truncate", f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}"))
+        for label, table in result["restore_results"].items():
+            lines.append(("table", f"{label}: {_restore_line(table)}"))
+            lines += [("note", note) for note in table["notes"]]
+        if self.note is not None:
+            lines.append(("restore", f"{self.note}; the tables are as they were"))
+        elif not self.certain:
+            lines.append(("tables", "UNKNOWN, look at them: all of the set is there, or nothing was changed"))
+        elif result["errors"]:
+            lines.append(("tables", "as they were: a restore is one transaction"))
+        lines += [("error", error) for error in result["errors"]]
+        state = "RESTORE FAILED" if result["errors"] else "RESTORE OK"
+        return section(result["timestamp"], state, info["timestamp"], lines)
+
+
+def _restore_line(table: Mapping[str, Any]) -> str:
+    line = f"{table['rows_restored']:,} rows from {table['source_file']} ({table['file_size']}) into {table['target']}"
+    for key, words in (("rows_updated", "updated"), ("rows_skipped", "skipped"), ("rows_left_out", "left out")):
+        if table[key]:
+            line += f", {table[key]:,} {words}"
+    if table["indexes_built"]:
+        line += f", indexes built: {', '.join(table['indexes_built'])}"
+    return f"{line}, {table['duration']:.3f} s"
