@@ -31,11 +31,13 @@ class ConnectionRules:
     :param default: Airflow connection id, used when conf names none
     :param allowed: globs of connection ids
     :param uri_allowed: whether conf may hold a ``postgresql://`` URI
+    :param uri_hosts: globs of the hosts that a URI may name; none: whatever host
     """
 
     default: str
     allowed: tuple[str, ...]
     uri_allowed: bool
+    uri_hosts: tuple[str, ...] = ()
 
     def admits(self, connection_id: str) -> bool:
         """Whether conf may name this connection. The default needs no glob."""
@@ -70,7 +72,16 @@ def connection_rules() -> ConnectionRules:
         default=_value("connection_id"),
         allowed=_value("allowed_connections"),
         uri_allowed=_value("allow_connection_uri"),
+        uri_hosts=_value("allowed_uri_hosts"),
     )
+
+
+def download_needs() -> str:
+    """What a user has to be allowed to do with the backup's DAG to download a set's files.
+
+    :raises InvalidParams: when it is none of the three
+    """
+    return str(_value("download_needs"))
 
 
 def schedule(key: str = "schedule") -> str | None:

@@ -12,12 +12,12 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
-from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
 from pgvector_backup.installation.configuration import ConnectionRules
 from pgvector_backup.installation.temporary import is_temporary
+from pgvector_backup.installation.uris import read_uri, with_nothing_of_the_worker
 
 _log: Final = logging.getLogger(__name__)
 
@@ -33,12 +33,20 @@ _EXTRA: Final = {
 }
 
 
-def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules, *, own: str | None = None) -> Connect:
+def connect_to(
+    asked: str | None,
+    configured: str | None,
+    rules: ConnectionRules,
+    *,
+    own: str | None = None,
+    seconds: int | None = None,
+) -> Connect:
     """How to connect to the database that a run is about.
 
     :param asked: ``db_connection`` of the run's conf: a connection id, or a URI
     :param configured: the connection id that the DAG's author gave the operator
     :param own: id of the temporary connection that the run may name, being its own
+    :param seconds: that a server may take to answer, whatever the connection says; None: as the connection says
     :raises InvalidParams: when conf may not name it, or it is not of PostgreSQL
     :raises NotFound: when Airflow has no such connection
     """
@@ -52,7 +60,10 @@ def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules
         "using %s",
         f"connection {connection.conn_id}" if connection.conn_id != _URI_CONNECTION_ID else "the URI of conf",
     )
-    extra = {**_EXTRA, **connection.extra_dejson}
+    from_uri = connection.conn_id == _URI_CONNECTION_ID or is_temporary(connection.conn_id)
+    extra = {**_EXTRA, **connection.extra_dejson, **({} if seconds is None else {"connect_timeout": seconds})}
+    if from_uri:
+        extra = with_nothing_of_the_worker(extra, password=connection.password)
     hook = PostgresHook(
         connection=Connection(
             conn_id=connection.conn_id,
@@ -65,7 +76,7 @@ def connect_to(asked: str | None, configured: str | None, rules: ConnectionRules
             extra=json.dumps(extra),
         )
     )
-    return partial(_open, hook)
+    return partial(_open_untold if from_uri and not rules.uri_hosts else _open, hook)
 
 
 def check_admitted(asked: str, rules: ConnectionRules, *, own: str | None = None) -> None:
@@ -86,6 +97,17 @@ def _open(hook: PostgresHook) -> psycopg.Connection[Any]:
     if not isinstance(conn, psycopg.Connection):
         raise InvalidParams("PostgresHook does not use psycopg 3: install psycopg[binary] and SQLAlchemy 2")
     return conn
+
+
+def _open_untold(hook: PostgresHook) -> psycopg.Connection[Any]:
+    """Connect to what a user has named, and may know nothing of: no port or host is to be found out by what failed."""
+    try:
+        return _open(hook)
+    except psycopg.Error:
+        raise psycopg.OperationalError(
+            "the server that the URI names did not let us in; whether it is there at all is told only where "
+            "allowed_uri_hosts in [pgvector_backup] says which hosts may be named"
+        ) from None
 
 
 def _stored(connection_id: str) -> Connection:
@@ -113,28 +135,5 @@ def _from_uri(uri: str, rules: ConnectionRules) -> Connection:
             "db_connection: a URI is not allowed here, because conf is stored in clear; name an Airflow "
             "connection, or set allow_connection_uri in [pgvector_backup]"
         )
-    given, password = read_uri(uri)
+    given, password = read_uri(uri, rules)
     return Connection(conn_id=_URI_CONNECTION_ID, conn_type="postgres", password=password, extra=json.dumps(given))
-
-
-def read_uri(uri: str) -> tuple[dict[str, Any], str | None]:
-    """What a URI says, as libpq's parameters, and its password apart from them; both are masked in logs from here on.
-
-    :raises InvalidParams: when it is none; its text is not repeated
-    """
-    mask_secret(uri)
-    scheme = uri.split("://", 1)[0]
-    if scheme not in ("postgresql", "postgres"):
-        raise InvalidParams(f"db_connection: a URI begins with postgresql://, not with {scheme}://")
-    try:
-        # libpq itself reads it: what a URI means is what libpq takes it for.
-        given = {key: value for key, value in conninfo_to_dict(uri).items() if value is not None}
-    except psycopg.Error:
-        raise InvalidParams(
-            "db_connection: libpq cannot read this URI; write postgresql://user:password@host:port/database, "
-            "special characters percent-encoded"
-        ) from None
-    password = given.pop("password", None)
-    if password is not None:
-        mask_secret(password)
-    return given, None if password is None else str(password)

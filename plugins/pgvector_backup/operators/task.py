@@ -87,7 +87,7 @@ class PgVectorTask(BaseOperator):
             db_connection,
             self.rendered("pgvector_conn_id", text_of),
             configuration.connection_rules(),
-            own=temporary_id(run.dag_id, run.run_id),
+            own=temporary_id(run.dag_id, run.run_id, run.triggering_user_name),
         )
 
     def cancel(self) -> Cancel:

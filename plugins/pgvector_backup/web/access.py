@@ -13,11 +13,14 @@ from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
 
+from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import DAG_IDS, Kind
 
 User = Annotated[BaseUser, Depends(get_user)]
 
 Deed = Literal["read", "run", "edit"]
+
+_DOWNLOAD_NEEDS: Final[dict[str, Deed]] = {"read": "read", "trigger": "run", "edit": "edit"}
 
 # What Airflow itself asks for the same deeds on its own pages.
 _ASKED: Final[dict[Deed, tuple[Literal["GET", "POST", "PUT"], DagAccessEntity | None]]] = {
@@ -43,6 +46,21 @@ def may(user: BaseUser, deed: Deed, kind: Kind) -> bool:
     return get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user)
 
 
+def may_download(user: BaseUser) -> bool:
+    """Whether a user may have the files of a set, and whatever else shows rows (`download_needs`)."""
+    return may(user, _DOWNLOAD_NEEDS[configuration.download_needs()], "backup")
+
+
+def requires_download(user: User) -> None:
+    """Dependency of what shows rows: a backup holds the tables whole, which is more than to look at a DAG."""
+    if not may_download(user):
+        raise HTTPException(
+            403,
+            "the files of a set hold rows of the database: they need the right to "
+            f"{configuration.download_needs()} the DAG {DAG_IDS['backup']} (download_needs in [pgvector_backup])",
+        )
+
+
 def may_create_connections(user: BaseUser) -> bool:
     """Whether a user may store connections, and so hand over a URI."""
     return get_auth_manager().is_authorized_connection(method="POST", details=ConnectionDetails(), user=user)
@@ -51,26 +69,43 @@ def may_create_connections(user: BaseUser) -> bool:
 def requires_same_origin(request: Request) -> None:
     """Refuse what another site makes a logged-in user's browser send.
 
-    Airflow's cookie is ``SameSite=Lax``, which keeps other sites out but not other origins of the same site. A token
-    in the header is nothing that a browser adds by itself. Who is no browser sends neither of these headers.
+    Airflow's cookie is ``SameSite=Lax``, which keeps other sites out but not other origins of the same site. A bearer
+    token is nothing that a browser adds by itself; a password of the scheme Basic is. Who is no browser sends none of
+    these headers.
     """
-    if request.method in _SAFE_METHODS or request.headers.get("authorization"):
+    if request.method in _SAFE_METHODS or _has_bearer_token(request):
         return
-    origin, fetch_site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if origin is None and fetch_site in (None, "same-origin", "none"):
+    sent, fetch_site = request.headers.getlist("origin"), request.headers.get("sec-fetch-site")
+    if not sent and fetch_site in (None, "same-origin", "none"):
         return
-    if origin is not None and (fetch_site == "same-origin" or _origin(origin) in _own_origins(request)):
+    # "null" is what a sandboxed frame, a file or a redirect is called: nobody's origin, whoever else is called so.
+    origins = [_origin(one) for one in sent]
+    if sent and None not in origins and (fetch_site == "same-origin" or set(origins) <= _own_origins(request)):
         return
     raise HTTPException(403, "a request that another origin sent on behalf of a logged-in user is not carried out")
 
 
-def _own_origins(request: Request) -> set[str]:
+def _has_bearer_token(request: Request) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    return scheme.lower() == "bearer" and token.strip() != ""
+
+
+def _own_origins(request: Request) -> set[str | None]:
     configured = [conf.get("api", "base_url", fallback=""), *conf.getlist("api", "access_control_allow_origins")]
-    return {f"{scheme}://{request.headers.get('host', '')}" for scheme in ("http", "https")} | {
-        _origin(url) for url in configured if url
-    }
+    own = (f"{scheme}://{request.headers.get('host', '')}" for scheme in _PORTS)
+    return {_origin(url) for url in (*own, *configured)} - {None}
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _origin(url: str) -> str | None:
+    """Scheme, host and port as browsers write them; None for what names no host."""
+    try:
+        parts = urlsplit(url.strip())
+        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError:
+        return None
+    if scheme not in _PORTS or not host:
+        return None
+    return f"{scheme}://{host}:{port or _PORTS[scheme]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.keys import Key
 
 _LARGEST: Final = 1 << 20
+_DEEPEST: Final = 16
+_DIGITS: Final = 30
+_SHOWN: Final = 40
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -27,13 +31,60 @@ async def json_object(request: Request) -> dict[str, Any]:
     if not content.strip():
         return {}
     try:
-        body = json.loads(content)
+        body = json.loads(
+            content.decode("utf-8-sig"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
     except (ValueError, RecursionError):
-        raise InvalidParams("the body is not JSON") from None
+        raise InvalidParams("the body is not JSON in UTF-8") from None
     if not isinstance(body, dict):
         raise InvalidParams(f"the body is no JSON object, it is of type {type(body).__name__}")
+    _check_depth(body)
     _check_texts(body)
     return body
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are said once: which of two was meant is nobody's guess."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidParams(f"the body says the key {again[:_SHOWN]!r} twice")
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise InvalidParams(f"the body holds {name}, which is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidParams(f"the body holds the number {text[:_SHOWN]}, which is larger than any that is kept")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise InvalidParams(f"the body holds a number of {len(text):,} digits")
+    return int(text)
+
+
+def _check_depth(body: dict[str, Any]) -> None:
+    level: list[Any] = [body]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    if level:
+        raise InvalidParams(f"the body is nested deeper than {_DEEPEST} levels")
 
 
 def _check_texts(body: dict[str, Any]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 from urllib.parse import quote
@@ -13,15 +15,31 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
-from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
-from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
-from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import LOG_FILE, STAGED, of_set, verification_name
-from pgvector_backup.engine.store.store import Entry
+from pgvector_backup.engine.store.naming import (
+    LOG_FILE,
+    SAFE,
+    STAGED,
+    manifest_name,
+    of_set,
+    verification_name,
+    without_manifest,
+)
 from pgvector_backup.web.envelope import refused
+from pgvector_backup.web.threads import in_thread
 
 _CHUNK: Final = 256 << 10
+
+_DIGITS: Final = 30
+"""Of a range's numbers, at most: more than any file has bytes, and few enough to be read as a number."""
+
+_UNDERSCORES: Final = 40
+"""In a file's name: each may be the one that a set's id follows."""
+
+_SMALL: Final = 64 << 20
+"""Bytes of what is read whole: manifests and verifications."""
 
 _TYPES: Final = {
     ".csv": "text/csv; charset=utf-8",
@@ -48,21 +66,90 @@ class Downloadable:
     manifest: str | None
 
 
-def find(found: FoundLocation, name: str) -> Downloadable:
+def find(location: Location, name: str) -> Downloadable:
     """A file of one of the location's sets, or its log.
+
+    Only what its name says it belongs to is looked at, so that it costs the same however many sets lie there.
 
     :raises NotFound: for every other file, whatever it is
     :raises IntegrityFault: for one that is not of the size its manifest tells
     """
-    there = {entry.name: entry for entry in found.location.entries() if not entry.name.endswith(STAGED)}
-    if (entry := there.get(name)) is not None:
-        if name == LOG_FILE:
-            return Downloadable(found.location, name, entry.bytes, _weak(entry), None)
-        for one in found.sets:
-            if name in _names(one, list(there)):
-                etag = _etag(found.location, one, entry)
-                return Downloadable(found.location, name, entry.bytes, etag, one.manifest_file)
-    raise NotFound(f"{found.location.relative_path}: no set there has a file {name!r}")
+    if name.endswith(STAGED) or "/" in name or "\0" in name:
+        raise _none(location, name)
+    if name == LOG_FILE:
+        return _as_it_lies(location, name, None)
+    for backup_id in _ids_in(name):
+        with suppress(NotFound):
+            return _of_a_set(location, name, backup_id)
+    if (foreign := without_manifest(name)) is not None and not _is_being_made(location, foreign[1]):
+        return _as_it_lies(location, name, None)
+    raise _none(location, name)
+
+
+def _is_being_made(location: Location, backup_id: str) -> bool:
+    """Whether a set of that id is not committed yet, though files of it may have their names already."""
+    try:
+        location.open(manifest_name(backup_id) + STAGED).close()
+    except NotFound:
+        return False
+    return True
+
+
+def _of_a_set(location: Location, name: str, backup_id: str) -> Downloadable:
+    """A file of a set that has a manifest; of a damaged set too, for whoever has to find out what it was."""
+    manifest_file = manifest_name(backup_id)
+    tables: tuple[TableEntry, ...] = ()
+    with suppress(IntegrityFault):
+        tables = Manifest.read(location, manifest_file).tables
+    if name in (manifest_file, verification_name(backup_id)):
+        with _opened(location, name) as file:
+            sha256 = hashlib.sha256(file.read(_SMALL)).hexdigest()
+        return _tagged(location, name, sha256, manifest_file)
+    for table in tables:
+        if name == table.file:
+            found = _tagged(location, name, table.sha256, manifest_file)
+            if found.bytes != table.bytes:
+                raise IntegrityFault(f"{name}: {found.bytes:,} bytes on disk, {table.bytes:,} in the manifest")
+            return found
+        if name == table.index:
+            return _tagged(location, name, table.index_sha256, manifest_file)
+    if of_set([name], backup_id):
+        return _as_it_lies(location, name, manifest_file)
+    raise _none(location, name)
+
+
+def _ids_in(name: str) -> Iterator[str]:
+    """What may be the id of the set that a file belongs to: what stands between some ``_`` and the next dot."""
+    for match in reversed(list(re.finditer("_", name))[-_UNDERSCORES:]):
+        candidate = name[match.end() :].partition(".")[0]
+        if SAFE.fullmatch(candidate):
+            yield candidate
+
+
+def _tagged(location: Location, name: str, sha256: str, manifest: str | None) -> Downloadable:
+    with _opened(location, name) as file:
+        return Downloadable(location, name, file.seek(0, io.SEEK_END), f'"{sha256}"', manifest)
+
+
+def _as_it_lies(location: Location, name: str, manifest: str | None) -> Downloadable:
+    with _opened(location, name) as file:
+        size = file.seek(0, io.SEEK_END)
+        try:
+            when = os.fstat(file.fileno()).st_mtime
+        except (OSError, AttributeError):  # no file of this machine: its size has to tell it from another
+            when = 0.0
+    return Downloadable(location, name, size, f'W/"{size}-{when:.6f}"', manifest)
+
+
+def _opened(location: Location, name: str) -> BinaryIO:
+    try:
+        return location.open(name)
+    except (NotFound, IntegrityFault):  # what is no regular file is no file of a set
+        raise _none(location, name) from None
+
+
+def _none(location: Location, name: str) -> NotFound:
+    return NotFound(f"{location.relative_path}: no set there has a file {name!r}")
 
 
 def send(request: Request, file: Downloadable) -> Response:
@@ -109,36 +196,11 @@ def send(request: Request, file: Downloadable) -> Response:
     )
 
 
-def _parts(held: ExitStack, content: BinaryIO, left: int) -> Iterator[bytes]:
+async def _parts(held: ExitStack, content: BinaryIO, left: int) -> AsyncIterator[bytes]:
     with held:
-        while left > 0 and (part := content.read(min(_CHUNK, left))):
+        while left > 0 and (part := await in_thread(content.read, min(_CHUNK, left))):
             left -= len(part)
             yield part
-
-
-def _names(one: FoundSet, names: list[str]) -> list[str]:
-    """What belongs to a set; of another tool's set only what the catalog lists."""
-    return [table.file for table in one.tables] if one.manifest_file is None else of_set(names, one.backup_id)
-
-
-def _etag(location: Location, one: FoundSet, entry: Entry) -> str:
-    for table in one.tables:
-        if table.file == entry.name and table.sha256 is not None:
-            if entry.bytes != table.bytes:
-                raise IntegrityFault(one.damaged or f"{entry.name}: not of the size that its manifest tells")
-            return f'"{table.sha256}"'
-    if entry.name in (one.manifest_file, verification_name(one.backup_id)):
-        with location.open(entry.name) as file:
-            return f'"{hashlib.sha256(file.read()).hexdigest()}"'
-    if one.manifest_file is not None and one.damaged is None:
-        for told in Manifest.read(location, one.manifest_file).tables:
-            if told.index == entry.name:
-                return f'"{told.index_sha256}"'
-    return _weak(entry)
-
-
-def _weak(entry: Entry) -> str:
-    return f'W/"{entry.bytes}-{entry.modified:.6f}"'
 
 
 def _tags(header: str) -> list[str]:
@@ -146,11 +208,16 @@ def _tags(header: str) -> list[str]:
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and end of the one range that is asked for; None for what may be ignored, as several ranges may."""
+    """First byte and end of the one range that is asked for; None for what may be ignored, as several ranges may.
+
+    :raises InvalidParams: for numbers that no size of a file has
+    """
     match = re.fullmatch(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)", header.strip())
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
+    if max(len(first), len(last)) > _DIGITS:
+        raise InvalidParams(f"Range: a number of {max(len(first), len(last)):,} digits is no place in a file")
     if first == "":
         return max(size - int(last), 0), size
     if last != "" and int(last) < int(first):

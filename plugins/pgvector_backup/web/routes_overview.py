@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Final
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from airflow.utils.session import create_session
@@ -14,8 +20,9 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import session as database_session
 from pgvector_backup.engine.sets.catalog import FoundLocation
@@ -25,13 +32,16 @@ from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import DAG_IDS, Kind
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web import attention, runs, sets
-from pgvector_backup.web.access import User, may, may_create_connections, requires
+from pgvector_backup.web.access import User, may, may_create_connections, may_download, requires
 from pgvector_backup.web.attention import Concern
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer, refused
 from pgvector_backup.web.language import preferred
 from pgvector_backup.web.routes_runs import OFFERS
 from pgvector_backup.web.shapes import Health, Overview, answers
+from pgvector_backup.web.threads import Shared, in_thread
+
+_log: Final = logging.getLogger(__name__)
 
 router = APIRouter(tags=["overview"])
 
@@ -47,10 +57,17 @@ _POSTGRES: Final = ("postgres", "postgresql")
     responses=answers(Overview),
     response_class=JSONResponse,
 )
-def get_overview(request: Request, user: User) -> JSONResponse:
-    """Cheap enough to be asked for every few seconds."""
+async def get_overview(request: Request, user: User) -> JSONResponse:
+    """Cheap enough to be asked for every few seconds; those who ask at once are answered from one look at the sets."""
     settings, schedule = configuration.settings(), configuration.schedule()
-    places, concerns = _places(schedule)
+    seen = await _seen.get((settings, schedule), partial(_places, schedule))
+    return answer(request, await in_thread(_overview, request, user, *seen))
+
+
+def _overview(
+    request: Request, user: BaseUser, places: Sequence[FoundLocation], about_sets: Sequence[Concern]
+) -> dict[str, Any]:
+    settings, schedule, concerns = configuration.settings(), configuration.schedule(), list(about_sets)
     newest = attention.newest_good(places)
     readable = [kind for kind in DAG_IDS if may(user, "read", kind)]
     with create_session(scoped=False) as session:
@@ -66,7 +83,7 @@ def get_overview(request: Request, user: User) -> JSONResponse:
     if last is not None and last["error"] is not None and not last["cancelled"]:
         concerns.append(Concern("LAST_FAILED", {"run_id": last["run_id"], "response": last["error"]["response"]}))
     language = preferred(request.headers.get("accept-language"))
-    overview = {
+    return {
         "running": told,
         "last": last,
         "newest_good": None if newest is None else _newest_json(newest, places),
@@ -77,13 +94,13 @@ def get_overview(request: Request, user: User) -> JSONResponse:
         "can_trigger": can_trigger,
         "can_edit": may(user, "edit", "backup"),
         "can_use_uri": may_create_connections(user),
+        "can_download": may_download(user),
         "connections": connections,
         "tables": [name.label for name in settings.tables],
         "truncate_tables": [name.label for name in settings.truncate_tables],
         **{f"{kind}_keys": _keys_json(kind) for kind in OFFERS},
         "server_time": configuration.now().isoformat(timespec="seconds"),
     }
-    return answer(request, overview)
 
 
 @router.get(
@@ -94,9 +111,19 @@ def get_overview(request: Request, user: User) -> JSONResponse:
     responses=answers(Health),
     response_class=JSONResponse,
 )
-def get_health(request: Request) -> JSONResponse:
-    """Asked of the database of the configured connection, and of the backup root as this API server sees it."""
-    checks = {"database": _verdict(_check_database), "storage": _verdict(_check_storage)}
+async def get_health(request: Request) -> JSONResponse:
+    """Asked of the database of the configured connection, and of the backup root as this API server sees it.
+
+    One look at a time for all who ask, kept for some seconds. What exactly failed is in the API server's log: whoever
+    may look at the DAG is not told which hosts and ports there are.
+    """
+    rules, root = configuration.connection_rules(), configuration.settings().backup_root
+    # The environment is where a connection changes without a word to anyone else.
+    key = rules.default, os.fspath(root), os.environ.get(f"AIRFLOW_CONN_{rules.default.upper()}")
+    checks = {"database": _NO_ANSWER, "storage": _NO_ANSWER}
+    for (name, check), shared in zip(_CHECKS.items(), _checked, strict=True):
+        with suppress(asyncio.TimeoutError):
+            checks[name] = await shared.get(key, partial(_verdict, name, check))
     if all(verdict == "ok" for verdict in checks.values()):
         return answer(request, checks)
     wrong = "; ".join(f"{name}: {verdict}" for name, verdict in checks.items() if verdict != "ok")
@@ -149,19 +176,34 @@ def _keys_json(kind: Kind) -> list[dict[str, Any]]:
     ]
 
 
-def _verdict(check: Any) -> str:
+def _verdict(name: str, check: Callable[[], None]) -> str:
     try:
         check()
+    except DatabaseFault as fault:
+        _log.warning("health: %s: %s", name, fault.message)
+        return messages.CONNECTION_FAILED if fault.message.startswith(messages.CONNECTION_FAILED) else _FAILED
     except BackupError as fault:
         return fault.message
     return "ok"
 
 
 def _check_database() -> None:
-    connect = connect_to(None, None, configuration.connection_rules())
+    connect = connect_to(None, None, configuration.connection_rules(), seconds=_CONNECT_SECONDS)
     with translated(), database_session(connect, Cancel(), lock_timeout=1) as conn:
         conn.execute("SELECT 1")
 
 
 def _check_storage() -> None:
     require_writable(configuration.settings().backup_root)
+
+
+_CONNECT_SECONDS: Final = 2
+_KEPT_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 4.0
+
+_NO_ANSWER: Final = f"no answer within {_PATIENCE_SECONDS:.0f} seconds"
+_FAILED: Final = "the database answered with an error; the API server's log tells which"
+
+_CHECKS: Final[dict[str, Callable[[], None]]] = {"database": _check_database, "storage": _check_storage}
+_checked: Final = tuple(Shared[str](seconds=_KEPT_SECONDS, patience=_PATIENCE_SECONDS) for _ in _CHECKS)
+_seen: Final = Shared[tuple[Sequence[FoundLocation], list[Concern]]]()

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.contract.keys import Key
@@ -30,6 +29,7 @@ from pgvector_backup.web.body import json_object, schema_of
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.shapes import Accepted, Envelope, RunResult, WholeRun, answers
 from pgvector_backup.web.temporary_connection import sweeper
+from pgvector_backup.web.threads import in_thread, threaded
 
 _LONGEST_WAIT: Final = 3600
 
@@ -94,11 +94,11 @@ def router_of(kind: Kind) -> APIRouter:
         ] = 600,
     ) -> JSONResponse:
         conf = await json_object(request)
-        uri = await run_in_threadpool(_checked, kind, conf, user)
+        uri = await in_thread(_checked, kind, conf, user)
         if uri is not None:
             conf.pop("db_connection")
         from_page = request.headers.get("sec-fetch-site") == "same-origin"
-        run_id = await run_in_threadpool(runs.trigger, kind, conf, user=user.get_name(), uri=uri, from_page=from_page)
+        run_id = await in_thread(runs.trigger, kind, conf, user=user.get_name(), uri=uri, from_page=from_page)
         if uri is not None:
             sweeper.start()
         run = await runs.wait(kind, run_id, wait, request.is_disconnected)
@@ -112,6 +112,7 @@ def router_of(kind: Kind) -> APIRouter:
         responses=answers(WholeRun, 404),
         response_class=JSONResponse,
     )
+    @threaded
     def look(request: Request, run_id: RunId) -> JSONResponse:
         return answer(request, runs.look(kind, run_id))
 
@@ -132,7 +133,7 @@ def router_of(kind: Kind) -> APIRouter:
         run_id: RunId,
         wait: Annotated[int, Query(description="Seconds to wait for the run's end", ge=0, le=_LONGEST_WAIT)] = 30,
     ) -> JSONResponse:
-        await run_in_threadpool(runs.cancel, kind, run_id, user=user.get_name())
+        await in_thread(runs.cancel, kind, run_id, user=user.get_name())
         run = await runs.wait(kind, run_id, wait, request.is_disconnected)
         return answer(request, run, code=200 if _ended(run) else 202)
 

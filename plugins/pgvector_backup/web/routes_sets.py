@@ -6,19 +6,21 @@ import time
 from typing import Annotated, Any
 
 from airflow.utils.session import create_session
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import FoundLocation
+from pgvector_backup.engine.store import location as stored
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets
-from pgvector_backup.web.access import User, requires
+from pgvector_backup.web.access import User, requires, requires_download
 from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
+from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["sets"])
 
@@ -45,6 +47,7 @@ Timestamp = Annotated[
     responses=answers(BackupList, 404),
     response_class=JSONResponse,
 )
+@threaded
 def list_sets(
     request: Request,
     global_only: Annotated[bool, Query(description="Only those of the root itself")] = False,
@@ -78,6 +81,7 @@ def list_sets(
     responses=answers(BackupSetDetail, 404),
     response_class=JSONResponse,
 )
+@threaded
 def get_set(request: Request, location: Location, timestamp: Timestamp) -> JSONResponse:
     """From its manifest, the log file and its last verification; ``latest`` is the newest that is whole."""
     found = _at(location)
@@ -94,6 +98,7 @@ def get_set(request: Request, location: Location, timestamp: Timestamp) -> JSONR
     responses=answers(Removed, 404, 409),
     response_class=JSONResponse,
 )
+@threaded
 def delete_set(request: Request, user: User, location: Location, timestamp: Timestamp) -> JSONResponse:
     """For good; refused while a run or a download reads it. Airflow's audit log tells who did it."""
     found = _at(location)
@@ -116,7 +121,7 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
     methods=["GET"],
     summary="A file of a set",
     operation_id="download",
-    dependencies=[requires("read", "backup")],
+    dependencies=[Depends(requires_download)],
     responses={
         **{code: about for code, about in answers(BackupList, 404).items() if code != 200},
         200: {"content": {"*/*": {}}, "description": "The file; `ETag` is its SHA-256"},
@@ -130,9 +135,10 @@ def delete_set(request: Request, user: User, location: Location, timestamp: Time
     "/download/{location:path}/{file}",
     methods=["HEAD"],
     include_in_schema=False,
-    dependencies=[requires("read", "backup")],
+    dependencies=[Depends(requires_download)],
     response_class=Response,
 )
+@threaded
 def download_file(
     request: Request,
     location: Location,
@@ -147,12 +153,15 @@ def download_file(
     ],
 ) -> Response:
     """Streamed, with ranges; the log of a location too."""
-    return download.send(request, download.find(_at(location), file))
+    return download.send(request, download.find(_place(location), file))
 
 
 def _at(path: str) -> FoundLocation:
-    here = sets.catalog()
+    return sets.catalog().at(_place(path))
+
+
+def _place(path: str) -> stored.Location:
     try:
-        return here.at(here.place(path, None))
+        return sets.catalog().place(path, None)
     except InvalidParams as fault:  # in a path of ours, what cannot be is what is not there
         raise NotFound(fault.message) from None

@@ -26,12 +26,12 @@ from airflow.utils.state import DagRunState, State, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
 from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPORT, Kind
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note
+from pgvector_backup.web.threads import in_thread
 
 _RETURN_VALUE: Final = "return_value"
 
@@ -67,7 +67,9 @@ def trigger(kind: Kind, conf: Mapping[str, Any], *, user: str, uri: str | None =
         run_id = DagRun.generate_run_id(run_type=DagRunType.MANUAL, run_after=run_after)
         conf = dict(conf)
         if uri is not None:
-            conf["db_connection"] = temporary_connection.store(uri, dag_id=dag_id, run_id=run_id, session=session)
+            conf["db_connection"] = temporary_connection.store(
+                uri, dag_id=dag_id, run_id=run_id, user=user, session=session
+            )
         try:
             dag.create_dagrun(
                 run_id=run_id,
@@ -143,7 +145,7 @@ async def wait(
     """
     deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while True:
-        seen = await run_in_threadpool(look, kind, run_id)
+        seen = await in_thread(look, kind, run_id)
         left = deadline - time.monotonic()
         if seen["state"] in State.finished_dr_states or left <= 0 or (gone is not None and await gone()):
             return seen

@@ -222,6 +222,7 @@ class Overview(Open):
     can_trigger: dict[str, bool]
     can_edit: bool
     can_use_uri: bool
+    can_download: bool
     connections: dict[str, Any]
     tables: list[str]
     truncate_tables: list[str]

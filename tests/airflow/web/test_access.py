@@ -14,12 +14,11 @@ READ = [
     ("GET", "/verify/some_run"),
     ("GET", "/restore/list"),
     ("GET", "/sets/vector_bak/latest"),
-    ("GET", "/download/vector_bak/some_file"),
-    ("HEAD", "/download/vector_bak/some_file"),
     ("GET", "/overview"),
     ("GET", "/health"),
     ("GET", "/openapi.json"),
 ]
+DOWNLOAD = [("GET", "/download/vector_bak/some_file"), ("HEAD", "/download/vector_bak/some_file")]
 WRITE = [
     ("POST", "/backup?wait=0"),
     ("POST", "/restore?wait=0"),
@@ -36,7 +35,7 @@ def names(route: tuple[str, str]) -> str:
     return " ".join(route)
 
 
-@pytest.mark.parametrize("route", READ + WRITE, ids=names)
+@pytest.mark.parametrize("route", READ + DOWNLOAD + WRITE, ids=names)
 def test_nobody_may_do_anything(house: Any, as_: Any, route: tuple[str, str]) -> None:
     answer = as_(None).call(*route)
     assert answer.status_code == 401
@@ -49,6 +48,35 @@ def test_nobody_may_do_anything(house: Any, as_: Any, route: tuple[str, str]) ->
 @pytest.mark.parametrize("role", ["viewer", "user", "op", "admin"])
 def test_everybody_with_a_login_may_read(house: Any, as_: Any, role: str, route: tuple[str, str]) -> None:
     assert as_(role).call(*route).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("route", DOWNLOAD, ids=names)
+@pytest.mark.parametrize(
+    ("needs", "may"),
+    [
+        (None, {"viewer": False, "user": True, "op": True, "admin": True}),
+        ("read", {"viewer": True, "user": True}),
+        ("trigger", {"viewer": False, "user": True}),
+        ("edit", {"viewer": False, "user": True}),
+    ],
+)
+def test_rows_are_for_those_who_may_trigger_unless_it_is_said_otherwise(
+    house: Any, as_: Any, configure: Any, needs: str | None, may: dict[str, bool], route: tuple[str, str]
+) -> None:
+    if needs is not None:
+        configure(download_needs=needs)
+    for role, allowed in may.items():
+        answer = as_(role).call(*route)
+        assert answer.status_code == (404 if allowed else 403), role
+        if not allowed and route[0] == "GET":
+            assert "download_needs in [pgvector_backup]" in data_of(answer, 403)["response"]
+        assert as_(role).get("/overview")["can_download"] is allowed
+
+
+def test_what_a_download_needs_has_to_be_one_of_three(house: Any, as_: Any, configure: Any) -> None:
+    configure(download_needs="nothing")
+    data = data_of(as_("admin").call("GET", "/download/vector_bak/some_file"), 400)
+    assert data["response"] == "[pgvector_backup] download_needs: not one of read, trigger, edit: 'nothing'"
 
 
 @pytest.mark.parametrize("route", WRITE, ids=names)
@@ -117,6 +145,16 @@ class TestOfACookie:
             {"Origin": "null"},
             {"Sec-Fetch-Site": "cross-site"},
             {"Origin": "http://testserver.evil.example.com"},
+            {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+            {"Origin": ""},
+            {"Origin": "http://["},
+            {"Origin": "file://"},
+            {"Origin": "http://testserver:81"},
+            # A password of the scheme Basic is added by a browser itself, as a cookie is; so is what names no scheme.
+            {"Origin": "https://evil.example.com", "Authorization": "Basic dXNlcjp1c2Vy"},
+            {"Origin": "https://evil.example.com", "Authorization": "Negotiate abc"},
+            {"Origin": "https://evil.example.com", "Authorization": "Bearer"},
+            {"Origin": "https://evil.example.com", "Authorization": "x"},
         ],
         ids=str,
     )
@@ -124,6 +162,14 @@ class TestOfACookie:
         for method, path in (("POST", "/backup?wait=0"), ("DELETE", "/sets/vector_bak/20250721_234914")):
             assert "another origin" in data_of(send(method, path, **headers), 403)["response"]
         assert send("GET", "/overview", **headers).status_code == 200
+
+    @pytest.mark.parametrize("allowed", ["*", "null", "", "/", "http://[", "https://"])
+    def test_no_setting_makes_null_an_origin(self, send: Any, monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", allowed)
+        monkeypatch.setenv("AIRFLOW__API__ACCESS_CONTROL_ALLOW_ORIGINS", allowed)
+        assert send(Origin="null").status_code == 403
+        assert send(Origin="https://evil.example.com").status_code == 403
+        assert send(Origin="http://TESTSERVER:80").status_code == 202
 
     def test_an_origin_that_airflow_allows(self, send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/af/")

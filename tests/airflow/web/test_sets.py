@@ -390,6 +390,34 @@ class TestDownload:
         data_of(answer, 416)
         assert answer.headers["content-range"] == f"bytes */{len(content)}"
 
+    @pytest.mark.parametrize("header", ["bytes={0}-", "bytes=-{0}", "bytes=0-{0}", "bytes=1-{0}", "bytes={0}-{0}"])
+    def test_a_range_of_thousands_of_digits(self, api: Api, path: str, header: str) -> None:
+        data = data_of(api.call("GET", path, headers={"Range": header.format("9" * 5000)}), 400)
+        assert data["response"] == "Range: a number of 5,000 digits is no place in a file"
+        assert api.call("GET", path, headers={"Range": f"bytes=0-{'9' * 25}"}).status_code == 206
+
+    def test_it_costs_the_same_however_many_sets_there_are(
+        self, house: Path, api: Api, made: Any, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pgvector_backup.engine.store.location import Location
+
+        opened: list[str] = []
+        open_file = Location.open
+
+        def noted(self: Location, name: str) -> Any:
+            opened.append(name)
+            return open_file(self, name)
+
+        def never(*_: Any) -> Any:
+            raise AssertionError("a download lists nothing")
+
+        multiply(house / "vector_bak", made.backup_id, days_before(datetime(2025, 1, 1, tzinfo=timezone.utc), 300))
+        monkeypatch.setattr(Location, "open", noted)
+        monkeypatch.setattr(Location, "entries", never)
+        assert api.call("GET", path, headers={"Range": "bytes=0-0"}).status_code == 206
+        assert len(opened) < 10
+        assert {name for name in opened if name.startswith("manifest_2024")} == set()
+
     def test_a_resumed_download(self, api: Api, path: str, content: bytes) -> None:
         etag = api.call("HEAD", path).headers["etag"]
         rest = api.call("GET", path, headers={"Range": "bytes=100-", "If-Range": etag})
@@ -456,11 +484,10 @@ class TestDownload:
         assert data_of(api.call("GET", path), 500)["error_type"] == "INTEGRITY_ERROR"
 
     def test_a_set_stays_while_it_is_being_sent(self, house: Path, api: Api, database: Database) -> None:
-        from pgvector_backup.web import download, sets
+        from pgvector_backup.web import download
 
         made = make_set(database)
-        found = sets.catalog().at(locate(house, None, "vector_bak"))
-        file = download.find(found, made.tables["langchain_pg_embedding"].file)
+        file = download.find(locate(house, None, "vector_bak"), made.tables["langchain_pg_embedding"].file)
         sending = self._begin(file)
         data_of(api.call("DELETE", f"/sets/vector_bak/{made.backup_id}"), 409)
         assert b"".join(sending) != b""

@@ -14,6 +14,9 @@ from airflow.utils.session import create_session
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, select, text
 
+from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.installation.configuration import connection_rules
+from pgvector_backup.installation.connections import check_admitted
 from pgvector_backup.installation.temporary import is_temporary, temporary_id
 from pgvector_backup.web.app import create_app
 from pgvector_backup.web.temporary_connection import sweep
@@ -36,7 +39,7 @@ def begin(house: Any, as_: Callable[[str], Api]) -> Callable[[], tuple[str, str]
 
     def beginner() -> tuple[str, str]:
         run_id = data_of(as_("op").call("POST", "/backup?wait=0", {"db_connection": URI}), 202)["run_id"]
-        return run_id, temporary_id("pgvector_backup", run_id)
+        return run_id, temporary_id("pgvector_backup", run_id, "op")
 
     return beginner
 
@@ -101,8 +104,24 @@ def test_it_goes_with_a_run_that_was_deleted(begin: Any) -> None:
     wait_until_gone(gone)
 
 
+def test_a_run_that_somebody_else_gives_the_same_id_has_no_use_of_it(begin: Any) -> None:
+    """The attack: delete somebody's run, make one of the same id and conf, and back up whatever their URI leads to."""
+    run_id, theirs = begin()
+    with create_session() as session:
+        run = session.scalar(select(DagRun).where(DagRun.run_id == run_id))
+        assert run is not None
+        assert run.triggering_user_name == "op"
+        conf = dict(run.conf or {})
+        run.triggering_user_name = "user"  # as the run that Airflow creates for another user is
+    assert conf == {"db_connection": theirs}
+    with pytest.raises(InvalidParams, match="may not be named"):
+        check_admitted(theirs, connection_rules(), own=temporary_id("pgvector_backup", run_id, "user"))
+    sweep()
+    assert stored() == []
+
+
 def test_what_an_api_server_that_went_down_has_left_is_swept_by_the_next(dags: None) -> None:
-    left = temporary_id("pgvector_backup", "of a run that is over")
+    left = temporary_id("pgvector_backup", "of a run that is over", "op")
     with create_session() as session:
         session.add(Connection(conn_id=left, conn_type="postgres", password="hidden"))
         session.add(Connection(conn_id="pgvector_tmp_of_somebody", conn_type="postgres"))
@@ -143,8 +162,8 @@ def test_no_run_no_connection(house: Any, as_: Callable[[str], Api], monkeypatch
 
 
 def test_each_run_has_its_own_id() -> None:
-    ids = {temporary_id(dag, run) for dag in ("a", "b") for run in ("r1", "r2")}
-    assert len(ids) == 4
+    ids = {temporary_id(dag, run, user) for dag in "ab" for run in ("r1", "r2") for user in ("u1", "u2", None)}
+    assert len(ids) == 12
     assert all(is_temporary(one) for one in ids)
     assert not is_temporary("pgvector_tmp_" + "g" * 32)
     assert not is_temporary("pgvector_default")

@@ -206,6 +206,15 @@ class AirflowSettings:
     allow_connection_uri: bool = setting(
         "False", BOOLEAN, "whether conf may hold a postgresql:// URI, which Airflow stores in clear"
     )
+    allowed_uri_hosts: tuple[str, ...] = setting(
+        "", LIST, "comma-separated globs of the hosts that a postgresql:// URI may name; empty: whatever host"
+    )
+    download_needs: str = setting(
+        "trigger",
+        one_of("read", "trigger", "edit"),
+        "what a user has to be allowed to do with the DAG pgvector_backup to download a set's files: read, trigger or "
+        "edit",
+    )
     schedule: str = setting(
         "@daily",
         TEXT,

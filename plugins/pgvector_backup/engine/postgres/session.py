@@ -85,7 +85,8 @@ def parameters_of(conn: Connection[Any]) -> dict[str, str]:
     known = {option.keyword.decode(): option.val.decode() for option in conn.pgconn.info if option.val}
     # Of several servers the one that was reached: no other one has the snapshot.
     here = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port), "password": info.password}
-    return {key: value for key, value in {**known, **here}.items() if value}
+    # An empty password is said too: left out, libpq would look for one in the environment and offer it.
+    return {key: value for key, value in {**known, **here}.items() if value or key == "password"}
 
 
 def _first_line(fault: psycopg.Error) -> str:
