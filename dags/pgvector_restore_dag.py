@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
 from airflow.sdk import DAG, Asset
 
@@ -30,7 +30,8 @@ with DAG(
     description="Restore a backup set of the pgvector tables",
     doc_md=DOC,
     schedule=None,
-    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
+    start_date=datetime(2025, 1, 1),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

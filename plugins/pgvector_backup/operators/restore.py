@@ -109,6 +109,7 @@ class PgVectorRestoreOperator(_RestoreTask):
     def execute(self, context: Context) -> dict[str, Any]:
         """Restore; whatever fails, the tables are as they were."""
         from pgvector_backup.engine.restore import restore  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.installation.connections import of_restores  # noqa: PLC0415 (see `operators`)
 
         with self.reported(context):
             request = self.request(context)
@@ -118,7 +119,7 @@ class PgVectorRestoreOperator(_RestoreTask):
             result = restore(
                 request,
                 configuration.settings(backup_root=self.rendered("backup_root", text_of)),
-                self.connect(request.db_connection),
+                self.connect(request.db_connection, of_restores()),
                 now=configuration.now(),
                 run_id=context["run_id"],
                 cancel=self.cancel(),

@@ -78,14 +78,17 @@ class PgVectorTask(BaseOperator):
         params, conf = context["params"], context["dag_run"].conf or {}
         return {key.name: params[key.name] for key in keys if key.name in params} | dict(conf)
 
-    def connect(self, db_connection: str | None) -> Connect:
-        """How to connect to the database that a request is about."""
+    def connect(self, db_connection: str | None, default: str | None = None) -> Connect:
+        """How to connect to the database that a request is about.
+
+        :param default: connection id where neither conf nor an argument names one; the configured one if None
+        """
         from pgvector_backup.installation.connections import connect_to  # noqa: PLC0415 (see `operators`)
 
         run = get_current_context()["dag_run"]
         return connect_to(
             db_connection,
-            self.rendered("pgvector_conn_id", text_of),
+            self.rendered("pgvector_conn_id", text_of) or default,
             configuration.connection_rules(),
             own=temporary_id(run.dag_id, run.run_id, run.triggering_user_name),
         )

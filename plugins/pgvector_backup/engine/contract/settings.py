@@ -200,6 +200,12 @@ class AirflowSettings:
     """What only the floor that knows Airflow asks for: connections, schedules, retries."""
 
     connection_id: str = setting("pgvector_default", TEXT, "Airflow connection backed up when conf names none")
+    restore_connection_id: str = setting(
+        "",
+        TEXT,
+        "Airflow connection of a restore whose conf names none; empty: pgvector_restore where there is such a "
+        "connection, otherwise connection_id",
+    )
     allowed_connections: tuple[str, ...] = setting(
         "pgvector*", LIST, "comma-separated globs of connection ids that conf may name"
     )
@@ -226,6 +232,10 @@ class AirflowSettings:
     )
     retries: int = setting("1", WHOLE_NUMBER, "how often a task is tried again, if a retry can help")
     retry_delay: float = setting("10", NUMBER, "seconds before that")
+    on_failure: str = setting(
+        "", TEXT, "whom to call when backups, restores or verifies begin to fail: notifiers, see docs/operators.md"
+    )
+    on_recovery: str = setting("", TEXT, "whom to call when they succeed again")
 
 
 def reference() -> Iterator[Setting]:
