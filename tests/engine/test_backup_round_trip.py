@@ -20,7 +20,7 @@ from tests.helpers.kinds import KINDS
 def test_round_trip(house: House, kind: str, jobs: int) -> None:
     name, script = KINDS[kind]
     house.database.run(script)
-    house.configure(tables=name, jobs=jobs)
+    house.configure(tables=name, jobs=jobs, back_up_views=kind == "view")
 
     result = house.backup()
 

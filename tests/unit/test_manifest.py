@@ -233,6 +233,8 @@ def test_no_host_and_no_user_has_a_place_in_it(manifest: Manifest) -> None:
         "database_oid",
         "system_identifier",
         "timeline",
+        "pgvector_schema",
+        "standby",
     }
 
 

@@ -89,6 +89,7 @@ def backup(
                 cancel,
                 lock_timeout=settings.lock_timeout,
                 with_children=settings.include_children,
+                views=settings.back_up_views,
             ) as snapshot,
         ):
             _log.info(

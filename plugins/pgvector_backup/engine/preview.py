@@ -84,6 +84,7 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
         cancel,
         lock_timeout=settings.lock_timeout,
         with_children=settings.include_children,
+        views=settings.back_up_views,
     ) as snapshot:
         for name in settings.tables:
             failed = snapshot.failures.get(name)

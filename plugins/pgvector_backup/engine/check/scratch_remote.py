@@ -18,7 +18,7 @@ from pgvector_backup.engine.check import scratch_role
 from pgvector_backup.engine.check.limits import Limits, watched
 from pgvector_backup.engine.check.scratch_role import NAME_PREFIX
 from pgvector_backup.engine.postgres.errors import translated
-from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.session import Connect, isolate, session
 
 _log: Final = logging.getLogger(__name__)
 
@@ -148,6 +148,7 @@ def _own(connect: Connect) -> Connection[Any]:
     """A connection for whoever looks on: the other is at work, or waits."""
     conn = connect()
     conn.autocommit = True
+    isolate(conn)
     return conn
 
 

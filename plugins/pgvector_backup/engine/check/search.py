@@ -19,6 +19,7 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.codec.formats import Format
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, vector_type
+from pgvector_backup.engine.postgres.tables import extension_schema
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _NEIGHBOURS: Final = 10
@@ -193,7 +194,4 @@ def consider_all(searches: Iterable[Search], form: Format, fields: list[Field]) 
 
 
 def _schema_of_pgvector(conn: Connection[Any]) -> sql.Identifier:
-    row = conn.execute(
-        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-    ).fetchone()
-    return sql.Identifier(row[0] if row else "public")
+    return sql.Identifier(extension_schema(conn) or "public")

@@ -153,6 +153,12 @@ class Settings:
     include_children: bool = setting(
         "False", BOOLEAN, "whether a table is backed up together with the rows of the tables that inherit from it"
     )
+    back_up_views: bool = setting(
+        "False",
+        BOOLEAN,
+        "whether tables may name views and foreign tables: what their owners wrote runs with the rights of the "
+        "backup's role",
+    )
     restore_memory_mb: int = setting(
         "1024", WHOLE_NUMBER, "mebibytes that an index build of a restore may take on the server"
     )

@@ -74,7 +74,7 @@ class _Service:
         if algorithm is None:
             raise DatabaseFault(f"the process that was to read has no {begin.algorithm}")
         connect = partial(psycopg.connect, **cast("dict[str, Any]", begin.parameters))
-        with session(connect, self._cancel, lock_timeout=begin.lock_timeout) as conn:
+        with session(connect, self._cancel, lock_timeout=begin.lock_timeout, views=begin.views) as conn:
             if conn.execute("SELECT current_user").fetchone() != (begin.user,):
                 raise DatabaseFault("the process that was to read is another role to the server")
             join(conn, begin.exported)

@@ -22,6 +22,7 @@ class Begin:
     :param parameters: libpq's, the password among them, which is why this is no argument of the command
     :param user: who the server has to take the connection for
     :param exported: of the snapshot
+    :param views: whether views and foreign tables may be read
     :param algorithm: of the fingerprint, by name
     """
 
@@ -29,6 +30,7 @@ class Begin:
     user: str
     exported: str
     lock_timeout: float
+    views: bool
     format: FormatName
     compression: Compression
     algorithm: str

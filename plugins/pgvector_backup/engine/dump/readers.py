@@ -71,6 +71,7 @@ class Readers:
             user=self.snapshot.user,
             exported=self.snapshot.exported,
             lock_timeout=self.snapshot.lock_timeout,
+            views=self.snapshot.views,
             format=self.kind.format.name,
             compression=self.kind.compression,
             algorithm=self.algorithm.name,

@@ -17,8 +17,10 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
+from pgvector_backup.engine.load.relocation import relocated, relocated_type
+from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Column, Constraint, Index
+from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, extension_schema
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _log: Final = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ _FOREIGN_KEY: Final = re.compile(
 )
 _NEXTVAL: Final = re.compile(rf"nextval\('(?P<name>(?:{_QUALIFIED}))'::regclass\)")
 _BASE: Final = re.compile(rf"(?:{_NAME}\.)?(?P<base>\w+)(?:\(\d+\))?(?:\[\])*")
+
+_VECTOR_METHODS: Final = ("hnsw", "ivfflat")
+_PGVECTOR_CAST: Final = re.compile(rf"::(?:{_NAME}\.)?(?:{'|'.join(VECTOR_TYPES)})\b")
 
 _KINDS: Final = {
     "primary key": "PRIMARY KEY ",
@@ -55,15 +60,12 @@ def create_extension(conn: Connection[Any], entries: Sequence[TableEntry]) -> bo
     :return: whether it was not there before
     :raises NotFound: when the server has no pgvector
     """
-    bases = {match["base"] for entry in entries for c in entry.columns if (match := _BASE.fullmatch(c.type))}
-    if not bases & set(VECTOR_TYPES):
-        return False
-    if conn.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone():
+    if not any(_needs_pgvector(entry) for entry in entries) or extension_schema(conn) is not None:
         return False
     if not conn.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone():
         raise NotFound("extension vector is not available on this server; install pgvector there")
     try:
-        conn.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        conn.execute(sql.SQL("CREATE EXTENSION vector SCHEMA {}").format(sql.Identifier(_home_of_extension(conn))))
     except psycopg.errors.InsufficientPrivilege:
         raise DatabaseFault(
             "the connection's role may not create extension vector; have an administrator run CREATE EXTENSION "
@@ -71,6 +73,24 @@ def create_extension(conn: Connection[Any], entries: Sequence[TableEntry]) -> bo
             can_retry=False,
         ) from None
     return True
+
+
+def _needs_pgvector(entry: TableEntry) -> bool:
+    """Whether a column's type is pgvector's, or an index or an expression has to do with it."""
+    texts = [index.definition for index in entry.indexes]
+    texts += [constraint.definition for constraint in entry.constraints]
+    texts += [column.default for column in entry.columns if column.default]
+    return (
+        any((match := _BASE.fullmatch(column.type)) and match["base"] in VECTOR_TYPES for column in entry.columns)
+        or any(index.method in _VECTOR_METHODS for index in entry.indexes)
+        or any(_PGVECTOR_CAST.search(text) for text in texts)
+    )
+
+
+def _home_of_extension(conn: Connection[Any]) -> str:
+    """Where CREATE EXTENSION would put it for this role, but never into a schema that is the role's alone."""
+    path = own_path(conn)
+    return next((schema for schema in path if schema != conn.info.user), "public")
 
 
 def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> None:
@@ -96,16 +116,17 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> N
 def _column(
     conn: Connection[Any], entry: TableEntry, column: Column, name: TableName, made: list[tuple[TableName, str]]
 ) -> sql.Composed:
+    type_name = relocated_type(conn, column.type)
     # What `to_regtype` accepts is the name of a type and nothing else.
-    known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [column.type]).fetchone()
+    known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [type_name]).fetchone()
     if known != (True,):
         raise NotFound(
             f"{entry.name}: column {column.name} is of type {column.type}, which this database does not have; create "
             "the type or its extension first"
         )
-    parts: list[sql.Composable] = [sql.Identifier(column.name), sql.SQL(column.type)]
+    parts: list[sql.Composable] = [sql.Identifier(column.name), sql.SQL(type_name)]
     if column.generated:
-        parts.append(sql.SQL("GENERATED ALWAYS AS ({}) STORED").format(sql.SQL(_expression(column))))
+        parts.append(sql.SQL("GENERATED ALWAYS AS ({}) STORED").format(sql.SQL(relocated(conn, _expression(column)))))
     elif column.identity is not None:
         always = column.identity == "always"
         parts.append(sql.SQL("GENERATED {} AS IDENTITY").format(sql.SQL("ALWAYS" if always else "BY DEFAULT")))
@@ -117,7 +138,7 @@ def _column(
         literal = sql.Literal(sequence.identifier.as_string(conn))
         parts.append(sql.SQL("DEFAULT nextval({}::regclass)").format(literal))
     elif column.default is not None:
-        parts.append(sql.SQL("DEFAULT ({})").format(sql.SQL(_expression(column))))
+        parts.append(sql.SQL("DEFAULT ({})").format(sql.SQL(relocated(conn, _expression(column)))))
     if column.not_null:
         parts.append(sql.SQL("NOT NULL"))
     return sql.Composed(parts).join(" ")
@@ -165,7 +186,7 @@ def add_constraint(
         return None
     if not constraint.definition.startswith(begins):
         raise IntegrityFault(f"{entry.name}: constraint {constraint.name} is defined as something else")
-    definition: sql.Composable = sql.SQL(constraint.definition)
+    definition: sql.Composable = sql.SQL(relocated(conn, constraint.definition))
     if constraint.type == "foreign key":
         match = _FOREIGN_KEY.fullmatch(constraint.definition)
         if match is None:
@@ -217,9 +238,10 @@ def add_index(conn: Connection[Any], entry: TableEntry, index: Index, name: Tabl
     match = _INDEX.fullmatch(index.definition)
     if match is None:
         raise IntegrityFault(f"{entry.name}: the definition of index {index.name} cannot be read")
+    rest = relocated(conn, match["rest"], index=True)
     execute_one(
         conn,
         sql.SQL("CREATE {}INDEX {} ON {} USING {}").format(
-            sql.SQL(match["unique"] or ""), sql.Identifier(index.name), name.identifier, sql.SQL(match["rest"])
+            sql.SQL(match["unique"] or ""), sql.Identifier(index.name), name.identifier, sql.SQL(rest)
         ),
     )

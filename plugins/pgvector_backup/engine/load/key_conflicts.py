@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -14,6 +14,7 @@ from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load.copy_in import Destination
 from pgvector_backup.engine.load.langchain_pair import RENAMED_COLUMNS, Selection
 from pgvector_backup.engine.load.plan import TablePlan
+from pgvector_backup.engine.postgres.keys import same_key, same_row
 from pgvector_backup.engine.postgres.tables import count_rows
 from pgvector_backup.engine.sets.stored_set import StoredSet
 
@@ -58,8 +59,8 @@ def count(
         return Meeting(tally.read, tally.wanted)
     primary = table.primary_key if set(table.primary_key) <= set(stored.columns) else ()
     others = [
-        (tuple(columns), nulls_equal)
-        for columns, nulls_equal in conn.execute(_UNIQUE_KEYS, [table.oid]).fetchall()
+        (tuple(columns), same_row(conn, index, "k", "t", nulls_equal=nulls_equal))
+        for index, columns, nulls_equal in conn.execute(_UNIQUE_KEYS, [table.oid]).fetchall()
         if set(columns) <= set(stored.columns)
     ]
     needed = {*primary, *(name for columns, _ in others for name in columns)}
@@ -77,23 +78,21 @@ def count(
     note = None
     if plan.renamed and selection is not None:
         note = selection.rename(conn, plan.label, keys, plan.destination)
-    same = _match(primary, nulls_equal=False) if primary else sql.SQL("false")
+    same = same_key(conn, table, "k", "t") if primary else sql.SQL("false")
     meets = sql.SQL("EXISTS (SELECT FROM {} AS t WHERE {})").format(table.source, same)
     staged = sql.SQL("{} AS k WHERE ").format(keys.source)
     other_key = 0
     if others:
         clashes = sql.SQL(" OR ").join(
-            sql.SQL("EXISTS (SELECT FROM {} AS t WHERE {} AND NOT {})").format(
-                table.source, _match(names, nulls_equal=nulls_equal), same
-            )
-            for names, nulls_equal in others
+            sql.SQL("EXISTS (SELECT FROM {} AS t WHERE {} AND NOT {})").format(table.source, clash, same)
+            for _, clash in others
         )
         # An update of one row may still meet another one; a row that is skipped is skipped once.
         once = sql.SQL("true") if plan.on_conflict == "update" else sql.SQL("NOT {}").format(meets)
         other_key = count_rows(conn, staged + sql.SQL("({}) AND {}").format(clashes, once))
-    same_key = count_rows(conn, staged + meets) if primary else None
+    met = count_rows(conn, staged + meets) if primary else None
     conn.execute(sql.SQL("DROP TABLE {}").format(_KEYS))
-    return Meeting(tally.read, tally.wanted, same_key, other_key, note)
+    return Meeting(tally.read, tally.wanted, met, other_key, note)
 
 
 @dataclass
@@ -132,15 +131,9 @@ def _stage(conn: Connection[Any], plan: TablePlan, keys: Destination, rows: Iter
         copy.write(form.trailer)
 
 
-def _match(names: Sequence[str], *, nulls_equal: bool) -> sql.Composed:
-    sign = sql.SQL("IS NOT DISTINCT FROM" if nulls_equal else "=")
-    pairs = (sql.SQL("k.{} {} t.{}").format(sql.Identifier(name), sign, sql.Identifier(name)) for name in names)
-    return sql.SQL("({})").format(sql.SQL(" AND ").join(pairs))
-
-
 # Over plain columns and all rows: what a partial index or an expression forbids is seen when the rows come.
 _UNIQUE_KEYS: Final = """
-SELECT array_agg(a.attname::text ORDER BY k.position),
+SELECT i.indexrelid, array_agg(a.attname::text ORDER BY k.position),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)

@@ -138,7 +138,7 @@ class Selection:
 
 def _new_key(key: str) -> sql.Composable:
     """SQL of an embedding's new key, out of its new collection ``r.new`` and its old key."""
-    new = sql.SQL("md5(r.new::text || ':' || s.{}::text)::uuid").format(sql.Identifier(key))
+    new = sql.SQL("md5(r.new::text || ':' || format('%s', s.{}))::uuid").format(sql.Identifier(key))
     return sql.SQL("{}::text").format(new) if key == "id" else new
 
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from pgvector_backup.engine.base.errors import Conflict, NotFound
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.load.definitions import referenced, references
+from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import missing, resolve
 from pgvector_backup.engine.sets.stored_set import StoredTable
@@ -44,7 +45,7 @@ def find(conn: Connection[Any], chosen: Sequence[StoredTable], request: RestoreR
         if name is None:
             if not request.create_missing or stored.entry is None:
                 raise _not_there(conn, stored, request.schema)
-            name = _name_of(stored, request.schema)
+            name = _name_of(conn, stored, request.schema)
         if name in taken:
             raise Conflict(
                 f"{stored.label} and {taken[name]} would both go into {name.label}; name one of them in `tables`"
@@ -66,16 +67,28 @@ def _find_one(conn: Connection[Any], stored: StoredTable, schema: str | None) ->
 
     :return: schema and table; None when there is no such table yet
     """
-    wanted = _name_of(stored, schema)
     try:
-        _, found_schema, found_table = resolve(conn, wanted)
+        _, found_schema, found_table = resolve(conn, _asked(stored, schema))
     except NotFound:
         return None
     return TableName(found_schema, found_table)
 
 
-def _name_of(stored: StoredTable, schema: str | None) -> TableName:
-    """What the table is to be called; without a schema, the search path decides."""
+def _name_of(conn: Connection[Any], stored: StoredTable, schema: str | None) -> TableName:
+    """What a table that is not there is to be called; without a schema, the role's own search path decides.
+
+    :raises NotFound: when that path has no schema
+    """
+    asked = _asked(stored, schema)
+    if asked.schema is not None:
+        return asked
+    path = own_path(conn)
+    if not path:
+        raise NotFound(f"{stored.label}: the role's search path has no schema to make the table in; name `schema`")
+    return TableName(path[0], asked.table)
+
+
+def _asked(stored: StoredTable, schema: str | None) -> TableName:
     return TableName(schema if schema is not None else stored.name.schema, stored.name.table)
 
 
@@ -86,7 +99,7 @@ def _not_there(conn: Connection[Any], stored: StoredTable, schema: str | None) -
         if stored.entry is not None
         else "no manifest tells its shape: have the application create it first"
     )
-    return NotFound(f"{missing(conn, _name_of(stored, schema))}; {remedy}")
+    return NotFound(f"{missing(conn, _asked(stored, schema))}; {remedy}")
 
 
 def _parents(conn: Connection[Any], places: Mapping[str, Place]) -> dict[str, set[str]]:

@@ -16,6 +16,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
 from pgvector_backup.engine.load.copy_in import Destination, Loaded, summed
+from pgvector_backup.engine.postgres.keys import same_key
 from pgvector_backup.engine.postgres.tables import Table, count_rows
 
 _log: Final = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ def coming(conn: Connection[Any], table: Table, staging: Destination, *, into: D
     rows = count_rows(conn, staging.source)
     if on_conflict != "skip" or not table.primary_key:
         return rows
-    key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
-    return rows - count_rows(conn, sql.SQL("{} AS s JOIN {} AS t USING ({})").format(staging.source, into.source, key))
+    same = same_key(conn, table, "s", "t")
+    return rows - count_rows(conn, sql.SQL("{} AS s JOIN {} AS t ON {}").format(staging.source, into.source, same))
 
 
 def insert(
@@ -137,11 +138,11 @@ def _same(conn: Connection[Any], table: Table, staging: Destination, into: Desti
     """How many of the staged rows are in the target, to the last bit; 0 where no key tells which to compare."""
     if not table.primary_key:
         return 0
-    key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
+    key = same_key(conn, table, "s", "t")
     row = conn.execute(
         sql.SQL(
             # The stored bytes, of any type: there is no `=` for json.
-            "SELECT count(*) FROM {} AS s JOIN {} AS t USING ({}) WHERE record_image_eq(ROW({}), ROW({}))"
+            "SELECT count(*) FROM {} AS s JOIN {} AS t ON {} WHERE record_image_eq(ROW({}), ROW({}))"
         ).format(staging.source, into.source, key, _columns_of("s", into), _columns_of("t", into))
     ).fetchone()
     assert row is not None

@@ -1,10 +1,12 @@
-"""A connection made ready: exact text, no surprises from the role's or the database's settings."""
+"""A connection made ready: nothing between us and the server's own functions, exact text, no surprising settings."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import Connection
@@ -17,34 +19,78 @@ from pgvector_backup.engine.base.errors import DatabaseFault
 Connect = Callable[[], Connection[Any]]
 """Opens a new psycopg 3 connection; each call another one."""
 
+_log: Final = logging.getLogger(__name__)
+
 CONNECT_SECONDS: Final = 10
 """How long a server may take to answer before it counts as unreachable."""
 
-# As pg_dump does (`setup_connection` in pg_dump.c): whatever the role or the database has set, the same
-# rows give the same bytes. row_security is off so that a policy cannot thin a backup out in silence: the
-# query fails instead. The time limits would end a long transaction that has to last.
+# Nobody can put anything between us and these: SET is no function, and the one function is named in full. What the
+# role's own search path was is looked up for the names of `tables` that have no schema. From then on every function,
+# operator, cast and type of ours is the server's own: whoever may create objects in a schema of the role's path could
+# otherwise have them run with the role's rights. Temporary objects come last, for they would come first unnamed.
+# Source: CVE-2007-2138, CVE-2018-1058; `setup_connection` in pg_dump.c.
+_PATH: Final = "pg_catalog, pg_temp"
+_FIRST: Final = (
+    "SET statement_timeout = 0; SET client_encoding = 'UTF8'; SELECT pg_catalog.current_schemas(false);"
+    f" SET search_path = {_PATH}"
+)
+
+# As pg_dump does: whatever the role or the database has set, the same rows give the same bytes, and what is made is
+# made alike. row_security is off so that a policy cannot thin a backup out in silence: the query fails instead. The
+# time limits would end a long transaction that has to last. Each setting that a user may change was looked at.
 _SETTINGS: Final = {
-    "client_encoding": "UTF8",
+    # What values look like, and how they are read.
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "extra_float_digits": "3",
     "bytea_output": "hex",
+    "lc_monetary": "C",
+    "array_nulls": "on",
+    "xmloption": "content",
+    # What statements mean.
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "escape_string_warning": "off",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    # Which rows are seen.
     "row_security": "off",
+    "gin_fuzzy_search_limit": "0",
+    "synchronize_seqscans": "off",
+    # What a transaction is.
     # A truncate counts rows after its lock was granted: an older snapshot would miss the latest of them.
     "default_transaction_isolation": "read committed",
-    "synchronize_seqscans": "off",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "exit_on_error": "off",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
+    # Where and how tables and indexes are made.
+    "default_tablespace": "",
+    "default_table_access_method": "heap",
+    # How much is said, and ranges of pages.
+    "client_min_messages": "warning",
+    "enable_tidscan": "on",
 }
+
+_PRIVILEGED: Final = {
+    "session_replication_role": "origin",
+    "zero_damaged_pages": "off",
+    "ignore_checksum_failure": "off",
+}
+"""What only a superuser sets, and may have set for everybody: keys unchecked, rows left out in silence."""
+
+_paths: Final[WeakKeyDictionary[Connection[Any], tuple[str, ...]]] = WeakKeyDictionary()
 
 
 @contextmanager
-def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterator[Connection[Any]]:
+def session(connect: Connect, cancel: Cancel, *, lock_timeout: float, views: bool = True) -> Iterator[Connection[Any]]:
     """Open a connection, make it ready, close it in the end; an open transaction is rolled back.
 
     :param lock_timeout: seconds to wait for another session's lock
+    :param views: whether views and foreign tables may be read, which runs what their owners wrote
     :raises DatabaseFault: when the server cannot be reached
     """
     cancel.check()
@@ -57,23 +103,58 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float) -> Iterato
         conn.autocommit = True
         conn.row_factory = tuple_row
         with cancel.watching(conn):
-            conn.execute("SET statement_timeout = 0")  # first, so that no limit ends the rest
-            conn.execute(
-                "SELECT set_config(s.name, s.value, false)"
-                " FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
-                # Not all of them are known to every version; to look that up in pg_settings takes ten times as long.
-                " WHERE current_setting(s.name, true) IS NOT NULL",
-                [
-                    [*_SETTINGS, "lock_timeout"],
-                    [*_SETTINGS.values(), f"{round(lock_timeout * 1000)}ms"],
-                ],
-            )
+            _make_ready(conn, lock_timeout=lock_timeout, views=views)
             yield conn
     except (psycopg.errors.QueryCanceled, DatabaseFault):
         cancel.check()
         raise
     finally:
         conn.close()
+
+
+def _make_ready(conn: Connection[Any], *, lock_timeout: float, views: bool) -> None:
+    """Two round trips; a third one where a superuser has set what had better not be set."""
+    cursor = conn.execute(_FIRST)
+    while cursor.description is None:
+        cursor.nextset()
+    found = cursor.fetchone()
+    assert found is not None
+    _paths[conn] = tuple(found[0])
+    settings = {
+        **_SETTINGS,
+        "lock_timeout": f"{round(lock_timeout * 1000)}ms",
+        # A view that takes the place of a table after it was looked at.
+        "restrict_nonsystem_relation_kind": "" if views else "view, foreign-table",
+    }
+    rows = conn.execute(
+        "SELECT s.name, current_setting(s.name, true), set_config(s.name, s.value, false)"
+        " FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
+        # Not all of them are known to every version; to look that up in pg_settings takes ten times as long.
+        " WHERE current_setting(s.name, true) IS NOT NULL"
+        # A restore that says it is done is on disk.
+        " UNION ALL SELECT '', '', set_config('synchronous_commit', 'local', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+        " UNION ALL SELECT p.name, current_setting(p.name, true), NULL FROM unnest(%s::text[]) AS p(name)",
+        [list(settings), list(settings.values()), list(_PRIVILEGED)],
+    ).fetchall()
+    for name, value, _ in rows:
+        if name in _PRIVILEGED and value not in (None, _PRIVILEGED[name]):
+            try:
+                conn.execute("SELECT set_config(%s, %s, false)", [name, _PRIVILEGED[name]])
+            except psycopg.errors.InsufficientPrivilege:
+                _log.warning(
+                    "%s is %s for this role, and only a superuser may set it back to %s", name, value, _PRIVILEGED[name]
+                )
+
+
+def isolate(conn: Connection[Any]) -> None:
+    """Let every name on a connection that is to be no session be the server's own."""
+    conn.execute(f"SET search_path = {_PATH}")
+
+
+def own_path(conn: Connection[Any]) -> tuple[str, ...]:
+    """The schemas of the role's own search path, those that exist and may be used, first things first."""
+    return _paths[conn]
 
 
 def parameters_of(conn: Connection[Any]) -> dict[str, str]:

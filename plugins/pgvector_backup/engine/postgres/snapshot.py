@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, NotFound
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
 from pgvector_backup.engine.postgres import tables
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, parameters_of, session
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
+
+_log: Final = logging.getLogger(__name__)
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
@@ -28,6 +31,8 @@ class Source:
 
     :param system_identifier: given to a server's data directory by initdb, the same on its standbys
     :param timeline: another one after each failover and each restore to an earlier moment
+    :param pgvector_schema: where the extension's types, functions and operators are
+    :param standby: whether it was replaying another server's log, and so does not know which transactions are open
     """
 
     server_version: str
@@ -37,6 +42,8 @@ class Source:
     database_oid: int
     system_identifier: str | None
     timeline: int | None
+    pgvector_schema: str | None = None
+    standby: bool = False
 
 
 class Snapshot:
@@ -61,6 +68,7 @@ class Snapshot:
         connect: Connect,
         cancel: Cancel,
         lock_timeout: float,
+        views: bool,
     ) -> None:
         self.exported = exported
         self.source = source
@@ -70,13 +78,15 @@ class Snapshot:
         self.user = user
         self._leader = leader
         self.lock_timeout = lock_timeout
+        self.views = views
         self._connect = connect
         self._cancel = cancel
 
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
         """Another connection that sees exactly the same rows."""
-        with translated(), session(self._connect, self._cancel, lock_timeout=self.lock_timeout) as conn:
+        opened = session(self._connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
+        with translated(), opened as conn:
             join(conn, self.exported)
             yield conn
 
@@ -98,7 +108,13 @@ def join(conn: Connection[Any], exported: str) -> None:
 
 @contextmanager
 def take(
-    connect: Connect, names: Iterable[TableName], cancel: Cancel, *, lock_timeout: float, with_children: bool = False
+    connect: Connect,
+    names: Iterable[TableName],
+    cancel: Cancel,
+    *,
+    lock_timeout: float,
+    with_children: bool = False,
+    views: bool = False,
 ) -> Iterator[Snapshot]:
     """Lock the tables against TRUNCATE and DROP, then fix the moment, then describe the tables as of it.
 
@@ -106,17 +122,23 @@ def take(
     cannot be locked or described is listed in ``failures``; it does not stop the others.
 
     :param with_children: whether rows of inheriting tables are read as their parent's
+    :param views: whether views and foreign tables may be read, which runs what their owners wrote
     """
-    with translated(), session(connect, cancel, lock_timeout=lock_timeout) as leader:
+    with translated(), session(connect, cancel, lock_timeout=lock_timeout, views=views) as leader:
+        # By the role's own search path, before there is a snapshot.
+        places = {name: tables.place(leader, name) for name in names}
         leader.execute(_BEGIN)
         described: dict[TableName, Table] = {}
         failures: dict[TableName, BackupError] = {}
         absent: list[TableName] = []
-        for name in names:
+        for name, place in places.items():
+            if place is None:
+                absent.append(name)
+                continue
             with _collected(leader, cancel, name, failures):
                 try:
                     # LOCK TABLE is one of the few statements that take no snapshot.
-                    leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name.identifier))
+                    leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(place.identifier))
                 except psycopg.errors.UndefinedTable:
                     absent.append(name)
                     raise
@@ -128,10 +150,12 @@ def take(
         exported, user = fixed
         for name in absent:
             failures[name] = NotFound(tables.missing(leader, name))
-        for name in names:
+        for name, place in places.items():
             if name not in failures:
                 with _collected(leader, cancel, name, failures):
-                    table = tables.describe(leader, name, with_children=with_children)
+                    table = tables.describe(leader, name, at=place, with_children=with_children)
+                    if not views:
+                        _require_no_code(table)
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
                     described[name] = tables.recorded(leader, table)
         if with_children:
@@ -147,6 +171,7 @@ def take(
             connect=connect,
             cancel=cancel,
             lock_timeout=lock_timeout,
+            views=views,
         )
         # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
         # table that somebody had truncated.
@@ -178,24 +203,54 @@ def _collected(
     conn.execute("RELEASE SAVEPOINT a_table")
 
 
+def _require_no_code(table: Table) -> None:
+    """Refuse what computes its rows: whoever owns it would have it computed with the rights of the backup's role."""
+    if table.kind in ("view", "foreign table"):
+        raise DatabaseFault(
+            f"{table.name.label} is a {table.kind}: what its owner wrote would run with the rights of the backup's "
+            "role; name the tables that it reads, or set back_up_views if you trust its owner",
+            can_retry=False,
+        )
+
+
 def source_of(conn: Connection[Any]) -> Source:
     """Which database a connection is to."""
     row = conn.execute(
-        "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
-        " (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int, e.extversion,"
         " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
-        " has_function_privilege('pg_control_system()', 'EXECUTE')"
-        " AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
+        " n.nspname, pg_is_in_recovery()"
+        " FROM (SELECT) AS always LEFT JOIN pg_extension e ON e.extname = 'vector'"
+        " LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"
     ).fetchone()
     assert row is not None
-    *known, tells_identity = row
-    identity = None
-    if tells_identity:
-        # A query of its own: the right is checked where a function is named, whether it is then called or not.
-        identity = conn.execute(
-            "SELECT system_identifier::text, CASE WHEN pg_is_in_recovery() THEN timeline_id"
-            # Of the WAL being written: the last checkpoint may be older than a promotion.
-            " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END"
-            " FROM pg_control_system(), pg_control_checkpoint()"
-        ).fetchone()
-    return Source(*known, *(identity or (None, None)))
+    version, version_num, pgvector_version, database, database_oid, pgvector_schema, standby = row
+    timeline = (
+        "SELECT timeline_id FROM pg_control_checkpoint()"
+        if standby
+        # Of the WAL being written: the last checkpoint may be older than a promotion.
+        else "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
+    )
+    return Source(
+        server_version=version,
+        server_version_num=version_num,
+        pgvector_version=pgvector_version,
+        database=database,
+        database_oid=database_oid,
+        system_identifier=_told(conn, "SELECT system_identifier::text FROM pg_control_system()"),
+        timeline=_told(conn, timeline),
+        pgvector_schema=pgvector_schema,
+        standby=standby,
+    )
+
+
+def _told(conn: Connection[Any], query: str) -> Any:
+    """What a server says of itself; None where it does not: the function may be forbidden, or raise as Aurora's do."""
+    try:
+        with conn.transaction():
+            row = conn.execute(query.encode()).fetchone()
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        _log.debug("the server does not tell: %s", fault)
+        return None
+    return None if row is None else row[0]

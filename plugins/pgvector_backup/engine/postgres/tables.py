@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from pgvector_backup.engine.base.errors import DatabaseFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
 from pgvector_backup.engine.postgres.properties import Properties, SequenceState, properties_of, sequences_of
+from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 
 _KINDS: Final = {
@@ -166,17 +167,36 @@ class Table:
         return self.kind in ("table", "partitioned table", WITH_CHILDREN)
 
 
+def place(conn: Connection[Any], name: TableName) -> TableName | None:
+    """Where a table is, by schema: the first schema of the role's own search path that has one of the name.
+
+    :return: schema and table; None when there is no such table. A name with a schema is taken as it is
+    """
+    if name.schema is not None:
+        return name
+    row = conn.execute(
+        "SELECT n.nspname FROM unnest(%s::text[]) WITH ORDINALITY AS path(schema, position)"
+        " JOIN pg_namespace n ON n.nspname = path.schema JOIN pg_class c ON c.relnamespace = n.oid"
+        " WHERE c.relname = %s ORDER BY path.position LIMIT 1",
+        [list(own_path(conn)), name.table],
+    ).fetchone()
+    return None if row is None else TableName(row[0], name.table)
+
+
 def resolve(conn: Connection[Any], name: TableName) -> tuple[int, str, str]:
-    """Find a table by name, through the search path where no schema is given.
+    """Find a table by name, through the role's own search path where no schema is given.
 
     :return: oid, schema, table
     :raises NotFound: naming the table, and a near miss where there is one
     """
-    row = conn.execute(
-        "SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.oid = to_regclass(%s)",
-        [name.identifier.as_string(conn)],
-    ).fetchone()
+    there = place(conn, name)
+    row = None
+    if there is not None:
+        row = conn.execute(
+            "SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            [there.schema, there.table],
+        ).fetchone()
     if row is None:
         raise NotFound(missing(conn, name))
     return row[0], row[1], row[2]
@@ -195,14 +215,18 @@ def missing(conn: Connection[Any], name: TableName) -> str:
     return f"table {name.label} does not exist in database {conn.info.dbname}: {remedy}"
 
 
-def describe(conn: Connection[Any], name: TableName, *, with_children: bool = False) -> Table:
+def describe(
+    conn: Connection[Any], name: TableName, *, at: TableName | None = None, with_children: bool = False
+) -> Table:
     """Read a table's description from the catalog.
 
     :param with_children: whether the rows of tables that inherit from it count as its own
+    :param name: how the table is called in the description
+    :param at: its schema and name, where they are known already
     :raises NotFound: when there is no such table
     :raises DatabaseFault: when it is something that holds no rows, such as an index
     """
-    oid, schema, table = resolve(conn, name)
+    oid, schema, table = resolve(conn, at or name)
     with conn.cursor(row_factory=dict_row) as cursor:
         relation = cursor.execute(
             "SELECT relkind::text AS kind, reltuples::bigint AS planned_rows FROM pg_class WHERE oid = %s",
@@ -267,6 +291,14 @@ def count_rows(conn: Connection[Any], source: sql.Composable) -> int:
     return int(row[0])
 
 
+def extension_schema(conn: Connection[Any]) -> str | None:
+    """Where pgvector's types, functions and operators are; None where the database has no pgvector."""
+    row = conn.execute(
+        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[str, str]]:
     """The foreign keys that point at these tables, or at partitions of them, from outside.
 
@@ -284,10 +316,14 @@ def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[s
 
 
 # atttypmod of pgvector's types is the number of dimensions, -1 where none is declared;
-# of `bit` it is the number of bits, which pgvector's binary vectors are.
+# of `bit` it is the number of bits, which pgvector's binary vectors are. Types are named with their schema, for the
+# search path has pg_catalog alone; pgvector's without: where the extension is, the manifest says once, and it may be
+# another schema in another database.
 _COLUMNS: Final = """
 SELECT a.attname AS name,
-       format_type(a.atttypid, a.atttypmod) AS type,
+       CASE WHEN e.oid IS NULL OR tn.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
+            ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(tn.nspname)) + 2)
+       END AS type,
        CASE WHEN a.atttypmod > 0 AND (t.typname = ANY(%s) OR t.typname = 'bit') THEN a.atttypmod
        END AS dimensions,
        a.attnotnull AS not_null,
@@ -307,6 +343,10 @@ SELECT a.attname AS name,
        col_description(a.attrelid, a.attnum) AS comment
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_namespace tn ON tn.oid = t.typnamespace
+LEFT JOIN pg_depend dep ON dep.classid = 'pg_type'::regclass AND dep.deptype = 'e'
+    AND dep.objid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
+LEFT JOIN pg_extension e ON dep.refclassid = 'pg_extension'::regclass AND e.oid = dep.refobjid AND e.extname = 'vector'
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
