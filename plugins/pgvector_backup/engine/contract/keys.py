@@ -10,9 +10,6 @@ from typing import Any, Final
 from pgvector_backup.engine.base.errors import InvalidParams
 
 _TYPES: Final[dict[str, type]] = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
-_PARTS: Final = ("array", "object")
-"""JSON types that hold others; all that is accepted inside them is strings."""
-
 Default = str | bool | int | None
 
 

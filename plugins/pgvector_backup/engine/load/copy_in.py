@@ -40,8 +40,8 @@ _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 RowFilter = Callable[[Sequence[Field]], bool]
 """Whether a row is wanted."""
 
-RowRepair = Callable[[Block, int, "list[Field]"], "list[Field]"]
-"""Puts the fields of a foreign tool's row right; told the block and the row's first line in the file."""
+RowRepair = Callable[[int, "list[Field]"], "list[Field]"]
+"""Puts the fields of a foreign tool's row right; told the row's first line in the file."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Load:
             loaded.read_sum += number
             outgoing = row
             if self.repair is not None:
-                outgoing = CSV.row(self.repair(block, line, fields))
+                outgoing = CSV.row(self.repair(line, fields))
                 line += row.count(b"\n")
                 number = self.proof.of_row(outgoing)
             if self.row_filter is None or self.row_filter(fields):
@@ -195,7 +195,7 @@ class Load:
             read_sum += number_of(row)
             _require(fields, wanted)
             if self.repair is not None:
-                fields = self.repair(block, line, fields)  # noqa: PLW2901
+                fields = self.repair(line, fields)  # noqa: PLW2901
                 line += row.count(b"\n")
             if self.row_filter is None or self.row_filter(fields):
                 pending.append((row, fields))

@@ -17,7 +17,6 @@ from pgvector_backup.engine.codec.formats import BINARY
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load import python_repr
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.sets.stored_file import Block
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _JSON: Final = ("json", "jsonb")
@@ -40,7 +39,7 @@ class Repairs:
         }
         self._converted = self._emptied = self._nulls = 0
 
-    def repair(self, block: Block, line: int, fields: list[Field]) -> list[Field]:
+    def repair(self, line: int, fields: list[Field]) -> list[Field]:
         """One row's fields as COPY would have written them.
 
         :param line: of the file, from 1, on which the row begins

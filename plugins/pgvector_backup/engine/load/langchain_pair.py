@@ -142,9 +142,7 @@ def _new_key(key: str) -> sql.Composable:
     return sql.SQL("{}::text").format(new) if key == "id" else new
 
 
-def select(
-    stored_set: StoredSet, chosen: Sequence[StoredTable], request: RestoreRequest, cancel: Cancel
-) -> Selection | None:
+def select(stored_set: StoredSet, request: RestoreRequest, cancel: Cancel) -> Selection | None:
     """Find the collections that a request names; None when it names none.
 
     :raises InvalidParams: when the set has no pair of tables of LangChain's shape

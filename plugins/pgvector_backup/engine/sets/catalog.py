@@ -172,7 +172,7 @@ class Catalog:
     def _set(self, location: Location, backup_id: str, entries: Mapping[str, Entry]) -> FoundSet:
         entry = entries[manifest_name(backup_id)]
         key = (location.directory, entry)
-        known = self._read.get(key) or _read(location, backup_id, entry)
+        known = self._read.get(key) or _read(location, entry)
         if not (isinstance(known, BackupError) and known.can_retry):
             self._read[key] = known
         verification = self._verification(location, entries.get(verification_name(backup_id)))
@@ -214,7 +214,7 @@ class Catalog:
             self._verified.pop(key, None)
 
 
-def _read(location: Location, backup_id: str, entry: Entry) -> FoundSet | BackupError:
+def _read(location: Location, entry: Entry) -> FoundSet | BackupError:
     try:
         manifest = Manifest.read(location, entry.name)
         return _told_by(manifest, location, entry.name)
