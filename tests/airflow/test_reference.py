@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.params import backup_params, restore_params, verify_params
 from pgvector_backup.operators.restore import PgVectorRestoreOperator

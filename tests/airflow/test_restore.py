@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from pgvector_backup.engine.contract.requests import RESTORE_KEYS
+from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
 from tests.helpers.database import Database
 from tests.helpers.outcomes import check_error, log, rows

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from pgvector_backup.engine.contract.requests import VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from tests.helpers.database import Database
 from tests.helpers.outcomes import check_error, log
 from tests.helpers.own_airflow import Configure, Outcome, Run, load, load_dag

@@ -12,7 +12,7 @@ import pytest
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.contract.requests import BackupRequest
-from pgvector_backup.engine.dump import copy_out
+from pgvector_backup.engine.dump import ranges
 from pgvector_backup.engine.postgres import transactions
 from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.truncate import truncate
@@ -92,7 +92,7 @@ def test_while_it_plans(large: House, monkeypatch: pytest.MonkeyPatch, step: str
     """A cancel in the first table's plan is heard before the second's begins."""
     cancel = Cancel()
     calls = []
-    original = getattr(copy_out, step)
+    original = getattr(ranges, step)
 
     def asking(*args: object, **named: object) -> object:
         calls.append(args)

@@ -59,7 +59,7 @@ def test_the_words_are_those_that_the_scripts_ask_for() -> None:
 
 
 def test_every_key_of_a_conf_has_chinese_words() -> None:
-    from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+    from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 
     chinese = words("zh")
     shown = {key.name for key in (*BACKUP_KEYS, *RESTORE_KEYS, *VERIFY_KEYS)} - {"backup_path", "timestamp"}

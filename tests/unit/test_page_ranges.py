@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.dump import copy_out
-from pgvector_backup.engine.dump.copy_out import PageRange
+from pgvector_backup.engine.dump import ranges
+from pgvector_backup.engine.dump.ranges import PageRange
 from pgvector_backup.engine.postgres.tables import Heap
 
 MEBIBYTE = 1 << 20
@@ -16,7 +16,7 @@ MEBIBYTE = 1 << 20
 
 def cut(pages: list[int], expected_bytes: int, jobs: int) -> list[PageRange]:
     heaps = [Heap("public", f"part_{number}", count) for number, count in enumerate(pages)]
-    return list(copy_out._cut_heaps(heaps, expected_bytes, jobs))
+    return list(ranges._cut_heaps(heaps, expected_bytes, jobs))
 
 
 @given(

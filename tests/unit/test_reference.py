@@ -13,14 +13,8 @@ import pytest
 from pgvector_backup.cli.arguments import parser
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.requests import (
-    BACKUP_KEYS,
-    RESTORE_KEYS,
-    VERIFY_KEYS,
-    BackupRequest,
-    RestoreRequest,
-    VerifyRequest,
-)
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.contract.settings import (
     SECTION,
     AirflowSettings,

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
-from pgvector_backup.engine.contract.requests import (
-    BACKUP_KEYS,
-    RESTORE_KEYS,
-    VERIFY_KEYS,
-    BackupRequest,
-    RestoreRequest,
-    VerifyRequest,
-)
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_PATTERN, check_task_id
 
 NAMES = [key.name for key in BACKUP_KEYS]

@@ -16,14 +16,8 @@ from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
 from pgvector_backup.engine.contract.backup_result import RunReport
-from pgvector_backup.engine.contract.requests import (
-    BACKUP_KEYS,
-    RESTORE_KEYS,
-    VERIFY_KEYS,
-    BackupRequest,
-    RestoreRequest,
-    VerifyRequest,
-)
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.contract.restore_result import RestoreReport
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.preview import preview

@@ -14,7 +14,8 @@ from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
-from pgvector_backup.engine.contract.requests import VERIFY_KEYS, VerifyRequest
+from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
 from pgvector_backup.engine.store.location import Location
 

@@ -23,7 +23,8 @@ from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump import remarks
-from pgvector_backup.engine.dump.copy_out import Estimate, PageRange, Stream, copy_out, cut, estimate, header
+from pgvector_backup.engine.dump.copy_out import Stream, copy_out
+from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cut, estimate, header
 from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres import transactions

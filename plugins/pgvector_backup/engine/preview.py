@@ -12,7 +12,7 @@ from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.dump.copy_out import Estimate, estimate
+from pgvector_backup.engine.dump.ranges import Estimate, estimate
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect

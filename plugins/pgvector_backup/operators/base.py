@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL
-from pgvector_backup.engine.contract.requests import BACKUP_KEYS, BackupRequest
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of, texts_of

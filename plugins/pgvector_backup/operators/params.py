@@ -9,7 +9,7 @@ from airflow.sdk import Param
 
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
-from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.installation.configuration import connection_rules, verify_depth
 
 

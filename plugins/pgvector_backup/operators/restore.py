@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
-from pgvector_backup.engine.contract.requests import RESTORE_KEYS, RestoreRequest
+from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
+from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of

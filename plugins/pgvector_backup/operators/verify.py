@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.contract.requests import VERIFY_KEYS, VerifyRequest
+from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of

@@ -12,14 +12,8 @@ from fastapi.responses import JSONResponse
 
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.requests import (
-    BACKUP_KEYS,
-    RESTORE_KEYS,
-    VERIFY_KEYS,
-    BackupRequest,
-    RestoreRequest,
-    VerifyRequest,
-)
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import check_admitted
 from pgvector_backup.installation.runs import DAG_IDS, Kind

@@ -16,7 +16,7 @@ from tests.helpers.own_airflow import DAGS, HOME, load
 STAND_IN = """
 from airflow.sdk import DAG, Param
 from airflow.providers.standard.operators.empty import EmptyOperator
-from pgvector_backup.engine.contract.requests import {keys}
+from pgvector_backup.engine.contract.request_keys import {keys}
 
 with DAG(dag_id="{dag_id}", schedule=None, is_paused_upon_creation=False,
          params={{key.name: Param(key.default, **key.schema) for key in {keys}}}):
