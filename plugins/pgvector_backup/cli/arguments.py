@@ -115,6 +115,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "unpin", "let the retention policy decide on a set again")
     _place(one)
+
+    _command(commands, "metrics", "print numbers about the sets in Prometheus' text format, for a textfile collector")
     return main
 
 

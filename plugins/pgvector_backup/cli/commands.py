@@ -10,6 +10,7 @@ from typing import Any, Final
 from pgvector_backup.cli import words
 from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.database import connect_to
+from pgvector_backup.cli.metrics import print_metrics
 from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed
 from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
@@ -246,6 +247,7 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
     "prune": prune_sets,
     "pin": pin_set,
     "unpin": unpin_set,
+    "metrics": print_metrics,
 }
 
 

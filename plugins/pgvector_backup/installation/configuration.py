@@ -123,6 +123,11 @@ def retry_delay() -> timedelta:
     return timedelta(seconds=_value("retry_delay"))
 
 
+def metrics_token() -> str:
+    """The bearer token that opens the metrics, and nothing else; empty for none."""
+    return str(_value("metrics_token")).strip()
+
+
 def now() -> datetime:
     """The time in ``[core] default_timezone``, which names of sets are in."""
     return datetime.now(time_zone(conf.get("core", "default_timezone", fallback="utc")))

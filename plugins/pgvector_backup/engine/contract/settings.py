@@ -236,6 +236,7 @@ class AirflowSettings:
     verify_depth: str = setting(
         "rows", one_of("files", "rows", "drill"), "of a verify whose conf does not say: files, rows or drill"
     )
+    metrics_token: str = setting("", TEXT, "bearer token for GET /metrics alone; empty: an Airflow user is needed")
     retries: int = setting("1", WHOLE_NUMBER, "how often a task is tried again, if a retry can help")
     retry_delay: float = setting("10", NUMBER, "seconds before that")
     on_failure: str = setting(

@@ -1,0 +1,104 @@
+"""Numbers that tell when all is not well, computed from the sets as they lie there at this moment.
+
+Names and labels are Prometheus'. Nothing is kept between two looks: a number that was pushed once goes on saying that
+all is well. What cannot be seen has no number at all, rather than a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+
+_PREFIX: Final = "pgvector_backup_"
+
+_HELP: Final[dict[str, str]] = {
+    "store_up": "1 if the backup root could be read just now; without it nothing else is told.",
+    "last_good_timestamp_seconds": "When the newest whole set was made.",
+    "last_proven_timestamp_seconds": "When rows of a set were last compared with its manifest, by a verify or a drill.",
+    "last_drilled_timestamp_seconds": "When a set was last restored into a scratch database and compared.",
+    "rows": "Rows of a table in the newest whole set.",
+    "bytes": "Bytes of a table's file in the newest whole set.",
+    "sets": "Sets that lie there, by whether they are whole.",
+    "kept_bytes": "Bytes of all sets.",
+    "free_bytes": "Bytes that can still be stored, where the store can say.",
+}
+
+
+@dataclass
+class Family:
+    """One gauge with all its samples: labels, and a value."""
+
+    name: str
+    help: str
+    samples: list[tuple[Mapping[str, str], float]] = field(default_factory=list)
+
+
+def numbers(catalog: Catalog) -> list[Family]:
+    """Every gauge. A store that cannot be read is told by ``store_up`` alone."""
+    families = {name: Family(_PREFIX + name, text) for name, text in _HELP.items()}
+    try:
+        places = catalog.locations()
+    except BackupError:
+        families["store_up"].samples.append(({}, 0))
+        return [families["store_up"]]
+    families["store_up"].samples.append(({}, 1))
+    for place in places:
+        for name, labels, value in _of_place(place):
+            families[name].samples.append((labels, value))
+    return [one for one in families.values() if one.samples]
+
+
+def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    where = {"location": place.location.relative_path}
+    with suppress(BackupError):
+        free = place.location.free()
+        if free is not None:
+            yield "free_bytes", where, free
+    groups: dict[tuple[str, str], list[FoundSet]] = {}
+    for one in place.sets:
+        if one.manifest_file is not None:
+            groups.setdefault(_database(one), []).append(one)
+    for (database, server), sets in groups.items():
+        labels = {**where, "database": database, "server": server}
+        good = [one for one in sets if one.whole and not _refuted(one)]
+        yield "sets", {**labels, "whole": "true"}, len(good)
+        yield "sets", {**labels, "whole": "false"}, len(sets) - len(good)
+        yield "kept_bytes", labels, sum(one.bytes for one in sets)
+        if good:
+            newest = max(good, key=lambda one: (one.moment, one.backup_id))
+            yield "last_good_timestamp_seconds", labels, newest.moment
+            for table in newest.tables:
+                if table.rows is not None:
+                    yield "rows", {**labels, "table": table.name}, table.rows
+                yield "bytes", {**labels, "table": table.name}, table.bytes
+        for name, depths in (("last_proven", ("rows", "drill")), ("last_drilled", ("drill",))):
+            if moments := list(_passed(sets, depths)):
+                yield f"{name}_timestamp_seconds", labels, max(moments)
+
+
+def _database(one: FoundSet) -> tuple[str, str]:
+    """Name of the database and the server's identifier; empty where nobody knows."""
+    if one.identity is None:
+        return "", ""
+    server, _, database = one.identity[:3]
+    return str(database), "" if server is None else str(server)
+
+
+def _refuted(one: FoundSet) -> bool:
+    return one.verification is not None and one.verification.get("ok") is False
+
+
+def _passed(sets: Iterable[FoundSet], depths: Iterable[str]) -> Iterator[float]:
+    for one in sets:
+        last = (one.verification or {}).get("last")
+        for depth in depths:
+            passed = last.get(depth) if isinstance(last, dict) else None
+            if isinstance(passed, dict) and passed.get("ok") is True:
+                with suppress(ValueError, TypeError, KeyError):
+                    yield datetime.fromisoformat(passed["verified_at"]).timestamp()
