@@ -1,0 +1,168 @@
+"""Another connection acts at the one moment at which it could do harm: what it does is seen, or it has to wait."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Cancelled, Conflict, DatabaseFault
+from tests.helpers.database import contents
+from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
+from tests.helpers.meeting import at_statement, kept_out, wait_until_kept_waiting
+
+COLLECTION, EMBEDDING = PAIR
+INSERT = "INSERT INTO langchain_pg_embedding (id) VALUES ('late')"
+
+
+@pytest.fixture
+def filled(house: House) -> House:
+    house.langchain()
+    return house
+
+
+# --- a backup ---
+
+
+def test_the_moment_is_fixed_only_once_every_table_is_locked(filled: House) -> None:
+    """An older snapshot would read the emptied table as empty, and not show what came with the emptying."""
+
+    def move_on() -> None:
+        with filled.database.connect() as conn:
+            conn.execute("TRUNCATE langchain_pg_embedding")
+            conn.execute("INSERT INTO langchain_pg_collection (name) VALUES ('emptied')")
+
+    # The last table to be locked.
+    moved_on = at_statement(filled, "LOCK TABLE .*langchain_pg_embedding", move_on)
+    tables = filled.backup().tables
+    assert moved_on.is_set()
+    assert (tables[COLLECTION].rows, tables[EMBEDDING].rows) == (5, 0)
+
+
+@pytest.mark.parametrize("table", PAIR)
+def test_nobody_empties_a_table_once_the_moment_is_fixed(filled: House, table: str) -> None:
+    emptied: list[bool] = []
+    at_statement(
+        filled,
+        "pg_export_snapshot",
+        lambda: emptied.append(not kept_out(filled.database, f"TRUNCATE {table} CASCADE")),
+        when="after",
+    )
+    tables = filled.backup().tables
+    assert emptied == [False]
+    assert (tables[COLLECTION].rows, tables[EMBEDDING].rows) == (4, 58)
+
+
+# --- a truncate ---
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_a_row_committed_while_a_truncate_waits_for_its_lock_is_seen(filled: House, isolation: str) -> None:
+    """Whatever the database has set: a transaction that had its snapshot before its lock would delete the row."""
+    name = filled.database.name
+    filled.database.run(f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'")
+    result = filled.backup()
+    filled.configure(lock_timeout=60)
+    with filled.database.connect() as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute(INSERT)
+        truncating = pool.submit(filled.truncate, result)
+        wait_until_kept_waiting(filled.database, EMBEDDING)
+        writer.commit()
+        with pytest.raises(Conflict, match="1 of 59 rows were written after the backup"):
+            truncating.result(60)
+    assert filled.count(EMBEDDING) == 59
+
+
+@pytest.mark.parametrize("statement", [INSERT, "SELECT count(*) FROM langchain_pg_embedding"])
+def test_nobody_writes_or_reads_between_a_truncates_count_and_its_deed(filled: House, statement: str) -> None:
+    result = filled.backup()
+    out: list[bool] = []
+    asked = at_statement(filled, "TRUNCATE TABLE", lambda: out.append(kept_out(filled.database, statement)))
+    filled.truncate(result)
+    assert asked.is_set()
+    assert out == [True]
+    assert filled.count(EMBEDDING) == 0
+
+
+# --- a restore ---
+
+WRITES = [
+    INSERT,
+    "UPDATE langchain_pg_embedding SET document = 'changed'",
+    "DELETE FROM langchain_pg_embedding",
+    "TRUNCATE langchain_pg_embedding",
+    "ALTER TABLE langchain_pg_embedding ADD COLUMN more text",
+]
+
+
+@pytest.mark.parametrize("statement", WRITES)
+@pytest.mark.parametrize("on_conflict", ["skip", "update"])
+def test_nobody_writes_while_rows_are_merged(filled: House, statement: str, on_conflict: str) -> None:
+    """Between the look at what is there and the insert, nothing may change there."""
+    filled.backup()
+    before = contents(filled.database, *PAIR)
+    out: list[bool] = []
+    asked = at_statement(filled, "^COPY .*FROM STDIN", lambda: out.append(kept_out(filled.database, statement)))
+    filled.restore(on_conflict=on_conflict)
+    assert asked.is_set()
+    assert out == [True]
+    assert contents(filled.database, *PAIR) == before
+
+
+@pytest.mark.parametrize("statement", [*WRITES, "SELECT count(*) FROM langchain_pg_embedding"])
+def test_nobody_writes_or_reads_while_rows_are_replaced(filled: House, statement: str) -> None:
+    filled.backup()
+    out: list[bool] = []
+    asked = at_statement(filled, "^COPY .*FROM STDIN", lambda: out.append(kept_out(filled.database, statement)))
+    filled.restore(truncate_before_restore=True)
+    assert asked.is_set()
+    assert out == [True]
+
+
+def test_nobody_writes_before_a_restore_counts_what_is_there(filled: House) -> None:
+    """What a row count was drawn from is what is then emptied."""
+    filled.backup()
+    out: list[bool] = []
+    at_statement(filled, r"^SELECT count\(\*\)", lambda: out.append(kept_out(filled.database, INSERT)))
+    filled.restore(truncate_before_restore=True)
+    assert out == [True]
+
+
+def test_a_restore_cancelled_after_its_last_step_changes_nothing(house: House) -> None:
+    house.database.run("CREATE TABLE t (id serial, v vector(2)); INSERT INTO t (v) VALUES ('[1,2]'), ('[3,4]')")
+    house.configure(tables="t")
+    house.backup()
+    house.database.run("DELETE FROM t WHERE id = 2; UPDATE t SET v = '[9,9]'")
+    cancel = Cancel()
+
+    def ask() -> None:
+        cancel.ask()
+        for thread in threading.enumerate():
+            if thread.name == "cancel":
+                thread.join()  # its word to the server is for whatever runs there now, which is nothing
+
+    asked = at_statement(house, r"setval\(", ask, when="after")
+    with pytest.raises(Cancelled):
+        house.restore(truncate_before_restore=True, cancel=cancel)
+    assert asked.is_set()
+    assert contents(house.database, "t") == {"t": ['(1,"[9,9]")']}
+
+
+def test_a_connection_of_the_restore_that_breaks_before_the_commit_changes_nothing(filled: House) -> None:
+    filled.backup()
+    filled.database.run("DELETE FROM langchain_pg_embedding WHERE id LIKE '%7'")
+    before = contents(filled.database, *PAIR)
+
+    def cut() -> None:
+        filled.database.run(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+
+    at_statement(filled, "^COMMIT", cut)
+    with pytest.raises(DatabaseFault):
+        filled.restore(truncate_before_restore=True)
+    assert contents(filled.database, *PAIR) == before
