@@ -39,7 +39,11 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=backup_params(),
-    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    default_args={
+        "retries": configuration.retries(),
+        "retry_delay": configuration.retry_delay(),
+        "execution_timeout": configuration.execution_timeout(),
+    },
     tags=["pgvector", "backup"],
 ) as dag:
     backup = PgVectorBackupOperator(task_id="backup", conf_from_run=True, outlets=[Asset("pgvector_backup")])

@@ -36,7 +36,11 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=restore_params(),
-    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    default_args={
+        "retries": configuration.retries(),
+        "retry_delay": configuration.retry_delay(),
+        "execution_timeout": configuration.execution_timeout(),
+    },
     tags=["pgvector", "restore"],
 ) as dag:
     restore = PgVectorRestoreOperator(task_id="restore", conf_from_run=True, outlets=[Asset("pgvector_restore")])

@@ -37,7 +37,11 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=verify_params(),
-    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    default_args={
+        "retries": configuration.retries(),
+        "retry_delay": configuration.retry_delay(),
+        "execution_timeout": configuration.execution_timeout(),
+    },
     tags=["pgvector", "backup"],
 ) as dag:
     verify = PgVectorVerifyOperator(task_id="verify", conf_from_run=True, outlets=[Asset("pgvector_verify")])

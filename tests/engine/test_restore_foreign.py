@@ -22,6 +22,12 @@ EMBEDDING = "langchain_pg_embedding"
 STAMP = "20250721_234914"
 
 
+@pytest.fixture(autouse=True)
+def listed(house: House) -> None:
+    """A restore goes into tables that the configuration lists, whoever wrote the files."""
+    house.configure(tables="langchain_pg_collection,langchain_pg_embedding,t", truncate_tables=EMBEDDING)
+
+
 def by_server(house: House, table: str) -> None:
     """``COPY … TO``, as `psql` writes a file."""
     with (

@@ -73,7 +73,11 @@ def drill(
     )
     with scratch_database(connect, limits, cancel, lock_timeout=settings.lock_timeout) as scratch:
         started = time.monotonic()
-        request = RestoreRequest(backup_path=location.relative_path, timestamp=manifest.backup_id)
+        request = RestoreRequest(
+            backup_path=location.relative_path,
+            timestamp=manifest.backup_id,
+            tables=tuple(entry.name for entry in manifest.tables) or None,
+        )
         try:
             restore(request, settings, scratch, now=now, run_id=run_id, cancel=cancel)
         except (IntegrityFault, InvalidParams, StorageFault):

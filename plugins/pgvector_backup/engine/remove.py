@@ -10,7 +10,7 @@ from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.sets.beside import read_pin
 from pgvector_backup.engine.sets.catalog import FoundSet
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import of_set
+from pgvector_backup.engine.store.naming import beside_manifest, of_set, of_table
 
 _log: Final = logging.getLogger(__name__)
 
@@ -36,11 +36,21 @@ def remove(location: Location, found: FoundSet) -> list[str]:
 
 
 def files_of(location: Location, found: FoundSet) -> list[str]:
-    """The files that a removal of a set removes, in that order."""
+    """The files that a removal of a set removes, in that order.
+
+    They are those that its manifest names and what lies beside them; where it cannot be read, those that bear the
+    set's id and no other set's.
+    """
     if found.manifest_file is None:
         return [table.file for table in found.tables]
-    names = of_set([entry.name for entry in location.entries()], found.backup_id)
-    return [found.manifest_file, *(name for name in names if name != found.manifest_file)]
+    names = sorted(entry.name for entry in location.entries())
+    own = set(beside_manifest(found.backup_id))
+    if found.tables:
+        for table in found.tables:
+            own.update(of_table(table.file, found.backup_id, names))
+    else:
+        own.update(of_set(names, found.backup_id))
+    return [found.manifest_file, *(name for name in names if name in own and name != found.manifest_file)]
 
 
 def _removed(location: Location, names: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.load import places, provide
+from pgvector_backup.engine.load import permitted, places, provide
 from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, advance_sequences, row_bytes
 from pgvector_backup.engine.load.copy_in import allow_workers
 from pgvector_backup.engine.load.forecast import forecast
@@ -54,6 +54,7 @@ def restore(
     :param run_id: told in the log
     :param on_progress: told about once a second how far the rows are
     :param dry_run: check the set and the target, tell what would be done, change nothing
+    :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
     :raises Conflict: when a key is there already, a column does not fit, a table cannot be emptied
@@ -81,6 +82,7 @@ def restore(
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             conn.execute("BEGIN")
             where = places.find(conn, chosen, request)
+            permitted.require(conn, where, request, settings)
             if dry_run:
                 plans = decide(conn, where, request, selection)
                 outcome = _Outcome({one.label: forecast(conn, one, stored_set, selection, cancel) for one in plans})

@@ -128,6 +128,11 @@ def metrics_token() -> str:
     return str(_value("metrics_token")).strip()
 
 
+def execution_timeout() -> timedelta | None:
+    """How long a task may be at work; None: for ever."""
+    return timedelta(seconds=_value("execution_timeout")) or None
+
+
 def now() -> datetime:
     """The time in ``[core] default_timezone``, which names of sets are in."""
     return datetime.now(time_zone(conf.get("core", "default_timezone", fallback="utc")))

@@ -15,6 +15,14 @@ from pgvector_backup.engine.codec.format_names import FormatName
 
 Field = bytes | None
 
+_FIELDS: Final = 1664
+"""Of one row, in any server: more of them are an attempt to use up memory."""
+
+_ROW_BYTES: Final = 1 << 30
+"""Of one row of CSV: no server takes a longer one, and a quote that is never closed would make one of all the rest."""
+
+_TOO_MANY: Final = f"a row of more than {_FIELDS:,} fields"
+
 _COMMA: Final = ord(",")
 _COUNT: Final = struct.Struct(">h")
 _LENGTH: Final = struct.Struct(">i")
@@ -60,6 +68,8 @@ def _csv(data: bytes) -> Iterator[tuple[bytes, list[Field]]]:
                 raise IntegrityFault("a row has no end")
             else:
                 raise IntegrityFault(f"field {len(fields)}: something follows its closing quote")
+            if len(fields) > _FIELDS:
+                raise IntegrityFault(_TOO_MANY)
         yield data[start:at], fields
 
 
@@ -69,8 +79,11 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[bytes]:
     A line ends a row unless it lies within quotes: until then their number is odd.
     """
     parts: list[bytes] = []  # of the row at hand
-    quotes = 0
+    quotes = held = 0
     for chunk in chunks:
+        held = held + len(chunk) if parts else len(chunk)
+        if held > _ROW_BYTES:
+            raise IntegrityFault(f"a row of more than {_ROW_BYTES:,} bytes: a quote is not closed, or no line ends")
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             quotes += line.count(b'"')
@@ -97,6 +110,8 @@ def csv_fields(row: bytes) -> list[Field]:
     :raises IntegrityFault: for a quote that is not closed, or stands where none may
     """
     if b'"' not in row:
+        if row.count(b",") >= _FIELDS:
+            raise IntegrityFault(_TOO_MANY)
         return [part or None for part in row.split(b",")]
     fields: list[Field] = []
     at = 0
@@ -118,6 +133,8 @@ def csv_fields(row: bytes) -> list[Field]:
             if comma < 0:
                 return fields
             at = comma + 1
+        if len(fields) > _FIELDS:
+            raise IntegrityFault(_TOO_MANY)
 
 
 def _quoted(row: bytes, start: int) -> tuple[bytes, int]:
@@ -141,6 +158,8 @@ def _binary(data: bytes) -> Iterator[tuple[bytes, list[Field]]]:
             (count,) = _COUNT.unpack_from(data, at)
             if count < 0:
                 raise IntegrityFault("a row of a negative number of fields")
+            if count > _FIELDS:
+                raise IntegrityFault(_TOO_MANY)
             at += _COUNT.size
             fields: list[Field] = []
             for _ in range(count):

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.postgres.table_name import TableName, parse_names
+from pgvector_backup.engine.store import modes
 
 SECTION: Final = "pgvector_backup"
 """Of airflow.cfg; an environment variable of it is ``AIRFLOW__PGVECTOR_BACKUP__KEY``."""
@@ -183,6 +184,18 @@ class Settings:
     keep_at_least: int = setting(
         "1", WHOLE_NUMBER, "good sets of a database and location that stay whatever else is said"
     )
+    trust_definitions: bool = setting(
+        "False",
+        BOOLEAN,
+        "whether a restore may make defaults, checks and indexes that call functions which are neither the server's "
+        "own nor of an extension",
+    )
+    readable_by_others: bool = setting(
+        "False",
+        BOOLEAN,
+        "whether what is written to a disk may be read by every account of the machine, not by its owner and group "
+        "alone",
+    )
 
     def __post_init__(self) -> None:
         for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb"):
@@ -191,6 +204,7 @@ class Settings:
         for name in ("drill_timeout", "drill_disk_mb"):
             if getattr(self, name) < 0:
                 raise InvalidParams(f"{name}: must not be less than 0, is {getattr(self, name)}")
+        modes.readable_by_others(self.readable_by_others)
         if self.max_mb_per_second is not None and self.max_mb_per_second <= 0:
             raise InvalidParams(f"max_mb_per_second: must be more than 0, is {self.max_mb_per_second}")
         for table in self.truncate_tables:
@@ -243,6 +257,9 @@ class AirflowSettings:
         "", TEXT, "whom to call when backups, restores or verifies begin to fail: notifiers, see docs/operators.md"
     )
     on_recovery: str = setting("", TEXT, "whom to call when they succeed again")
+    execution_timeout: float = setting(
+        "0", NUMBER, "seconds after which Airflow ends a task of the three DAGs that is still at work; 0 for never"
+    )
 
 
 def reference() -> Iterator[Setting]:

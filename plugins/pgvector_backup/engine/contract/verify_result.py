@@ -271,4 +271,26 @@ def outcome(one: SetVerification, earlier: Mapping[str, Any] | None, *, now: dat
     return (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode()
 
 
+def checked_outcome(body: object) -> dict[str, Any] | None:
+    """What an outcome file says, of which each part is what `outcome` writes; None where it is no such file."""
+    if not isinstance(body, dict) or type(body.get("ok")) is not bool:
+        return None
+    texts = all(isinstance(body.get(name, ""), str) for name in ("backup_id", "verified_at", "depth"))
+    run_id = body.get("run_id") is None or isinstance(body["run_id"], str)
+    lists = all(
+        isinstance(body.get(name, []), list) and all(isinstance(one, str) for one in body.get(name, []))
+        for name in ("whole_tables", "damaged_tables", "errors", "notes")
+    )
+    parts = all(
+        isinstance(body.get(name, {}), dict) and all(isinstance(one, dict) for one in body.get(name, {}).values())
+        for name in ("tables", "last")
+    )
+    number = type(body.get("duration", 0)) in (int, float)
+    try:
+        moment = texts and ("verified_at" not in body or datetime.fromisoformat(body["verified_at"]).tzinfo is not None)
+    except ValueError:
+        moment = False
+    return body if texts and run_id and lists and parts and number and moment else None
+
+
 _KEPT: Sequence[str] = ("tables", "whole_tables", "damaged_tables", "errors", "notes", "duration")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
+from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY
@@ -26,7 +27,8 @@ _TEXTS: Final = ("text", "character varying")
 class Repairs:
     """Puts the rows of one file right, and counts what had to be."""
 
-    def __init__(self, stored: StoredTable, table: Table) -> None:
+    def __init__(self, stored: StoredTable, table: Table, cancel: Cancel) -> None:
+        self._cancel = cancel
         here = {column.name: column for column in table.columns}
         self._stored = stored
         self._json = [(at, name) for at, name in enumerate(stored.columns) if here[name].type in _JSON]
@@ -69,7 +71,7 @@ class Repairs:
         else:
             return value
         try:
-            written = python_repr.to_json(text)
+            written = python_repr.to_json(text, self._cancel)
         except python_repr.NotJson as fault:
             raise self._refusal(line, name, str(fault), fault.column) from None
         self._converted += 1

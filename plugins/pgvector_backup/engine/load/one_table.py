@@ -90,7 +90,7 @@ class TableLoad:
         types = [here[name] for name in stored.columns]
         encoder = row_encoder(types) if stored.format.is_text else None
         algorithm = self.stored_set.algorithm or fingerprint.SHA256
-        repairs = None if stored.entry is not None else foreign_csv.Repairs(stored, self.plan.table)
+        repairs = None if stored.entry is not None else foreign_csv.Repairs(stored, self.plan.table, self.cancel)
         loaded = Load(
             conn=self.conn,
             into=into,

@@ -29,6 +29,15 @@ _MAGIC_BYTES: Final = 8
 _ENTRY: Final = struct.Struct("<IIII")
 _BUFFERED: Final = 1 << 16
 
+_MANY_ROWS: Final = 1 << 20
+"""Bytes unpacked of a block of several rows, or of none; see `blocks.BLOCK_BYTES`."""
+
+_ONE_ROW: Final = 1 << 30
+"""Bytes unpacked of a block that is one row: the server sends no longer one."""
+
+_LARGEST: Final = 256 << 20
+"""Bytes of an index: that of 16 TB of rows."""
+
 
 @dataclass(frozen=True)
 class BlockChecksum:
@@ -103,6 +112,11 @@ class BlockIndexWriter:
         self._pending.clear()
 
 
+def largest(rows: int) -> int:
+    """Bytes that the index of a file of so many rows may have: each block but header and trailer holds some."""
+    return min(_MAGIC_BYTES + _ENTRY.size * (rows + 2), _LARGEST)
+
+
 def read(content: bytes) -> Iterator[IndexedBlock]:
     """The blocks that an index lists.
 
@@ -114,5 +128,12 @@ def read(content: bytes) -> Iterator[IndexedBlock]:
         raise IntegrityFault("the block index is damaged")
     offset = 0
     for length, unpacked, rows, checksum in _ENTRY.iter_unpack(body):
+        # No compression makes anything longer by more than this, and nothing is unpacked before it is known how long
+        # it may become.
+        if unpacked > (_ONE_ROW if rows == 1 else _MANY_ROWS) or length > unpacked + unpacked // 64 + 1024:
+            raise IntegrityFault(
+                f"the block index lists a block of {length:,} bytes, {unpacked:,} unpacked, for {rows:,} rows, which "
+                "none of ours is"
+            )
         yield IndexedBlock(offset, length, unpacked, rows, checksum, algorithm)
         offset += length

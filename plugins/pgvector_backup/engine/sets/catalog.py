@@ -5,14 +5,16 @@ No data file is opened. Manifests are read once: what they say is kept for as lo
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from pgvector_backup.engine.base.errors import BackupError, NotFound
+from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.verify_result import checked_outcome
+from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
@@ -27,7 +29,11 @@ from pgvector_backup.engine.store.naming import (
 from pgvector_backup.engine.store.root import locate, locate_all, locate_path
 from pgvector_backup.engine.store.store import Entry
 
+_log: Final = logging.getLogger(__name__)
+
 _NAMED_AT_MOST: Final = 5
+_LATEST_TIME: Final = 221_845_392_000
+"""The year 9000, in seconds since 1970; a file's time may be set to later ones."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,15 @@ class Catalog:
     def locations(self) -> list[FoundLocation]:
         """Every location that holds sets: the root's own first, then the tasks' by name."""
         places = locate_all(self._settings.backup_root, self._settings.backup_directory)
-        found = [self.at(place) for place in places]
+        found = []
+        for place in places:
+            try:
+                found.append(self.at(place))
+            except StorageFault as fault:
+                if place.task_id is None:
+                    raise
+                # One task's directory that cannot be read keeps nobody from the others.
+                _log.warning("%s cannot be read, so its sets are not listed: %s", place.relative_path, fault.message)
         self._forget_what_is_gone(found)
         return [one for one in found if one.sets]
 
@@ -195,12 +209,12 @@ class Catalog:
             return None
         key = (location.directory, entry)
         if key not in self._verified:
-            with location.open(entry.name) as file:
-                try:
-                    body = json.loads(file.read())
-                except ValueError:
-                    body = None
-            self._verified[key] = body if isinstance(body, dict) else None
+            try:
+                self._verified[key] = checked_outcome(parse_json(read_bounded(location, entry.name, OUTCOME_BYTES)))
+            except (ValueError, IntegrityFault):  # nobody has verified it in a way that could be told of
+                self._verified[key] = None
+            except BackupError:  # not now; perhaps next time
+                return None
         return self._verified[key]
 
     def _forget_what_is_gone(self, found: Iterable[FoundLocation]) -> None:
@@ -218,12 +232,12 @@ def _read(location: Location, entry: Entry) -> FoundSet | BackupError:
     try:
         manifest = Manifest.read(location, entry.name)
         return _told_by(manifest, location, entry.name)
-    except (BackupError, ValueError) as fault:
-        return fault if isinstance(fault, BackupError) else BackupError(f"{entry.name}: {fault}")
+    except BackupError as fault:
+        # It is remembered, and what its traceback holds would be too.
+        return fault.with_traceback(None)
 
 
 def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
-    datetime.fromisoformat(manifest.created_at)
     return FoundSet(
         task_id=location.task_id,
         relative_path=location.relative_path,
@@ -294,4 +308,6 @@ def _sets_of_others(location: Location, entries: Mapping[str, Entry], known: set
 
 
 def _written(entry: Entry) -> str:
-    return datetime.fromtimestamp(entry.modified, timezone.utc).isoformat(timespec="seconds")
+    """When a file was written, as far as that can be a time of anything here."""
+    when = entry.modified if 0 <= entry.modified < _LATEST_TIME else 0
+    return datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="seconds")

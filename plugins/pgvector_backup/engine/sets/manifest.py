@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
-from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.file_kind import FileKind
-from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.postgres.properties import Properties, SequenceState
 from pgvector_backup.engine.postgres.snapshot import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
+from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.manifest_checks import check
 from pgvector_backup.engine.sets.shapes import structured
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import check_bare, committed_id, of_set
+from pgvector_backup.engine.store.naming import committed_id
 
 FORMAT_VERSION: Final = 1
 FORMAT_REVISION: Final = 2
@@ -151,28 +151,14 @@ class Manifest:
         :raises NotFound: when there is no such set
         :raises IntegrityFault: when the manifest is damaged, or another set's
         """
-        with location.open(name) as file, storage_translated():
-            content = file.read()
+        content = read_bounded(location, name, MANIFEST_BYTES)
         try:
             manifest = cls.from_bytes(content)
-            manifest._check(committed_id(name))
+            if manifest.backup_id != committed_id(name):
+                raise IntegrityFault(f"it says that it is of set {manifest.backup_id}")
         except IntegrityFault as fault:
             raise IntegrityFault(f"{name}: {fault.message}") from None
         return manifest
-
-    def _check(self, backup_id: str | None) -> None:
-        if self.backup_id != backup_id:
-            raise IntegrityFault(f"it says that it is of set {self.backup_id}")
-        names = [name for entry in self.tables for name in (entry.file, entry.index)]
-        own = of_set(names, self.backup_id)
-        for name in names:
-            if name not in own:
-                raise IntegrityFault(f"it names {name}, which is no file of this set")
-            if names.count(name) > 1:
-                raise IntegrityFault(f"it names {name} twice")
-        for entry in self.tables:
-            if entry.format not in FORMATS or entry.compression not in COMPRESSIONS:
-                raise IntegrityFault(f"{entry.name} is {entry.format} and {entry.compression}, which nobody here reads")
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
@@ -181,29 +167,34 @@ class Manifest:
         :raises IntegrityFault: when it is not whole, was altered, or is of a later version
         """
         try:
-            body = json.loads(content)
+            body = parse_json(content)
             stated = body.pop(_CHECKSUM)
             version = body["format_version"]
             checksum = _checksum(body)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise IntegrityFault(f"the manifest is damaged: {type(fault).__name__}") from None
         if type(version) is not int or version != FORMAT_VERSION:
             raise IntegrityFault(f"the manifest is of format version {version!r}; this release reads {FORMAT_VERSION}")
         if stated != checksum:
             raise IntegrityFault("the manifest was altered: its own checksum does not match")
         try:
-            return cls._of(body)
+            manifest = cls._of(body)
+            check(manifest)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise IntegrityFault(f"the manifest is not of the shape it should be: {fault!r}") from None
+            what = fault if isinstance(fault, ValueError) else repr(fault)
+            raise IntegrityFault(f"the manifest is not of the shape it should be: {what}") from None
+        return manifest
 
     @classmethod
     def _of(cls, body: dict[str, Any]) -> Manifest:
+        if type(body["tables"]) is not list:
+            raise ValueError("tables: not a list")
         later = _number(body.get("format_revision", 1)) > FORMAT_REVISION
         return cls(
-            backup_id=body["backup_id"],
-            created_at=body["created_at"],
-            task_id=body["task_id"],
-            run_id=body["run_id"],
+            backup_id=_text(body["backup_id"]),
+            created_at=_text(body["created_at"]),
+            task_id=None if body["task_id"] is None else _text(body["task_id"]),
+            run_id=None if body["run_id"] is None else _text(body["run_id"]),
             source=structured(Source, body["source"], later=later),
             snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
             tables=tuple(_entry(entry, later=later) for entry in body["tables"]),
@@ -213,8 +204,6 @@ class Manifest:
 
 
 def _entry(body: dict[str, Any], *, later: bool) -> TableEntry:
-    check_bare(body["file"])
-    check_bare(body["index"])
     entry = structured(TableEntry, body, later=later)
     for number in (entry.rows, entry.bytes, entry.raw_bytes, *entry.relations, *(entry.late_transactions or ())):
         _number(number)

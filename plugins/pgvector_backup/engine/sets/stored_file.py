@@ -11,6 +11,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, storage_translated
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import IndexedBlock
+from pgvector_backup.engine.sets.documents import read_bounded
 from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.store.location import Location
 
@@ -83,8 +84,7 @@ class StoredFile:
         """The index, held against the manifest; None when it cannot be trusted."""
         entry = self.entry
         try:
-            with self.location.open(entry.index) as file, storage_translated():
-                content = file.read()
+            content = read_bounded(self.location, entry.index, block_index.largest(entry.rows))
         except NotFound:
             on_fault(f"{entry.index}: the manifest lists it, and it is missing", False)
             return None

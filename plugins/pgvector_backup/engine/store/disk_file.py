@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pgvector_backup.engine.base import batch_scheduling as long_turns
-from pgvector_backup.engine.store import writeback
+from pgvector_backup.engine.store import modes, writeback
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
@@ -37,7 +37,7 @@ class DiskFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.of_file())
         self._closing = threading.Lock()
         self._sha256 = hashlib.sha256()
         self._direct = False

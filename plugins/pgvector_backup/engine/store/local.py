@@ -19,7 +19,8 @@ from pgvector_backup.engine.base.errors import (
     StorageFault,
     storage_translated,
 )
-from pgvector_backup.engine.store import staging
+from pgvector_backup.engine.store import modes, staging
+from pgvector_backup.engine.store.file_locks import lock, open_regular
 from pgvector_backup.engine.store.staging import LocalClaim, StagedFile
 from pgvector_backup.engine.store.store import Entry, Leases, Store
 
@@ -55,9 +56,9 @@ class LocalStore(Store):
         """See `Store`."""
         with storage_translated():
             if self.path.parent == self._base:
-                self._base.mkdir(parents=True, exist_ok=True)
+                self._base.mkdir(mode=modes.of_directory(), parents=True, exist_ok=True)
             try:
-                self.path.mkdir()
+                self.path.mkdir(mode=modes.of_directory())
             except FileExistsError:
                 if not self.path.is_dir():
                     raise StorageFault(f"{self.path} is not a directory; move it away") from None
@@ -92,6 +93,9 @@ class LocalStore(Store):
                 descriptor = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
                 raise NotFound(f"{self.path / name} does not exist") from None
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # put in its place since
+                os.close(descriptor)
+                raise IntegrityFault(f"{self.path / name} is not a regular file")
             return io.BufferedReader(_File(descriptor, self.path / name))
 
     def put(self, name: str, content: bytes) -> None:
@@ -174,9 +178,11 @@ class LocalLeases(Leases):
 
     def append(self, name: str, section: bytes) -> None:
         """See `Leases`."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        with storage_translated(), os.fdopen(os.open(self._store.path / name, flags, 0o666), "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        path = self._store.path / name
+        with storage_translated():
+            descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, modes.of_file())
+        with storage_translated(), os.fdopen(descriptor, "ab") as file:
+            lock(descriptor, path)
             file.write(section)
             file.flush()
             os.fsync(file.fileno())

@@ -72,8 +72,11 @@ class Location:
         return self.store.open(check_bare(name))
 
     def entries(self) -> list[Entry]:
-        """The files that lie here now, in no order; those of a set that is being committed are not among them."""
-        found = self.store.entries()
+        """The files that lie here now, in no order; those of a set that is being committed are not among them.
+
+        Neither are those whose names are no text (bytes that are no UTF-8, control characters): they are not ours.
+        """
+        found = [entry for entry in self.store.entries() if entry.name.isprintable()]
         names = {entry.name for entry in found}
         making = {claimed for name in names if (claimed := claimed_id(name)) is not None}
         making -= {committed for name in names if (committed := committed_id(name)) is not None}

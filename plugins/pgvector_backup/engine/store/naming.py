@@ -126,5 +126,30 @@ def is_ours(name: str) -> bool:
 
 
 def of_set(names: list[str], backup_id: str) -> list[str]:
-    """Those of the names that belong to one set."""
-    return [name for name in names if f"_{backup_id}." in name]
+    """Those of the names that may belong to one set, as far as names can tell.
+
+    The file of a table may end in what another set is called: ``t_20261126_150333.csv`` is not of set ``150333`` where
+    a set ``20261126_150333`` is among the names, by its manifest, its claim or its date.
+    """
+    longer = set()
+    for name in names:
+        dated = without_manifest(name)
+        other = committed_id(name) or claimed_id(name) or (None if dated is None else dated[1])
+        if other is not None and other.endswith((f"_{backup_id}", f"-{backup_id}")):
+            longer.add(other)
+    return [name for name in names if f"_{backup_id}." in name and not any(f"_{other}." in name for other in longer)]
+
+
+def of_table(file: str, backup_id: str, names: list[str]) -> list[str]:
+    """Those of the names that lie beside a table's file: its index, its keys.
+
+    :param file: as the manifest names it
+    """
+    stem, found, _ = file.rpartition(f"_{backup_id}.")
+    return [name for name in names if found and name.startswith(f"{stem}{found}")]
+
+
+def beside_manifest(backup_id: str) -> list[str]:
+    """The names that a set's own small files may have."""
+    named = (manifest_name, verification_name, pin_name, emptied_name)
+    return [*(name(backup_id) for name in named), f"schema_{backup_id}.sql"]

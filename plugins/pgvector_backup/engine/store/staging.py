@@ -16,8 +16,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
+from pgvector_backup.engine.base.errors import IntegrityFault, StorageFault, storage_translated
+from pgvector_backup.engine.store import modes
 from pgvector_backup.engine.store.disk_file import DiskFile
+from pgvector_backup.engine.store.file_locks import lock, open_regular
 from pgvector_backup.engine.store.naming import (
     STAGED,
     check_bare,
@@ -31,6 +33,9 @@ from pgvector_backup.engine.store.store import Claim, Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
+
+_CLAIM_BYTES: Final = 16 << 20
+"""Of a claim that is read: a whole manifest, and no more of what somebody may have put in its place."""
 
 _OWN_LETTERS: Final = 8
 """Of a staged file that belongs to no set."""
@@ -53,12 +58,12 @@ class LocalClaim(Claim):
         with _alone(directory):
             while True:
                 try:
-                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.of_file())
                 except FileExistsError:
                     return None
                 claim = cls(directory, backup_id, descriptor)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    lock(descriptor, path)
                     if _same_file(descriptor, path):
                         if all(name == path.name for name in of_set(os.listdir(directory), backup_id)):
                             return claim
@@ -184,7 +189,7 @@ def replace(directory: Path, name: str, content: bytes) -> None:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.of_file())
     try:
         _write_all(descriptor, content)
         os.fsync(descriptor)
@@ -227,7 +232,7 @@ def _alone(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, directory)
         yield
     finally:
         with suppress(OSError):  # nothing was written to it
@@ -271,9 +276,8 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
     with ExitStack() as held:
         try:
             # Whatever else has that name is nobody's claim: links are not followed, pipes not waited for.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            claim = held.enter_context(os.fdopen(descriptor, "rb"))
-        except OSError:
+            claim = held.enter_context(os.fdopen(open_regular(path, os.O_RDONLY), "rb"))
+        except (OSError, StorageFault):
             yield None
             return
         try:
@@ -287,7 +291,7 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
 def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
     """The files that a dead claim was committing: none unless its manifest had been written whole."""
     try:
-        files = [table[kind] for table in json.loads(claim.read())["tables"] for kind in ("file", "index")]
+        files = [table[kind] for table in json.loads(claim.read(_CLAIM_BYTES))["tables"] for kind in ("file", "index")]
         return [check_bare(name) for name in of_set(files, backup_id)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityFault):
         return []
