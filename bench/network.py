@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from bench.contenders import Target
 from bench.places import DIRECTORY
+from demo.embedded import OpenedPostgres
 from demo.ports import pick_free
-from pgvector_backup.embedded.server import EmbeddedPostgres
 
 Connection = Literal["socket", "tcp", "delay"]
 
@@ -33,7 +33,7 @@ _RELAY: Final = Path(__file__).with_name("relay.py")
 class Reached:
     """A running server and the way to it; ``note`` says what a reader of the results has to know of the way."""
 
-    server: EmbeddedPostgres
+    server: OpenedPostgres
     host: str
     port: int
     prefix: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def reach(version: int, connection: Connection) -> Iterator[Reached]:
     directory = DIRECTORY / f"postgres{version}"
     with ExitStack() as stack:
         if connection == "socket":
-            server = stack.enter_context(EmbeddedPostgres(directory, version=version, settings=_SETTINGS))
+            server = stack.enter_context(OpenedPostgres(directory, version=version, settings=_SETTINGS))
             yield Reached(server, server.socket_directory, server.port)
             return
         port, relay_port = pick_free(2)
@@ -65,7 +65,7 @@ def reach(version: int, connection: Connection) -> Iterator[Reached]:
                 refused = str(error)
             else:
                 settings |= {"listen_addresses": _SERVER, "hba_file": str(_access_rules())}
-        server = stack.enter_context(EmbeddedPostgres(directory, version=version, settings=settings))
+        server = stack.enter_context(OpenedPostgres(directory, version=version, settings=settings))
         if connection == "tcp":
             yield Reached(server, "127.0.0.1", port)
         elif refused is None:

@@ -23,11 +23,12 @@ from typing import Any
 import psycopg
 
 from demo.airflow import CHECKOUT, AirflowError, StandaloneAirflow
+from demo.embedded import OpenedPostgres
 from demo.ports import PortTakenError
 from demo.rest import AirflowClient, RestError
 from demo.sample import load_sample
 from pgvector_backup.embedded.locks import DirectoryInUseError
-from pgvector_backup.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
+from pgvector_backup.embedded.server import EmbeddedPostgresError
 
 DAG_ID = "pgvector_backup"
 CONNECTION = "AIRFLOW_CONN_PGVECTOR_DEFAULT"
@@ -117,7 +118,7 @@ def _running_airflow(*, serve: bool) -> Iterator[tuple[StandaloneAirflow, str | 
             say("starting PostgreSQL with pgvector …")
             # Here the data shall outlive a power cut: the next run builds on it.
             safe = {"fsync": "on", "full_page_writes": "on"}
-            server = stack.enter_context(EmbeddedPostgres(DIRECTORY / "postgres", settings=safe))
+            server = stack.enter_context(OpenedPostgres(DIRECTORY / "postgres", settings=safe))
             uri = airflow.environment[CONNECTION] = server.uri()
             count = load_sample(server.uri(scheme="postgresql+psycopg"))
             say(f"loaded the sample: {count} documents")

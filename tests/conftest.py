@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
 from tests.helpers.database import Database, fresh
 
 # How long an example takes says how busy the machine is, and nothing of the code.
@@ -46,23 +46,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]:
     """PostgreSQL 18 with pgvector, for as long as the tests run."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as running:
+    with OpenedPostgres(tmp_path_factory.mktemp("postgres")) as running:
         with psycopg.connect(running.uri("template1"), autocommit=True) as conn:
             conn.execute("CREATE EXTENSION vector")
         yield running
 
 
 @pytest.fixture
-def database(server: EmbeddedPostgres) -> Iterator[Database]:
+def database(server: OpenedPostgres) -> Iterator[Database]:
     """An empty database with pgvector, dropped afterwards."""
     with fresh(server) as made:
         yield made
 
 
 @pytest.fixture
-def elsewhere(server: EmbeddedPostgres) -> Iterator[Database]:
+def elsewhere(server: OpenedPostgres) -> Iterator[Database]:
     """Another database, in which there is nothing at all, not even pgvector."""
     with fresh(server, "template0") as made:
         yield made

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
@@ -17,13 +17,13 @@ HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding v
 
 
 @pytest.fixture(scope="module")
-def older_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres16"), version=16) as running:
+def older_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]:
+    with OpenedPostgres(tmp_path_factory.mktemp("postgres16"), version=16) as running:
         yield running
 
 
 @pytest.fixture
-def older(older_server: EmbeddedPostgres) -> Iterator[Database]:
+def older(older_server: OpenedPostgres) -> Iterator[Database]:
     with psycopg.connect(older_server.dsn, autocommit=True) as conn:
         conn.execute("CREATE DATABASE test")
     yield Database(older_server, "test")

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgvector_backup.embedded.keeper import end_kept, start_kept
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
+from pgvector_backup.embedded.keeper import end_kept
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.sets.manifest import Manifest
 from tests.helpers.database import Database
@@ -22,18 +22,18 @@ LEAPS = (0x77300000, 0xEE600000, WRAP - 0x8000)
 
 
 @pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]:
     """A server that one test may ruin."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"max_prepared_transactions": 5}) as server:
+    with OpenedPostgres(tmp_path_factory.mktemp("postgres"), settings={"max_prepared_transactions": 5}) as server:
         yield server
 
 
 @pytest.fixture
-def own_house(own_server: EmbeddedPostgres, backup_root: Path) -> House:
+def own_house(own_server: OpenedPostgres, backup_root: Path) -> House:
     return House(Database(own_server, "postgres"), backup_root)
 
 
-def leap(server: EmbeddedPostgres, number: int) -> None:
+def leap(server: OpenedPostgres, number: int) -> None:
     """Freeze every row, then let the server go on with a later transaction id."""
     with psycopg.connect(server.dsn, autocommit=True) as conn:
         conn.execute("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
@@ -43,7 +43,7 @@ def leap(server: EmbeddedPostgres, number: int) -> None:
     server.stop()
     command = [str(server.bin / "pg_resetwal"), "-x", str(number), str(server.pgdata)]
     with server.log.open("ab") as log:  # as the server's own user, whatever user that is
-        keeper = start_kept(command, environment={}, output=log, options=server._keeper_options())
+        keeper = server._start_kept(command, log, server._keeper_options())
         try:
             assert keeper.wait() == 0, server.log.read_text()
         finally:
@@ -68,7 +68,7 @@ def table(house: House, name: str, rows: int = 10) -> None:
     house.database.run(f"CREATE TABLE {name} (id int); INSERT INTO {name} SELECT generate_series(1, {rows})")
 
 
-def test_rows_are_placed_rightly_before_and_after_the_wrap(own_house: House, own_server: EmbeddedPostgres) -> None:
+def test_rows_are_placed_rightly_before_and_after_the_wrap(own_house: House, own_server: OpenedPostgres) -> None:
     house = own_house
 
     # Rows of the first thousand ids; they will meet their own numbers again.
@@ -142,7 +142,7 @@ def test_rows_are_placed_rightly_before_and_after_the_wrap(own_house: House, own
     assert house.count("ancient") == 8
 
 
-def test_a_server_that_was_set_back_is_refused(own_house: House, own_server: EmbeddedPostgres) -> None:
+def test_a_server_that_was_set_back_is_refused(own_house: House, own_server: OpenedPostgres) -> None:
     """A physical copy has the same system identifier, and will use the same ids again."""
     table(own_house, "t")
     own_house.configure(tables="t", truncate_tables="t")

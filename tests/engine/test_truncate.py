@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.errors import (
     BackupError,
     Conflict,
@@ -473,7 +473,7 @@ def test_another_database_of_the_server_is_refused(simple: House) -> None:
 
 def test_another_server_is_refused(simple: House, tmp_path_factory: pytest.TempPathFactory) -> None:
     result = simple.backup()
-    with EmbeddedPostgres(tmp_path_factory.mktemp("other_postgres")) as server:
+    with OpenedPostgres(tmp_path_factory.mktemp("other_postgres")) as server:
         simple.connect = partial(psycopg.connect, server.dsn)
         with pytest.raises(Conflict, match="is not the one backed up"):
             simple.truncate(result)
@@ -483,13 +483,13 @@ def test_a_server_that_has_failed_over_is_refused(house: House, tmp_path_factory
     """Its transaction ids may begin again below the backup's: a new row would pass for one that was backed up."""
     directory = tmp_path_factory.mktemp("failing_over")
     house.configure(tables="t", truncate_tables="t")
-    with EmbeddedPostgres(directory) as primary, psycopg.connect(primary.dsn, autocommit=True) as conn:
+    with OpenedPostgres(directory) as primary, psycopg.connect(primary.dsn, autocommit=True) as conn:
         conn.execute("CREATE TABLE t (id int)")
         conn.execute("INSERT INTO t VALUES (1)")
         house.connect = partial(psycopg.connect, primary.dsn)
         result = house.backup()
     (directory / "data" / "standby.signal").touch()
-    with EmbeddedPostgres(directory) as promoted:
+    with OpenedPostgres(directory) as promoted:
         house.connect = partial(psycopg.connect, promoted.dsn)
         with psycopg.connect(promoted.dsn, autocommit=True) as conn:
             conn.execute("SELECT pg_promote()")

@@ -2,7 +2,7 @@
 
 Run as a script:
 
-    python keeper.py [--signal INT] [--grace SECONDS] [--nobody] [--closed-directories] [--confined]
+    python keeper.py [--signal INT] [--grace SECONDS] [--nobody] [--confined]
                      [--address-space BYTES] [--hold FD] [--remove DIRECTORY]… -- COMMAND ARGUMENT…
 
 The caller holds the writing end of standard input and never writes. When it closes that end, or dies in any
@@ -34,17 +34,13 @@ try:
 except ImportError:  # no such limits there
     resource = None  # type: ignore[assignment, unused-ignore]
 
-# linux/prctl.h, linux/securebits.h and linux/capability.h
+# linux/prctl.h and linux/capability.h
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
-_PR_SET_SECUREBITS = 28
-_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
-_CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -145,30 +141,20 @@ def _prctl(option: int, *arguments: int) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
-def _become_nobody(*, through_closed_directories: bool) -> None:
-    """Give up root, which PostgreSQL refuses to run as.
-
-    :param through_closed_directories: keep the one capability that opens a path below directories closed to
-        others (``/root``), so that nobody has to loosen their permissions
-    """
+def _become_nobody() -> None:
+    """Give up root, which PostgreSQL refuses to run as."""
     nobody = pwd.getpwnam("nobody")
-    if through_closed_directories:
-        # Without this, the change of user takes the capability away, and so does each access(2) for its duration.
-        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)
     os.setresuid(nobody.pw_uid, nobody.pw_uid, nobody.pw_uid)
-    if through_closed_directories:
-        _set_capabilities(1 << _CAP_DAC_OVERRIDE)
-        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE)
 
 
-def _set_capabilities(bits: int) -> None:
-    """Have these of the first 32 capabilities and no other."""
+def _drop_capabilities() -> None:
+    """Have none."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     # Effective, permitted, inheritable; then their upper halves.
-    data = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
+    data = (ctypes.c_uint32 * 6)()
     if libc.capset(header, data) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"capset: {os.strerror(number)}")
@@ -195,7 +181,7 @@ def _give_up_privileges() -> None:
     if sys.platform != "linux":
         return
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    _set_capabilities(0)
+    _drop_capabilities()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -210,7 +196,7 @@ def _run(command: list[str], keeper: int, arguments: argparse.Namespace) -> NoRe
         if arguments.confined:
             _prepare_confinement()
         if arguments.nobody:
-            _become_nobody(through_closed_directories=arguments.closed_directories)
+            _become_nobody()
         if arguments.confined:
             _give_up_privileges()
         if arguments.address_space and resource is not None:
@@ -231,7 +217,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--signal", type=lambda name: signal.Signals[f"SIG{name}"], default=signal.SIGTERM)
     parser.add_argument("--grace", type=float, default=20.0)
     parser.add_argument("--nobody", action="store_true")
-    parser.add_argument("--closed-directories", action="store_true")
     parser.add_argument("--confined", action="store_true")
     parser.add_argument("--address-space", type=int, default=0)
     parser.add_argument("--hold", type=int)

@@ -227,14 +227,14 @@ class EmbeddedPostgres:
         initdb += ["--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
         options = self._keeper_options()
         with self._open_log() as log:
-            keeper = start_kept(initdb, environment=_environment(), output=log, options=options, hold=self._lock)
+            keeper = self._start_kept(initdb, log, options)
             try:
                 code = keeper.wait()
             finally:
                 end_kept(keeper)
         if code != 0:
             hint = ""
-            if "--closed-directories" in options:
+            if os.geteuid() == 0 and not self._open_to_nobody():
                 hint = (
                     f"\nAs root the server runs as nobody, and this system gives no way for nobody into "
                     f"{self.directory} or {self.bin}: use places below directories that are open to others."
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
         options.append(f"--remove={self._socket_directory}")
         if self.disposable:
             options.append(f"--remove={self.directory}")
-        if os.geteuid() == 0 and "--closed-directories" not in options:
+        if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._socket_directory, nobody.pw_uid, nobody.pw_gid)
         command = [str(self.bin / "postgres"), "-D", str(self.pgdata), "-k", self._socket_directory]
@@ -256,7 +256,7 @@ class EmbeddedPostgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         with self._open_log() as log:
-            self._keeper = start_kept(command, environment=_environment(), output=log, options=options, hold=self._lock)
+            self._keeper = self._start_kept(command, log, options)
         self._wait_until_ready(seconds=120)
 
     def _wait_until_ready(self, seconds: float) -> None:
@@ -285,9 +285,19 @@ class EmbeddedPostgres:
             options.append(f"--address-space={self.process_bytes}")
         if os.geteuid() == 0:
             options.append("--nobody")
-            if not (_open_to_others(self.directory) and _open_to_others(self.bin / "postgres")) and not self.confined:
-                options.append("--closed-directories")
         return options
+
+    def _start_kept(self, command: list[str], log: IO[bytes], options: list[str]) -> subprocess.Popen[bytes]:
+        return start_kept(
+            self._wrapped(command), environment=_environment(), output=log, options=options, hold=self._lock
+        )
+
+    def _wrapped(self, command: list[str]) -> list[str]:
+        """What the keeper runs in order to run this."""
+        return command
+
+    def _open_to_nobody(self) -> bool:
+        return _open_to_others(self.directory) and _open_to_others(self.bin / "postgres")
 
     def _open_log(self) -> IO[bytes]:
         return self.log.open("wb")
