@@ -21,7 +21,7 @@ from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
 from pgvector_backup.engine.store.root import locate, locate_all
 from tests.engine.conftest import House
-from tests.engine.hooks import WIDE
+from tests.helpers.hooks import WIDE
 from tests.stores.conftest import fresh_bucket
 from tests.stores.servers import Bucket
 
@@ -39,7 +39,7 @@ def any_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def parts_of_a_mebibyte(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small table is an upload of several parts."""
     monkeypatch.setattr(object_writer, "_SMALLEST_PART", 5 * MEBIBYTE)
 
@@ -77,7 +77,7 @@ def test_a_set_is_made_listed_verified_restored_emptied_on_and_removed(house: Ho
 
 
 def test_a_large_table_goes_up_in_parts_and_nothing_lies_on_this_machine(
-    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts_of_a_mebibyte: None
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_parts: None
 ) -> None:
     house.database.run(WIDE.replace("{rows}", "8000"))
     house.configure(backup_root=bucket.url, tables="wide")
@@ -104,7 +104,7 @@ def test_a_large_table_goes_up_in_parts_and_nothing_lies_on_this_machine(
 
 
 def test_nothing_is_there_before_the_manifest_is(
-    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, parts_of_a_mebibyte: None
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
     location = locate(bucket.url, None, "vector_bak")
     claim = location.claim(NOW, FORMAT)
@@ -137,7 +137,7 @@ def test_a_writer_keeps_nothing_of_the_memory_that_it_is_given(bucket: Bucket) -
 
 
 def test_a_run_that_fails_gives_its_uploads_up(
-    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, parts_of_a_mebibyte: None
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
     house.database.run(WIDE.replace("{rows}", "4000"))
     house.configure(backup_root=bucket.url, tables="wide")

@@ -21,6 +21,9 @@ from pgvector_backup.engine.store.options import StorageOptions, boto3_credentia
 from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, Kind
 
 REQUEST_SECONDS: Final = 120
+CONDITIONS: Final = (FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError)
+"""What the store says when a condition of a write does not hold."""
+
 _RETRY: Final = {
     "max_retries": 6,
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
@@ -114,16 +117,16 @@ class Bucket:
         return str(obstore.sign(handle, method, "a", timedelta(minutes=5)))
 
     @contextmanager
-    def translated(self, where: str) -> Iterator[None]:
+    def translated(self, where: str, *passing: type[Exception]) -> Iterator[None]:
         """Let the store's errors leave the block as a `StorageFault`, without anything secret.
 
-        That an object is missing, exists or has changed is for the caller to make sense of.
+        :param passing: what the caller makes sense of itself
         """
         try:
             yield
-        except (BackupError, FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError):
-            raise
         except Exception as fault:  # whatever it is, the store could not do it
+            if isinstance(fault, (BackupError, *passing)):
+                raise
             # Not chained: the store's own text may hold what was signed.
             raise self.fault(where, fault) from None
 

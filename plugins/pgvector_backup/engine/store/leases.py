@@ -247,8 +247,9 @@ class RemoteLeases(Leases):
 
     def _clock(self) -> float:
         """The store's time: what it says of an object written just now."""
-        name = f"clock_0{secrets.token_hex(8)}.json{STAGED}"
-        self._store.put(name, b"")
+        token = secrets.token_hex(8)
+        name = f"clock_0{token}.json{STAGED}"
+        self._store.put(name, liveness.signature(token, 0))
         try:
             entry = self._store.entry(name)
             return time.time() if entry is None or not entry.modified else entry.modified

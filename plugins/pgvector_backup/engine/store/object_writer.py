@@ -102,12 +102,9 @@ class ObjectWriter(Writer):
         """See `Writer`; size and, where the store tells one, checksum of what arrived are compared."""
         self._may_be_there = True
         with self._bucket.translated(self._shown):
-            try:
-                self._file.close()
-                self._file = None
-                arrived = obstore.head(self._bucket.handle, self._path)
-            except FileNotFoundError as fault:
-                raise self._bucket.fault(self._shown, fault) from None
+            self._file.close()
+            self._file = None
+            arrived = obstore.head(self._bucket.handle, self._path)
         if arrived["size"] != self._bytes:
             raise StorageFault(f"{self._shown}: {arrived['size']:,} of {self._bytes:,} bytes arrived; run again")
         self._check_tag(arrived["e_tag"])
@@ -116,7 +113,7 @@ class ObjectWriter(Writer):
         """See `Writer`."""
         self._file = None
         if self._may_be_there:
-            with self._bucket.translated(self._shown), suppress(FileNotFoundError):
+            with self._bucket.translated(self._shown, FileNotFoundError), suppress(FileNotFoundError):
                 obstore.delete(self._bucket.handle, self._path)
             self._may_be_there = False
         if self._bytes >= self._part:

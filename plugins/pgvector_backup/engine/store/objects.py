@@ -16,8 +16,8 @@ import obstore
 from obstore import exceptions
 
 from pgvector_backup.engine.base.errors import BackupError, NotFound, StorageFault
-from pgvector_backup.engine.store import uploads
-from pgvector_backup.engine.store.bucket import Bucket, ObjectUrl
+from pgvector_backup.engine.store import liveness, uploads
+from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
 from pgvector_backup.engine.store.leases import RemoteLeases
 from pgvector_backup.engine.store.naming import STAGED
 from pgvector_backup.engine.store.object_reader import open_object
@@ -103,7 +103,7 @@ class ObjectStore(RemoteStore):
 
     def delete(self, name: str) -> None:
         """See `Store`."""
-        with self._bucket.translated(f"{self.shown}/{name}"), suppress(FileNotFoundError):
+        with self._bucket.translated(f"{self.shown}/{name}", FileNotFoundError), suppress(FileNotFoundError):
             obstore.delete(self._bucket.handle, self._at(name))
 
     def require_space(self, needed: int) -> None:
@@ -188,24 +188,21 @@ class ObjectStore(RemoteStore):
         uploads.abort(self._bucket, self._at(upload.name), upload.upload_id)
 
     def _put(self, name: str, content: bytes, mode: PutMode | None) -> Version:
-        where = f"{self.shown}/{name}"
-        with self._bucket.translated(where):
-            try:
-                put = obstore.put(self._bucket.handle, self._at(name), content, mode=mode, use_multipart=False)
-            except FileNotFoundError as fault:
-                if isinstance(mode, dict):
-                    raise
-                raise self._bucket.fault(where, fault) from None
-            return _version(put)
+        # Without a condition to fail, what is not there is the bucket.
+        passing = CONDITIONS if mode is not None else ()
+        with self._bucket.translated(f"{self.shown}/{name}", *passing):
+            return _version(obstore.put(self._bucket.handle, self._at(name), content, mode=mode, use_multipart=False))
 
     def _probed(self) -> bool:
-        name = f"probe_0{secrets.token_hex(8)}.json{STAGED}"
+        token = secrets.token_hex(8)
+        name = f"probe_0{token}.json{STAGED}"
+        one, two, three, four = (liveness.signature(token, number) for number in range(4))
         try:
-            first = self._tried(name, b"1", "create")
-            if first is None or self._tried(name, b"2", "create") is not None:
+            first = self._tried(name, one, "create")
+            if first is None or self._tried(name, two, "create") is not None:
                 return False
-            second = self._tried(name, b"3", cast("PutMode", json.loads(first)))
-            return second is not None and self._tried(name, b"4", cast("PutMode", json.loads(first))) is None
+            second = self._tried(name, three, cast("PutMode", json.loads(first)))
+            return second is not None and self._tried(name, four, cast("PutMode", json.loads(first))) is None
         finally:
             with suppress(BackupError):
                 self.delete(name)

@@ -1,0 +1,371 @@
+"""Runs that die, stall or race at an object store: nothing half-done is ever seen, and the next run tidies up."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from pgvector_backup.engine.base.errors import BackupError, StorageFault
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.store import bucket as bucket_module
+from pgvector_backup.engine.store import leases, object_reader, object_writer
+from pgvector_backup.engine.store.naming import manifest_name
+from pgvector_backup.engine.store.root import locate
+from tests.engine.conftest import House
+from tests.helpers.hooks import WIDE
+from tests.stores import forked
+from tests.stores.conftest import fresh_bucket
+from tests.stores.relay import Decide, Relay
+from tests.stores.servers import S3, Bucket
+
+pytestmark = pytest.mark.xdist_group("stores")
+
+NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
+FORMAT = "%Y%m%d_%H%M%S"
+TABLES = "langchain_pg_collection,wide,langchain_pg_embedding"
+
+
+class Forked:
+    """The process that forks children; see `forked`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, forked.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def start(self, *orders: dict[str, Any]) -> list[int]:
+        """Let children begin; their process ids."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(orders) + "\n")
+        self._process.stdin.flush()
+        return self._line()
+
+    def wait(self) -> list[int]:
+        """The wait statuses of those that were started last."""
+        return self._line()
+
+    def _line(self) -> list[int]:
+        assert self._process.stdout is not None
+        return [int(number) for number in json.loads(self._process.stdout.readline())]
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        assert self._process.wait(timeout=30) == 0
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def children() -> Iterator[Forked]:
+    process = Forked()
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def relay(seaweed: S3) -> Iterator[Relay]:
+    with Relay(seaweed.endpoint) as running:
+        yield running
+
+
+def at_call(wanted: int, fault: str, until: int = 0) -> Decide:
+    """A fault at one request, or at every one from there until another."""
+    return lambda number, method, path: fault if number == wanted or wanted < number < until else None
+
+
+def after_change(wanted: int) -> Decide:
+    """A kill after the ``wanted``-th of the requests that change something."""
+    changes = itertools.count(1)
+
+    def decide(number: int, method: str, path: str) -> str | None:
+        return "kill after" if method in ("PUT", "POST", "DELETE") and next(changes) == wanted else None
+
+    return decide
+
+
+def whole_sets(bucket: Bucket) -> list[str]:
+    """Ids of the sets whose manifests are there; one that does not verify fails the test."""
+    found = []
+    for name in bucket.names():
+        if name.startswith("manifest_") and name.endswith(".json"):
+            manifest = json.loads(bucket.get(name))
+            for table in manifest["tables"]:
+                content = bucket.get(table["file"])
+                assert hashlib.sha256(content).hexdigest() == table["sha256"], table["file"]
+                assert hashlib.sha256(bucket.get(table["index"])).hexdigest() == table["index_sha256"]
+            found.append(manifest["backup_id"])
+    return found
+
+
+def leftovers(bucket: Bucket) -> list[str]:
+    """What belongs to no set, and uploads that are not ended."""
+    sets = [name.removeprefix("manifest_").removesuffix(".json") for name in bucket.names() if name.startswith("mani")]
+    loose = [name for name in bucket.names() if name.endswith(".tmp") or not any(f"_{one}." in name for one in sets)]
+    return [*loose, *bucket.uploads()]
+
+
+def test_killed_after_every_single_change(house: House, bucket: Bucket, relay: Relay, children: Forked) -> None:
+    house.langchain(10)
+    house.database.run(WIDE.replace("{rows}", "3000"))
+    house.configure(backup_root=bucket.url, tables=TABLES, jobs=1)
+    earlier = str(house.backup(now=NOW - timedelta(days=1)).backup_id)
+    order = {
+        "do": "backup",
+        "environment": {"AWS_ENDPOINT_URL": relay.endpoint},
+        "uri": house.database.uri(),
+        "root": bucket.url,
+        "tables": TABLES,
+        "now": NOW.isoformat(),
+    }
+    seen = {"claimed": 0, "uploading": 0, "committed": 0}
+    for call in range(1, 100):
+        # Nothing changes but by these: to be killed before one of them is to be killed after the one before.
+        relay.begin(after_change(call))
+        (child,) = children.start(order)
+        relay.victims.put(child)
+        (status,) = children.wait()
+        last = relay.seen[-1]
+        sets = whole_sets(bucket)
+        assert earlier in sets
+        seen["claimed"] += any(name.endswith(".tmp") for name in bucket.names())
+        seen["uploading"] += bool(bucket.uploads())
+        seen["committed"] += len(sets) > 1
+        (place,) = Catalog(house.settings).locations()
+        assert sorted(one.backup_id for one in place.sets) == sorted(sets), f"killed after {last}"
+        assert all(one.whole for one in place.sets)
+
+        result = house.backup(now=NOW)
+        assert result.failure is None
+        assert leftovers(bucket) == [], f"left over by a kill after {last}"
+        assert sorted(whole_sets(bucket)) == sorted({*sets, str(result.backup_id)})
+        for name in bucket.names():
+            if earlier not in name:
+                bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    else:
+        raise AssertionError("the run never ended")
+    assert call > 15
+    assert seen["claimed"] > 10
+    assert seen["uploading"] >= 3
+    assert seen["committed"] >= 2
+
+
+@pytest.mark.parametrize("server", ["seaweed", "moto"])
+def test_of_fifty_claims_at_once_one_wins(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, children: Forked, server: str
+) -> None:
+    bucket = fresh_bucket(request.getfixturevalue(server), monkeypatch)
+    children.start(*(_claim(bucket, at=time.time() + 5) for _ in range(50)))
+    ends = [os.WEXITSTATUS(status) for status in children.wait()]
+    assert sorted(ends) == [forked.WON] + [forked.LOST] * 49
+
+
+def test_of_claims_at_once_at_most_one_wins_where_nothing_is_conditional(
+    rclone: S3, monkeypatch: pytest.MonkeyPatch, children: Forked
+) -> None:
+    bucket = fresh_bucket(rclone, monkeypatch)
+    bucket.put("x", b"")
+    children.start(*(_claim(bucket, at=time.time() + 3) for _ in range(10)))
+    ends = [os.WEXITSTATUS(status) for status in children.wait()]
+    assert ends.count(forked.WON) <= 1
+    assert set(ends) <= {forked.WON, forked.LOST, forked.REFUSED}
+
+
+def _claim(bucket: Bucket, at: float) -> dict[str, Any]:
+    environment = bucket.server.environment
+    return {"do": "claim", "environment": environment, "root": bucket.url, "at": at, "now": NOW.strftime(FORMAT)}
+
+
+@pytest.fixture
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what takes minutes takes seconds; the server tells its time in whole ones."""
+    monkeypatch.setattr(leases, "BEAT", 0.2)
+    monkeypatch.setattr(leases, "DEAD_AFTER", 2.0)
+
+
+def test_a_run_of_another_machine_is_dead_when_its_lease_has_run_out_and_not_before(
+    bucket: Bucket, short_leases: None
+) -> None:
+    location = locate(bucket.url, None, "vector_bak")
+    living = location.claim(NOW, FORMAT)
+    elsewhere = {"token": "x", "pid": 1, "started": "1", "system": "another machine", "host": "pod"}
+    bucket.put("manifest_20250101_000000.json.tmp", json.dumps(elsewhere).encode())
+    bucket.put("wide_20250101_000000.csv", b"whole, and of no set")
+    assert location.sweep() == []
+    until = time.monotonic() + 30
+    while not (removed := location.sweep()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert sorted(removed) == ["manifest_20250101_000000.json.tmp", "wide_20250101_000000.csv"]
+    living.commit(b"{}")
+    assert bucket.names() == ["manifest_20250721_234914.json"]
+
+
+def test_a_run_that_was_taken_for_dead_cannot_commit(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood still for too long; another run has removed what it wrote."""
+    location = locate(bucket.url, None, "vector_bak")
+    stalled = location.claim(NOW, FORMAT)
+    file = stalled.stage("wide", "csv")
+    file.write(b"rows")
+    file.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "DEAD_AFTER", -1e9)  # everything is too old
+        assert location.sweep() == ["manifest_20250721_234914.json.tmp"]
+    with pytest.raises(StorageFault, match="another run took this one for dead"):
+        stalled.commit(b"{}")
+    assert bucket.names() == []
+    assert bucket.uploads() == []
+
+
+def test_a_run_that_was_taken_for_dead_leaves_the_next_ones_claim_alone(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = locate(bucket.url, None, "vector_bak")
+    stalled = location.claim(NOW, FORMAT)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "DEAD_AFTER", -1e9)
+        location.sweep()
+    other = location.claim(NOW, FORMAT)
+    assert other.backup_id == stalled.backup_id
+    with pytest.raises(StorageFault):
+        stalled.commit(b'{"stalled": 1}')
+    other.commit(b'{"other": 1}')
+    assert bucket.get(manifest_name(other.backup_id)) == b'{"other": 1}'
+
+
+def test_uploads_of_others_are_left_alone(bucket: Bucket) -> None:
+    client = bucket.server.client()
+    for key in (
+        "sets/vector_bak/holiday.mp4",
+        "sets/vector_bak/deeper/wide_20250101_000000.csv",
+        "wide_20250101_0.csv",
+    ):
+        client.create_multipart_upload(Bucket=bucket.name, Key=key)
+    client.create_multipart_upload(Bucket=bucket.name, Key="sets/vector_bak/wide_20250101_000000.csv")
+    bucket.put("x", b"")
+    assert locate(bucket.url, None, "vector_bak").sweep() == ["wide_20250101_000000.csv"]
+    assert len(bucket.uploads()) == 3
+
+
+KINDS = ("500", "503", "expired", "403", "409", "412", "reset in the body", "lost answer", "slow", "503 and so on")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_twenty_faults_of_each_kind_end_in_a_whole_set_or_a_clear_error(
+    bucket: Bucket, relay: Relay, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Each at another request of a run: claim, upload of several parts, commit, reading back."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+    monkeypatch.setattr(object_writer, "_SMALLEST_PART", 5 << 20)
+    monkeypatch.setitem(bucket_module._RETRY, "max_retries", 3)  # type: ignore[arg-type]
+    monkeypatch.setattr(object_reader, "_WAIT", 0.01)
+    fault = kind.removesuffix(" and so on")
+    good: dict[str, bytes] = {}
+    failed = 0
+    for number in range(1, 21):
+        relay.begin(at_call(number + 2, fault, number + 30 if kind != fault else 0))
+        try:
+            location = locate(bucket.url, None, "vector_bak")
+            claim = location.claim(NOW, FORMAT)
+            try:
+                file = claim.stage("wide", "csv", expected=6 << 20)
+                data = os.urandom(2 << 20 if number % 4 == 0 else 2 << 10)  # an upload of two parts, or one request
+                for _ in range(3):
+                    file.write(data)
+                file.write(str(number).encode())
+                file.sync()
+                body = json.dumps({"file": file.name, "sha256": file.sha256}).encode()
+                claim.commit(body)
+            except BaseException:
+                claim.discard()
+                raise
+            good[claim.backup_id] = body
+            with location.open(file.name) as stored:
+                assert stored.read() == data * 3 + str(number).encode()
+        except BackupError as raised:
+            assert isinstance(raised, StorageFault), raised
+            assert bucket.name in raised.message
+            failed += 1
+            print(raised)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.server.endpoint)
+    location = locate(bucket.url, None, "vector_bak")
+    monkeypatch.setattr(leases, "DEAD_AFTER", -1e9)
+    location.sweep()
+    committed = {name for name in bucket.names() if name.startswith("manifest_")}
+    assert {manifest_name(one) for one in good} <= committed
+    for name in committed:
+        told = json.loads(bucket.get(name))
+        assert hashlib.sha256(bucket.get(told["file"])).hexdigest() == told["sha256"]
+    assert leftovers(bucket) == []
+    if kind in ("500", "503", "lost answer", "slow"):
+        assert failed == 0  # what passes is waited for
+
+
+def test_a_read_that_breaks_off_is_resumed_where_it_was(
+    bucket: Bucket, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(20 << 20)
+    bucket.put("wide_20250721_234914.csv", content)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+    location = locate(bucket.url, None, "vector_bak")
+    relay.begin(lambda call, method, path: "reset in the body" if call % 2 == 0 else None)
+    with location.open("wide_20250721_234914.csv") as file:
+        assert file.read(1 << 20) == content[: 1 << 20]
+        assert file.read() == content[1 << 20 :]
+        file.seek(12_345_678)
+        assert file.read(100) == content[12_345_678:][:100]
+    asked = len(relay.seen)
+    relay.begin(lambda call, method, path: "reset in the body" if call > 2 else None)
+    with location.open("wide_20250721_234914.csv") as file, pytest.raises(StorageFault, match="wide_20250721_234914"):
+        file.read()
+    assert 6 < asked < 30
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_an_error(bucket: Bucket) -> None:
+    bucket.put("wide_20250721_234914.csv", os.urandom(20 << 20))
+    location = locate(bucket.url, None, "vector_bak")
+    with location.open("wide_20250721_234914.csv") as file:
+        file.read(1 << 20)
+        bucket.put("wide_20250721_234914.csv", os.urandom(20 << 20))
+        with pytest.raises(StorageFault, match="replaced while it was being read"):
+            file.read()
+
+
+def test_an_error_in_the_middle_of_a_restore_is_a_storage_error_and_nothing_is_restored(
+    house: House, bucket: Bucket, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "3000"))
+    house.configure(backup_root=bucket.url, tables="wide")
+    house.backup()
+    house.database.run("DROP TABLE wide")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+    ranges = 0
+
+    def decide(call: int, method: str, path: str) -> str | None:
+        nonlocal ranges
+        ranges += method == "GET" and "/wide_" in path and ".idx" not in path
+        return "403" if ranges > 3 and "/wide_" in path and method == "GET" else None
+
+    relay.begin(decide)
+    with pytest.raises(StorageFault, match="refuses the credentials"):
+        house.restore()
+    assert ranges > 3
+    assert house.database.run("SELECT to_regclass('wide')") == [(None,)]
