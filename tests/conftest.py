@@ -29,10 +29,10 @@ LONGEST = (
 
 
 def _group_of(path: Path) -> str:
-    """Tests of a group run in one process, one after the other: whoever shares a running Airflow, or a module."""
+    """Tests of a group run in one process, one after the other: who shares a running Airflow, stores or a module."""
     name = path.relative_to(TESTS).with_suffix("").as_posix()
     area = name.partition("/")[0]
-    return area if area in ("system", "airflow") else name
+    return area if area in ("system", "airflow", "stores") else name
 
 
 @pytest.hookimpl(tryfirst=True)

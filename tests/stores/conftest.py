@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from demo.seaweed import SeaweedFS
-from tests.conftest import Database
-from tests.engine.conftest import House
-from tests.stores import servers
-from tests.stores.servers import S3, Bucket
+from tests.helpers import object_stores as servers
+from tests.helpers.database import Database
+from tests.helpers.house import House
+from tests.helpers.object_stores import S3, Bucket
 
 _buckets = itertools.count(1)
 

@@ -20,12 +20,10 @@ from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
 from pgvector_backup.engine.store.root import locate, locate_all
-from tests.engine.conftest import House
 from tests.helpers.hooks import WIDE
+from tests.helpers.house import House
+from tests.helpers.object_stores import Bucket
 from tests.stores.conftest import fresh_bucket
-from tests.stores.servers import Bucket
-
-pytestmark = pytest.mark.xdist_group("stores")
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 FORMAT = "%Y%m%d_%H%M%S"

@@ -22,14 +22,12 @@ from pgvector_backup.engine.store import bucket as bucket_module
 from pgvector_backup.engine.store import leases, object_reader, object_writer
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate
-from tests.engine.conftest import House
+from tests.helpers import store_children
 from tests.helpers.hooks import WIDE
-from tests.stores import forked
+from tests.helpers.house import House
+from tests.helpers.object_stores import S3, Bucket
+from tests.helpers.relay import Decide, Relay
 from tests.stores.conftest import fresh_bucket
-from tests.stores.relay import Decide, Relay
-from tests.stores.servers import S3, Bucket
-
-pytestmark = pytest.mark.xdist_group("stores")
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 FORMAT = "%Y%m%d_%H%M%S"
@@ -37,11 +35,11 @@ TABLES = "langchain_pg_collection,wide,langchain_pg_embedding"
 
 
 class Forked:
-    """The process that forks children; see `forked`."""
+    """The process that forks children; see `store_children`."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, forked.__file__],
+            [sys.executable, store_children.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -175,7 +173,7 @@ def test_of_fifty_claims_at_once_one_wins(
     bucket = fresh_bucket(request.getfixturevalue(server), monkeypatch)
     children.start(*(_claim(bucket, at=time.time() + 5) for _ in range(50)))
     ends = [os.WEXITSTATUS(status) for status in children.wait()]
-    assert sorted(ends) == [forked.WON] + [forked.LOST] * 49
+    assert sorted(ends) == [store_children.WON] + [store_children.LOST] * 49
 
 
 def test_of_claims_at_once_at_most_one_wins_where_nothing_is_conditional(
@@ -185,8 +183,8 @@ def test_of_claims_at_once_at_most_one_wins_where_nothing_is_conditional(
     bucket.put("x", b"")
     children.start(*(_claim(bucket, at=time.time() + 3) for _ in range(10)))
     ends = [os.WEXITSTATUS(status) for status in children.wait()]
-    assert ends.count(forked.WON) <= 1
-    assert set(ends) <= {forked.WON, forked.LOST, forked.REFUSED}
+    assert ends.count(store_children.WON) <= 1
+    assert set(ends) <= {store_children.WON, store_children.LOST, store_children.REFUSED}
 
 
 def _claim(bucket: Bucket, at: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from pgvector_backup.cli.storage import options_of
 from pgvector_backup.engine.contract.settings import SECTION, Settings, read_settings, time_zone
 
 _log: Final = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ class Configuration:
 
         :raises InvalidParams: naming the key whose value cannot be used
         """
-        return read_settings(self.given, home=self.home)
+        return read_settings(
+            self.given, home=self.home, storage=lambda connection_id: options_of(connection_id, self.environment)
+        )
 
     def given(self, key: str, section: str = SECTION) -> str | None:
         """The text that a key was given; None where nobody wrote it down."""

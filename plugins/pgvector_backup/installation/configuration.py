@@ -19,7 +19,7 @@ from pgvector_backup.engine.contract.settings import (
     time_zone,
     value_of,
 )
-from pgvector_backup.installation import temporary
+from pgvector_backup.installation import storage, temporary
 
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
@@ -63,7 +63,7 @@ def settings(*, backup_root: str | None = None, tables: str | None = None) -> Se
     :param tables: in place of the configured list; what it leaves out is not emptied either
     :raises InvalidParams: naming the key whose value cannot be used
     """
-    return read_settings(_given, home=AIRFLOW_HOME, backup_root=backup_root, tables=tables)
+    return read_settings(_given, home=AIRFLOW_HOME, backup_root=backup_root, tables=tables, storage=storage.options_of)
 
 
 def connection_rules() -> ConnectionRules:

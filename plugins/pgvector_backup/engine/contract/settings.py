@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone, tzinfo
+from functools import partial
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.postgres.table_name import TableName, parse_names
 from pgvector_backup.engine.store import modes
+from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
+from pgvector_backup.engine.store.urls import is_object_url
 
 SECTION: Final = "pgvector_backup"
 """Of airflow.cfg; an environment variable of it is ``AIRFLOW__PGVECTOR_BACKUP__KEY``."""
@@ -172,6 +175,21 @@ class Settings:
     drill_memory_mb: int = setting(
         "4096", WHOLE_NUMBER, "mebibytes that each process of a drill's embedded server may map beside an index build"
     )
+    storage_connection: str = setting(
+        "",
+        TEXT,
+        "Airflow connection with the credentials of a backup_root in an object store; empty: what the environment and "
+        "the machine's role give",
+    )
+    storage_encryption: str = setting(
+        "",
+        one_of("", "AES256", "aws:kms", "aws:kms:dsse"),
+        "server-side encryption asked of S3: AES256, aws:kms or aws:kms:dsse; empty: the bucket's own",
+    )
+    storage_encryption_key: str = setting("", TEXT, "id of the key of aws:kms; empty: the account's own")
+    storage_class: str = setting(
+        "", TEXT, "storage class of data files in an object store, in the store's words; empty: the bucket's own"
+    )
     keep_last: int = setting("", COUNT, "retention: the newest so many good sets of a database and location stay")
     keep_within: str = setting("", TEXT, "retention: good sets stay for so long, e.g. 14d, 6w, 3m, 1y")
     keep_hourly: int = setting("", COUNT, "retention: the newest good set of each of so many hours stays")
@@ -284,12 +302,20 @@ def value_of(group: type[Any], key: str, given: Given) -> Any:
         raise InvalidParams(f"[{SECTION}] {key}: {fault.message}") from None
 
 
-def read_settings(given: Given, *, home: str, backup_root: str | None = None, tables: str | None = None) -> Settings:
+def read_settings(
+    given: Given,
+    *,
+    home: str,
+    backup_root: str | None = None,
+    tables: str | None = None,
+    storage: Callable[[str], StorageOptions] | None = None,
+) -> Settings:
     """Read how an installation backs up.
 
     :param home: AIRFLOW_HOME, below which sets are kept unless ``backup_root`` says otherwise
     :param backup_root: in place of the configured one
     :param tables: in place of the configured list; what it leaves out is not emptied either
+    :param storage: what the connection of that id says of an object store; asked when the store is needed
     :raises InvalidParams: naming the key whose value cannot be used
     """
 
@@ -298,7 +324,20 @@ def read_settings(given: Given, *, home: str, backup_root: str | None = None, ta
         return overridden or given(key)
 
     values = {one.name: value_of(Settings, one.name, chosen) for one in fields(Settings)}
-    values["backup_root"] = values["backup_root"] or os.path.join(home, DEFAULT_ROOT)
+    root = values["backup_root"] or os.path.join(home, DEFAULT_ROOT)
+    connection_id = values["storage_connection"].strip()
+    values["backup_root"] = (
+        root
+        if not is_object_url(root)
+        else RemoteRoot(
+            root,
+            connection_id or None,
+            options=partial(storage, connection_id) if storage and connection_id else StorageOptions,
+            encryption=values["storage_encryption"] or None,
+            encryption_key=values["storage_encryption_key"] or None,
+            storage_class=values["storage_class"] or None,
+        )
+    )
     # What nobody wrote down is no contradiction to the tables listed.
     if tables or given("truncate_tables") is None:
         values["truncate_tables"] = tuple(name for name in values["truncate_tables"] if name in values["tables"])

@@ -97,8 +97,13 @@ class Bucket:
         self._credentials = options.credentials
         if url.kind == "s3" and self._credentials is None:
             self._credentials = _of_profile()
-        with self.translated(f"{url.kind}://{url.bucket}"):
+        try:
             self.handle: Any = self._s3(self.endpoint) if url.kind == "s3" else self._other(url)
+        except Exception as fault:  # nothing was asked of the store yet: another try changes nothing
+            said, _ = self._said(fault)
+            raise InvalidParams(
+                f"backup_root: {url.kind}://{url.bucket}: {said}; check storage_connection or the environment"
+            ) from None
 
     @property
     def has_uploads(self) -> bool:
@@ -152,7 +157,7 @@ class Bucket:
         answer = _XML.search(text)
         said = f"{answer['code']}: {answer['message'] or ''}".strip().removesuffix(":") if answer else text
         said = _SIGNED.sub(r"\1=***", " ".join(said.split()))
-        for secret in self.options.secrets:
+        for secret in (*self.options.secrets, *_secrets_of_environment()):
             said = said.replace(secret, "***")
         return said[:_LONGEST] or type(fault).__name__, answer["code"] if answer else ""
 
@@ -240,6 +245,11 @@ def _endpoint(url: ObjectUrl, options: StorageOptions) -> str:
     if parts.netloc.startswith(f"{url.bucket}."):
         return base
     return f"{parts.scheme}://{url.bucket}.{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _secrets_of_environment() -> list[str]:
+    told = ((key, value) for key, value in os.environ.items() if key.startswith(("AWS_", "GOOGLE_", "AZURE_")))
+    return [value for key, value in told if value and any(word in key for word in ("SECRET", "TOKEN", "KEY", "SAS"))]
 
 
 def _of_profile() -> Any:

@@ -246,13 +246,13 @@ def _opened(url: ObjectUrl, root: RemoteRoot | None) -> Bucket:
         url.bucket,
         url.account,
         os.getpid(),
-        None if root is None else root.connection_id,
+        root,
         hash(frozenset((k, v) for k, v in os.environ.items() if k.startswith(("AWS_", "GOOGLE_", "AZURE_")))),
     )
     with _opening:
         opened, bucket = _open.get(key, (0.0, None))
         if bucket is None or time.monotonic() - opened > _RESOLVED_FOR:
-            bucket = Bucket(url, StorageOptions() if root is None else root.options())
+            bucket = Bucket(url, StorageOptions() if root is None else root.resolved())
             for old in [one for one in _open if one[:5] == key[:5]]:
                 del _open[old]
             _open[key] = time.monotonic(), bucket

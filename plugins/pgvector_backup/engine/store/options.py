@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -46,6 +46,9 @@ class StorageOptions:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
+_OWN: Final = ("encryption", "encryption_key", "storage_class")
+
+
 @dataclass(frozen=True)
 class RemoteRoot(os.PathLike[str]):
     """A backup root given as a URL, with what else has to be known to reach it.
@@ -53,11 +56,20 @@ class RemoteRoot(os.PathLike[str]):
     :param url: as configured
     :param connection_id: whose options they are; None: the environment's
     :param options: resolves them, when they are needed
+    :param encryption: and the others: see `StorageOptions`; in place of what it says
     """
 
     url: str = field(repr=False)
     connection_id: str | None = None
     options: Callable[[], StorageOptions] = field(default=StorageOptions, compare=False, repr=False)
+    encryption: str | None = None
+    encryption_key: str | None = field(default=None, repr=False)
+    storage_class: str | None = None
+
+    def resolved(self) -> StorageOptions:
+        """The options as they are now."""
+        given = {key: value for key in _OWN if (value := getattr(self, key)) is not None}
+        return replace(self.options(), **given)
 
     def __fspath__(self) -> str:
         return self.url

@@ -20,6 +20,11 @@ OBJECT_SCHEMES: Final[Mapping[str, Kind]] = {
 """Stores that are spoken to natively, by how their URLs begin."""
 
 
+def is_object_url(root: str) -> bool:
+    """Whether a backup root lies in an object store that is spoken to natively."""
+    return "://" in root and root.split("://", 1)[0].lower() in OBJECT_SCHEMES
+
+
 def without_login(url: str) -> str:
     """The URL without a user and a password before the host, and without what follows a question mark."""
     scheme, rest = url.split("://", 1)
