@@ -37,7 +37,7 @@ install: ## create .venv with everything the project needs; the other commands c
 	$(WANTED) > $(STAMP).tmp; \
 	mv $(STAMP).tmp $(STAMP)
 
-demo: install ## make one backup in a complete environment of its own, show it, stop everything (PORT=8080)
+demo: install ## make one backup in a complete environment of its own, show it, stop everything (PORT=8080, STORE=s3)
 	@PYTHONPATH=plugins $(BIN)/python -m demo
 
 serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)

@@ -1,7 +1,8 @@
 """``python -m demo``: one backup from beginning to end. ``python -m demo serve``: the same, and Airflow stays up.
 
 Everything lives in ``.demo`` below the checkout and is used again by the next run. ``PORT`` in the environment
-is the port of Airflow's UI and REST API.
+is the port of Airflow's UI and REST API; with ``STORE=s3`` the backup goes to a bucket of an object store that is
+started beside the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,12 +27,16 @@ from demo.embedded import OpenedPostgres
 from demo.ports import PortTakenError
 from demo.rest import AirflowClient, RestError
 from demo.sample import load_sample
+from demo.seaweed import SeaweedFS
 from pgvector_backup.embedded.locks import DirectoryInUseError
 from pgvector_backup.embedded.server import EmbeddedPostgresError
+from pgvector_backup.engine.store.root import store_at
 
 DAG_ID = "pgvector_backup"
 CONNECTION = "AIRFLOW_CONN_PGVECTOR_DEFAULT"
 BACKUP_ROOT = "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT"
+STORAGE_CONNECTION = "AIRFLOW__PGVECTOR_BACKUP__STORAGE_CONNECTION"
+BUCKET = "backups"
 SCHEDULES = ("AIRFLOW__PGVECTOR_BACKUP__SCHEDULE", "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE")
 DIRECTORY = CHECKOUT / ".demo"
 
@@ -122,9 +126,28 @@ def _running_airflow(*, serve: bool) -> Iterator[tuple[StandaloneAirflow, str | 
             uri = airflow.environment[CONNECTION] = server.uri()
             count = load_sample(server.uri(scheme="postgresql+psycopg"))
             say(f"loaded the sample: {count} documents")
+        if store := os.environ.get("STORE"):
+            _start_store(store, stack, airflow)
         say(f"starting Airflow … (its log: {airflow.log})")
         airflow.start()
         yield airflow, uri
+
+
+def _start_store(kind: str, stack: contextlib.ExitStack, airflow: StandaloneAirflow) -> None:
+    """An object store, and what tells this Airflow of it: a URL as the root and a connection with the credentials."""
+    if kind != "s3":
+        raise DemoError(f"STORE may be s3, not {kind!r}")
+    say("starting SeaweedFS, a store that speaks S3 …")
+    store = stack.enter_context(SeaweedFS(DIRECTORY / "seaweed"))
+    store.make_bucket(BUCKET)
+    os.environ.update(store.environment)  # to show the files in the end
+    extra = {"endpoint_url": store.endpoint, "region_name": store.region}
+    connection = {"conn_type": "aws", "login": store.access_key, "password": store.secret_key, "extra": extra}
+    airflow.environment |= {
+        BACKUP_ROOT: f"s3://{BUCKET}/sets",
+        STORAGE_CONNECTION: "demo_store",
+        "AIRFLOW_CONN_DEMO_STORE": json.dumps(connection),
+    }
 
 
 def _users_settings() -> dict[str, str]:
@@ -158,7 +181,7 @@ def _back_up(airflow: StandaloneAirflow, client: AirflowClient) -> None:
     if not outcome.results:
         raise DemoError(f"the run {run_id} ended without a result")
     for result in outcome.results.values():
-        _show_files(Path(result["backup_directory"]))
+        _show_files(result["backup_directory"])
 
 
 def _show_failure(client: AirflowClient, run_id: str) -> None:
@@ -171,11 +194,10 @@ def _show_failure(client: AirflowClient, run_id: str) -> None:
                 say("\n".join(event for event in events if " error " in event[:40]))
 
 
-def _show_files(directory: Path) -> None:
+def _show_files(directory: str) -> None:
     say(f"files in {directory}:")
-    if directory.is_dir():
-        for file in sorted(directory.iterdir()):
-            say(f"{file.stat().st_size:>12,} bytes  {file.name}")
+    for file in sorted(store_at(directory).entries()):
+        say(f"{file.bytes:>12,} bytes  {file.name}")
 
 
 def _stay_up(airflow: StandaloneAirflow, uri: str | None) -> None:

@@ -83,6 +83,22 @@ class SeaweedFS:
             "AWS_REGION": self.region,
         }
 
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket where there is none: this server does when something is put into it."""
+        import obstore  # noqa: PLC0415 (for the demo; the tests have AWS's own client)
+        from obstore.store import S3Store  # noqa: PLC0415
+
+        store = S3Store(
+            name,
+            endpoint=self.endpoint,
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            region=self.region,
+            client_options={"allow_http": True},
+        )
+        obstore.put(store, "made", b"")
+        obstore.delete(store, "made")
+
     def stop(self) -> None:
         """End it; once more is fine."""
         process, self._process = self._process, None
