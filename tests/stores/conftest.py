@@ -35,12 +35,6 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with servers.google(tmp_path_factory.mktemp("google")) as running:
-        yield running
-
-
 def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A bucket, and the environment that leads to its server."""
     name = f"bucket-{next(_buckets)}"
