@@ -188,10 +188,10 @@ def test_a_set_that_is_being_read_is_not_removed(house: House) -> None:
     place = locate(house.root, None, "vector_bak")
     found = Catalog(house.settings).find(place, str(result.backup_id))
     before = house.files()
-    with place.kept(str(result.manifest_file)), pytest.raises(Conflict, match="in use"):
+    with place.shared_lock(str(result.manifest_file)), pytest.raises(Conflict, match="in use"):
         remove(place, found)
     assert house.files() == before
-    with place.seized(str(result.manifest_file)), pytest.raises(Conflict, match="being removed"):
+    with place.exclusive_lock(str(result.manifest_file)), pytest.raises(Conflict, match="being removed"):
         house.truncate(result)
     assert house.count("langchain_pg_embedding") == 58
 

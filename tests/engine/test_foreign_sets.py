@@ -515,5 +515,5 @@ def test_a_set_in_use_is_not_removed(house: House) -> None:
     result = house.backup()
     location = Catalog(house.settings).place("vector_bak", None)
     found = Catalog(house.settings).find(location, str(result.backup_id))
-    with location.kept(str(result.manifest_file)), pytest.raises(Conflict):
+    with location.shared_lock(str(result.manifest_file)), pytest.raises(Conflict):
         remove(location, found)

@@ -125,15 +125,19 @@ def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: Hou
     manifest = str(house.backup().manifest_file)
     location = locate(bucket, None, "vector_bak")
     with (
-        location.kept(manifest),
-        location.kept(manifest),
+        location.shared_lock(manifest),
+        location.shared_lock(manifest),
         pytest.raises(Conflict, match="is reading it"),
-        location.seized(manifest),
+        location.exclusive_lock(manifest),
     ):
         pass
-    with location.seized(manifest), pytest.raises(Conflict, match="being removed"), location.kept(manifest):
+    with (
+        location.exclusive_lock(manifest),
+        pytest.raises(Conflict, match="being removed"),
+        location.shared_lock(manifest),
+    ):
         pass
-    with location.kept(manifest):
+    with location.shared_lock(manifest):
         pass
     assert [name for name in _names(f"{bucket}/vector_bak") if name.endswith(".tmp")] == []
 

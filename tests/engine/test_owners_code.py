@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.postgres import tables
+from pgvector_backup.engine.postgres import description
 from tests.helpers.house import House
 
 
@@ -44,14 +44,14 @@ def test_a_view_that_takes_the_place_of_a_table_is_not_read(house: House, monkey
         "CREATE SCHEMA one; CREATE TABLE one.t (id int); CREATE SCHEMA other;CREATE VIEW other.t AS SELECT 666 AS id"
     )
     house.configure(tables="one.t")
-    described = tables.describe
+    described = description.describe
 
     def describe(*args: Any, **kwargs: Any) -> Any:
         found = described(*args, **kwargs)
         house.database.run("ALTER SCHEMA one RENAME TO gone; ALTER SCHEMA other RENAME TO one")
         return found
 
-    monkeypatch.setattr(tables, "describe", describe)
+    monkeypatch.setattr(description, "describe", describe)
     failure = house.backup().failure
     assert failure is not None
     assert "access to non-system view" in failure.message

@@ -124,7 +124,7 @@ def test_force_does_not_wait(stocked: House) -> None:
 
 def test_a_set_that_is_read_is_retained_and_goes_the_next_time(stocked: House) -> None:
     stocked.configure(keep_last=3)
-    with place(stocked).kept("manifest_20261122_120000.json"):
+    with place(stocked).shared_lock("manifest_20261122_120000.json"):
         (one,) = pruned(stocked).to_json()["locations"]
     assert [gone["timestamp"] for gone in one["removed"]] == ["20261123_120000"]
     (retained,) = [kept for kept in one["kept"] if "retained" in kept]

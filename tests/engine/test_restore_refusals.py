@@ -266,7 +266,7 @@ def test_columns_cannot_smuggle_anything(backed_up: House, elsewhere: Database, 
 def test_a_set_that_is_being_removed(backed_up: House) -> None:
     from pgvector_backup.engine.store.root import locate
 
-    with locate(backed_up.root, None, "vector_bak").seized(manifest_of(backed_up).name):
+    with locate(backed_up.root, None, "vector_bak").exclusive_lock(manifest_of(backed_up).name):
         refused(backed_up, Conflict, "in use")
 
 

@@ -233,10 +233,10 @@ def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: Hou
     manifest = str(house.backup().manifest_file)
     before = any_bucket.names()
     location = locate(any_bucket.url, None, "vector_bak")
-    with location.kept(manifest), location.kept(manifest), pytest.raises(Conflict, match="is reading it"):
-        location.seized(manifest).__enter__()
-    with location.seized(manifest), pytest.raises(Conflict, match="being removed"):
-        location.kept(manifest).__enter__()
+    with location.shared_lock(manifest), location.shared_lock(manifest), pytest.raises(Conflict, match="is reading it"):
+        location.exclusive_lock(manifest).__enter__()
+    with location.exclusive_lock(manifest), pytest.raises(Conflict, match="being removed"):
+        location.shared_lock(manifest).__enter__()
     assert any_bucket.names() == before
 
 

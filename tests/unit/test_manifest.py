@@ -17,7 +17,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.postgres.snapshot import Source
+from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds

@@ -16,7 +16,7 @@ from pgvector_backup.engine.dump.ranges import Estimate, estimate
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
-from pgvector_backup.engine.postgres.snapshot import Source
+from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.store.root import foresee
 
 
@@ -60,7 +60,7 @@ class Preview:
             "backup_directory": self.directory,
             "database": self.source.database,
             "server_version": self.source.server_version,
-            "tables": {label: _told(one) for label, one in self.tables.items()},
+            "tables": {label: _estimate_json(one) for label, one in self.tables.items()},
             "needed_bytes": self.needed,
             "needed_size": human_size(self.needed),
             "free_bytes": self.free,
@@ -100,7 +100,7 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
         return Preview(directory, snapshot.source, tables, free)
 
 
-def _told(one: Estimate | BackupError) -> dict[str, Any]:
+def _estimate_json(one: Estimate | BackupError) -> dict[str, Any]:
     if isinstance(one, BackupError):
         return {"success": False, "error": one.message}
     size = None if one.stored is None else human_size(one.stored)

@@ -27,7 +27,7 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     names = files_of(location, found)
     if found.manifest_file is None:
         return _removed(location, names)
-    with location.seized(found.manifest_file):
+    with location.exclusive_lock(found.manifest_file):
         pin = read_pin(location, found.backup_id)
         now = datetime.now(timezone.utc)
         if pin is not None and pin.holds(now):

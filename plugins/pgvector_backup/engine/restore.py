@@ -31,7 +31,7 @@ from pgvector_backup.engine.load.refusals import commit_fault, load_fault
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.stored_set import StoredSet, kept, open_set
+from pgvector_backup.engine.sets.stored_set import StoredSet, open_set, shared_lock
 
 _log: Final = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def restore(
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
     found = catalog.find(location, request.timestamp)
-    with kept(location, found), reporting(on_progress) as watched:
+    with shared_lock(location, found), reporting(on_progress) as watched:
         stored_set = open_set(location, found)
         chosen = stored_set.choose(request.tables)
         selection = select(stored_set, request, cancel)

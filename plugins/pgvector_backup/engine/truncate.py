@@ -16,11 +16,12 @@ from pgvector_backup.engine.contract.backup_result import TruncateResult
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres import record_manager, transactions
+from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, session
-from pgvector_backup.engine.postgres.snapshot import source_of
+from pgvector_backup.engine.postgres.source import source_of
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, describe, referencing_keys
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, referencing_keys
 from pgvector_backup.engine.sets.beside import write_emptied
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
@@ -51,7 +52,7 @@ def truncate(
     if not settings.truncate_tables:
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory, create=False)
-    with location.kept(manifest_file):
+    with location.shared_lock(manifest_file):
         manifest = Manifest.read(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
         for entry in manifest.tables:

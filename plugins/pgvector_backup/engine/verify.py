@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,6 +20,7 @@ from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.stored_set import shared_lock
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST, verification_name
 from pgvector_backup.engine.store.root import locate_all
@@ -100,8 +100,8 @@ class _Run:
                 self.result.notes.append(f"{location.relative_path}: no set to verify")
                 return
             try:
-                with _kept(location, found):
-                    self._told(location, found, self._verified(location, found))
+                with shared_lock(location, found):
+                    self._record(location, found, self._verified(location, found))
                 return
             except (NotFound, Conflict) as fault:
                 # Removed, or being removed, since it was found: then another one is the newest.
@@ -215,7 +215,7 @@ class _Run:
         self.watched.append(progress)
         return progress
 
-    def _told(self, location: Location, found: FoundSet, one: SetVerification) -> None:
+    def _record(self, location: Location, found: FoundSet, one: SetVerification) -> None:
         """Write down what was found; that this cannot be done is no fault of the set's."""
         self.result.sets.append(one)
         for error in one.errors:
@@ -242,17 +242,7 @@ def newest_of(place: FoundLocation) -> FoundSet | None:
     return next(iter([*complete, *ours, *place.sets]), None)
 
 
-@contextmanager
-def _kept(location: Location, found: FoundSet) -> Iterator[None]:
-    """Keep a set from being removed; another tool's files have nothing to hold on to."""
-    if found.manifest_file is None:
-        yield
-        return
-    with location.kept(found.manifest_file):
-        yield
-
-
 def _tell(label: str, table: TableVerification) -> None:
     rows = table.inspection.rows
-    told = "rows not counted" if rows is None else f"{rows:,} rows"
-    _log.info("%s: %s, %s, %.3f s", label, "DAMAGED" if table.faults else "whole", told, table.duration)
+    counted = "rows not counted" if rows is None else f"{rows:,} rows"
+    _log.info("%s: %s, %s, %.3f s", label, "DAMAGED" if table.faults else "whole", counted, table.duration)

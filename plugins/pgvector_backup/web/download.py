@@ -185,7 +185,7 @@ def send(request: Request, file: Downloadable) -> Response:
     held = ExitStack()
     try:
         if file.manifest is not None:
-            held.enter_context(file.location.kept(file.manifest))
+            held.enter_context(file.location.shared_lock(file.manifest))
         content = held.enter_context(file.location.open(file.name))
         content.seek(first)
     except BaseException:

@@ -309,7 +309,7 @@ class TestDelete:
     def test_refused_while_it_is_in_use(self, house: Path, api: Api, database: Database) -> None:
         made = make_set(database)
         assert made.manifest_file is not None
-        with locate(house, None, "vector_bak").kept(made.manifest_file):
+        with locate(house, None, "vector_bak").shared_lock(made.manifest_file):
             data = data_of(api.call("DELETE", f"/sets/vector_bak/{made.backup_id}"), 409)
         assert data["error_type"] == "CONFLICT"
         data_of(api.call("DELETE", f"/sets/vector_bak/{made.backup_id}"))

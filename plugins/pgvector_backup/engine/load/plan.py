@@ -15,8 +15,9 @@ from pgvector_backup.engine.load.copy_in import Destination
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.langchain_pair import Selection
 from pgvector_backup.engine.load.places import Place
+from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Table, count_rows, describe, referencing_keys
+from pgvector_backup.engine.postgres.tables import Table, count_rows, referencing_keys
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -13,9 +12,10 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
-from pgvector_backup.engine.postgres import tables
+from pgvector_backup.engine.postgres import description, tables
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.session import Connect, parameters_of, session
+from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
@@ -23,27 +23,6 @@ from pgvector_backup.engine.postgres.transactions import TransactionIds
 _log: Final = logging.getLogger(__name__)
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which database a snapshot is of, without a word about how it is reached.
-
-    :param system_identifier: given to a server's data directory by initdb, the same on its standbys
-    :param timeline: another one after each failover and each restore to an earlier moment
-    :param pgvector_schema: where the extension's types, functions and operators are
-    :param standby: whether it was replaying another server's log, and so does not know which transactions are open
-    """
-
-    server_version: str
-    server_version_num: int
-    pgvector_version: str | None
-    database: str
-    database_oid: int
-    system_identifier: str | None
-    timeline: int | None
-    pgvector_schema: str | None = None
-    standby: bool = False
 
 
 class Snapshot:
@@ -153,11 +132,11 @@ def take(
         for name, place in places.items():
             if name not in failures:
                 with _collected(leader, cancel, name, failures):
-                    table = tables.describe(leader, name, at=place, with_children=with_children)
+                    table = description.describe(leader, name, at=place, with_children=with_children)
                     if not views:
                         _require_no_code(table)
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
-                    described[name] = tables.recorded(leader, table)
+                    described[name] = description.recorded(leader, table)
         if with_children:
             _leave_to_themselves(leader, described)
         yield Snapshot(
@@ -183,7 +162,7 @@ def _leave_to_themselves(conn: Connection[Any], described: dict[TableName, Table
     for name, table in described.items():
         others = {one.oid for one in described.values()} - {table.oid}
         if table.kind == tables.WITH_CHILDREN and others & set(table.relations):
-            described[name] = tables.recorded(conn, tables.describe(conn, name))
+            described[name] = description.recorded(conn, description.describe(conn, name))
 
 
 @contextmanager
@@ -211,46 +190,3 @@ def _require_no_code(table: Table) -> None:
             "role; name the tables that it reads, or set back_up_views if you trust its owner",
             can_retry=False,
         )
-
-
-def source_of(conn: Connection[Any]) -> Source:
-    """Which database a connection is to."""
-    row = conn.execute(
-        "SELECT current_setting('server_version'), current_setting('server_version_num')::int, e.extversion,"
-        " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
-        " n.nspname, pg_is_in_recovery()"
-        " FROM (SELECT) AS always LEFT JOIN pg_extension e ON e.extname = 'vector'"
-        " LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"
-    ).fetchone()
-    assert row is not None
-    version, version_num, pgvector_version, database, database_oid, pgvector_schema, standby = row
-    timeline = (
-        "SELECT timeline_id FROM pg_control_checkpoint()"
-        if standby
-        # Of the WAL being written: the last checkpoint may be older than a promotion.
-        else "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
-    )
-    return Source(
-        server_version=version,
-        server_version_num=version_num,
-        pgvector_version=pgvector_version,
-        database=database,
-        database_oid=database_oid,
-        system_identifier=_told(conn, "SELECT system_identifier::text FROM pg_control_system()"),
-        timeline=_told(conn, timeline),
-        pgvector_schema=pgvector_schema,
-        standby=standby,
-    )
-
-
-def _told(conn: Connection[Any], query: str) -> Any:
-    """What a server says of itself; None where it does not: the function may be forbidden, or raise as Aurora's do."""
-    try:
-        with conn.transaction():
-            row = conn.execute(query.encode()).fetchone()
-    except psycopg.Error as fault:
-        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-            raise
-        _log.debug("the server does not tell: %s", fault)
-        return None
-    return None if row is None else row[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.postgres.snapshot import Source
+from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import committed_id

@@ -113,9 +113,9 @@ def open_set(location: Location, found: FoundSet) -> StoredSet:
     return StoredSet(location, found, manifest, tables, fingerprint.named(manifest.fingerprint_algorithm))
 
 
-def kept(location: Location, found: FoundSet) -> AbstractContextManager[None]:
+def shared_lock(location: Location, found: FoundSet) -> AbstractContextManager[None]:
     """Keep a set from being removed while it is read; another tool's files have nothing to hold on to."""
-    return nullcontext() if found.manifest_file is None else location.kept(found.manifest_file)
+    return nullcontext() if found.manifest_file is None else location.shared_lock(found.manifest_file)
 
 
 def _described(entry: TableEntry) -> StoredTable:

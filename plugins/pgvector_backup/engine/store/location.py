@@ -91,7 +91,7 @@ class Location:
         """Remove a file; one that is not there counts as removed."""
         self.store.delete(check_bare(name))
 
-    def kept(self, manifest: str) -> AbstractContextManager[None]:
+    def shared_lock(self, manifest: str) -> AbstractContextManager[None]:
         """Keep a set from being removed while it is read.
 
         :param manifest: name of its manifest
@@ -99,7 +99,7 @@ class Location:
         """
         return self._leases.shared(check_bare(manifest))
 
-    def seized(self, manifest: str) -> AbstractContextManager[None]:
+    def exclusive_lock(self, manifest: str) -> AbstractContextManager[None]:
         """Have a set to oneself, to remove it.
 
         :raises Conflict: while somebody reads it

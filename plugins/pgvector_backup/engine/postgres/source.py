@@ -1,0 +1,76 @@
+"""Which database a connection is to, as a set records it and a truncate compares it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which database a snapshot is of, without a word about how it is reached.
+
+    :param system_identifier: given to a server's data directory by initdb, the same on its standbys
+    :param timeline: another one after each failover and each restore to an earlier moment
+    :param pgvector_schema: where the extension's types, functions and operators are
+    :param standby: whether it was replaying another server's log, and so does not know which transactions are open
+    """
+
+    server_version: str
+    server_version_num: int
+    pgvector_version: str | None
+    database: str
+    database_oid: int
+    system_identifier: str | None
+    timeline: int | None
+    pgvector_schema: str | None = None
+    standby: bool = False
+
+
+def source_of(conn: Connection[Any]) -> Source:
+    """Which database a connection is to."""
+    row = conn.execute(
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int, e.extversion,"
+        " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
+        " n.nspname, pg_is_in_recovery()"
+        " FROM (SELECT) AS always LEFT JOIN pg_extension e ON e.extname = 'vector'"
+        " LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"
+    ).fetchone()
+    assert row is not None
+    version, version_num, pgvector_version, database, database_oid, pgvector_schema, standby = row
+    timeline = (
+        "SELECT timeline_id FROM pg_control_checkpoint()"
+        if standby
+        # Of the WAL being written: the last checkpoint may be older than a promotion.
+        else "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
+    )
+    return Source(
+        server_version=version,
+        server_version_num=version_num,
+        pgvector_version=pgvector_version,
+        database=database,
+        database_oid=database_oid,
+        system_identifier=_asked(conn, "SELECT system_identifier::text FROM pg_control_system()"),
+        timeline=_asked(conn, timeline),
+        pgvector_schema=pgvector_schema,
+        standby=standby,
+    )
+
+
+def _asked(conn: Connection[Any], query: str) -> Any:
+    """What a server says of itself; None where it does not: the function may be forbidden, or raise as Aurora's do."""
+    try:
+        with conn.transaction():
+            row = conn.execute(query.encode()).fetchone()
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        _log.debug("the server does not tell: %s", fault)
+        return None
+    return None if row is None else row[0]
