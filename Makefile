@@ -14,7 +14,7 @@ WANTED := { pwd -P; cat requirements.lock; }
 STAMP := .venv/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-fast lint bench bench-full docs lock clean
+.PHONY: help install demo serve test test-fast test-matrix lint bench bench-full docs lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -49,6 +49,9 @@ test: install ## run all tests, on all cores; ARGS="…" goes to pytest
 test-fast: install ## run the quick tests only, in a minute or two: unit and engine, no kills, no memory, no Airflow
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(or $(ARGS),tests/unit tests/engine)
 
+test-matrix: install ## run a short suite on other versions of Airflow, Python, psycopg, PostgreSQL, into docs/versions.md
+	@$(BIN)/python -m matrix $(ARGS)
+
 lint: install ## check style, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -68,5 +71,5 @@ lock: install ## write requirements.lock anew from requirements.txt
 	$(BIN)/uv pip compile -q --no-cache --universal --generate-hashes --python-version 3.10 --no-annotate --no-header requirements.txt -o requirements.lock
 
 clean: ## remove everything the other commands created, the demo's backups too
-	rm -rf .venv .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .bench .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

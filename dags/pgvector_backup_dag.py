@@ -11,6 +11,7 @@ from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator
+from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
 DOC = f"""
@@ -26,6 +27,11 @@ Writes the pgvector tables, as of one moment, to a new set of CSV files with a m
 | `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if a step failed |
 
 Trigger it with any of the params below; `{{}}` backs up everything into the backup root. An unknown key is refused.
+
+**When it fails**, the tables are as they were, and the log of the failed task ends with one line: what is wrong, on
+which object, what to do. `report` has all of them, `vector_backup_log.txt` too. Once that is mended, trigger the
+DAG again or clear the failed run's tasks; nothing has to be cleaned up. A truncate that was refused has found rows that
+the set does not hold: run it again.
 """
 
 with DAG(
@@ -36,6 +42,7 @@ with DAG(
     # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
     start_date=datetime(2025, 1, 1),
     catchup=False,
+    allowed_run_types=ANY_BUT_BACKFILL,
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=backup_params(),

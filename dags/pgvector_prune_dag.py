@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
 from airflow.sdk import DAG, Asset
 
@@ -10,6 +10,7 @@ from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import prune_params
 from pgvector_backup.operators.prune import PgVectorPruneOperator
+from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 
 DOC = f"""
 [Vector backups]({addresses.page_url()}) shows every set.
@@ -34,8 +35,10 @@ with DAG(
     description="Remove the backup sets that the retention policy lets go",
     doc_md=DOC,
     schedule=[Asset("pgvector_backup")],
-    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
+    start_date=datetime(2025, 1, 1),
     catchup=False,
+    allowed_run_types=ANY_BUT_BACKFILL,
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=prune_params(),

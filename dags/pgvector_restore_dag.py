@@ -10,6 +10,7 @@ from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import restore_params
 from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorRestoreReportOperator
+from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 
 DOC = f"""
 [Vector backups]({addresses.page_url()}) shows every set and restores one after asking.
@@ -23,6 +24,9 @@ Brings tables of a backup set back: either all of them are there and equal to th
 
 Trigger it with `backup_path` (or `task_id`) and `timestamp` (or `latest`), and any of the further params below. An
 unknown key is refused.
+
+**When it fails**, nothing was changed: a restore is one transaction. The log of `restore` ends with one line: what is
+wrong, on which object, what to do. Once that is mended, trigger it again with the same params.
 """
 
 with DAG(
@@ -33,6 +37,7 @@ with DAG(
     # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
     start_date=datetime(2025, 1, 1),
     catchup=False,
+    allowed_run_types=ANY_BUT_BACKFILL,
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=restore_params(),

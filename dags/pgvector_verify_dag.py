@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Asset
 from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import verify_params
+from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
 
 DOC = f"""
@@ -24,6 +25,9 @@ Reads backup sets from end to end and says which tables are whole. Nothing is co
 `{{}}` verifies the newest set of every location. Depths: `files` compares sizes and checksums; `rows` decodes every row
 as well; `drill` restores the set into a scratch database as well, compares, searches for nearest neighbours, and drops
 it: on an embedded server of the worker's own, or on the server that `db_connection` names. An unknown key is refused.
+
+**When it fails**, a set is damaged, or could not be read: `report` names set, file and block. Restore from another set,
+the page shows which are whole; keep the damaged one until a newer one is proven, and look at the disk that it lies on.
 """
 
 with DAG(
@@ -34,6 +38,7 @@ with DAG(
     # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
     start_date=datetime(2025, 1, 1),
     catchup=False,
+    allowed_run_types=ANY_BUT_BACKFILL,
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=verify_params(),

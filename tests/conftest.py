@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,8 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]:
-    """PostgreSQL 18 with pgvector, for as long as the tests run."""
-    with OpenedPostgres(tmp_path_factory.mktemp("postgres")) as running:
+    """PostgreSQL 18 with pgvector, for as long as the tests run; `make test-matrix` asks for others."""
+    version = int(os.environ.get("MATRIX_POSTGRES", "18"))
+    with OpenedPostgres(tmp_path_factory.mktemp("postgres"), version=version) as running:
         with psycopg.connect(running.uri("template1"), autocommit=True) as conn:
             conn.execute("CREATE EXTENSION vector")
         yield running

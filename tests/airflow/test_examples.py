@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow.conftest import CHECKOUT, LANGCHAIN, Outcome, Run, load
-from tests.airflow.test_runs import log, rows
-from tests.conftest import Database
+from tests.helpers import langchain
+from tests.helpers.database import Database
+from tests.helpers.outcomes import log, rows
+from tests.helpers.own_airflow import CHECKOUT, Outcome, Run, load
 
 EXAMPLES = CHECKOUT / "examples"
 TESTED = {
@@ -97,7 +98,7 @@ def test_restore_into_staging(
 ) -> None:
     assert run({}).state == "success"
     elsewhere.run("CREATE EXTENSION vector")
-    elsewhere.run(LANGCHAIN)
+    elsewhere.run(langchain.filled(dimensions=3))
     elsewhere.run("DELETE FROM langchain_pg_embedding WHERE id > 'id-3'")
     connection(elsewhere.uri(), "pgvector_staging")
     outcome = example("restore_into_staging")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import Configure, Outcome, Run
-from tests.airflow.test_runs import log, rows
-from tests.conftest import Database
+from tests.helpers.database import Database
+from tests.helpers.outcomes import log, rows
+from tests.helpers.own_airflow import Configure, Outcome, Run
 
 HEAD = '''
 """A DAG of somebody's own."""

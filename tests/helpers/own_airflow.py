@@ -112,7 +112,7 @@ def outcome_of(dag_id: str, run_id: str, state: str) -> Outcome:
             states={task.task_id: None if task.state is None else str(task.state) for task in tasks},
             tries={task.task_id: task.try_number for task in tasks},
             xcoms={(xcom.task_id, xcom.key): XComModel.deserialize_value(xcom) for xcom in xcoms},
-            declared_results={xcom.task_id for xcom in xcoms if xcom.dag_result},
+            declared_results={xcom.task_id for xcom in xcoms if getattr(xcom, "dag_result", False)},
             rendered={fields.task_id: dict(fields.rendered_fields) for fields in rendered},
             asset_events=[dict(event.extra) for event in events],
         )

@@ -21,6 +21,9 @@ from pgvector_backup.engine.contract.settings import (
 )
 from pgvector_backup.installation import storage, temporary
 
+_GRACE: Final = timedelta(hours=2)
+"""How long after its time a backup may be missing before somebody is called."""
+
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
@@ -84,6 +87,19 @@ def download_needs() -> str:
     return str(_value("download_needs"))
 
 
+def notifiers(key: str) -> str:
+    """Whom to call, as written down.
+
+    :param key: ``on_failure`` or ``on_recovery``
+    """
+    return str(_value(key))
+
+
+def notified() -> bool:
+    """Whether anybody is to be called at all."""
+    return bool(notifiers("on_failure").strip() or notifiers("on_recovery").strip())
+
+
 def restore_connection() -> str | None:
     """The connection id of a restore that names none itself; None where nobody has set one."""
     return str(_value("restore_connection_id")) or None
@@ -103,6 +119,22 @@ def schedule(key: str = "schedule") -> str | None:
             f"[{SECTION}] {key}: neither a cron expression nor one of {', '.join(_PRESETS)}, none: {text!r}"
         )
     return text
+
+
+def last_due(moment: datetime) -> datetime | None:
+    """When the last backup should have begun whose time to be done has passed; None where none is on a schedule.
+
+    :param moment: now, in ``[core] default_timezone``, as schedules are
+    """
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 (every task's process comes by here)
+
+    text = schedule()
+    if text is None or not croniter.is_valid(text):
+        return None
+    ticks = croniter(text, moment)
+    later: datetime = ticks.get_prev(datetime)
+    earlier: datetime = ticks.get_prev(datetime)
+    return later if moment - later > min(later - earlier, _GRACE) else earlier
 
 
 def verify_depth() -> str:
@@ -139,7 +171,7 @@ def now() -> datetime:
 
 
 def _is_cron(text: str) -> bool:
-    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 (every task's process comes by here)
+    from croniter import croniter  # noqa: PLC0415 (every task's process comes by here)
 
     return bool(croniter.is_valid(text))
 

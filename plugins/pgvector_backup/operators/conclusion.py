@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.installation.runs import ERROR
+from pgvector_backup.operators.alarms import tell
 from pgvector_backup.operators.failures import TaskFailedForGood, log_in_one_line
 from pgvector_backup.operators.outcomes import UNMAPPED, Outcome
 
@@ -28,6 +29,22 @@ def conclude(
     context["ti"].xcom_push(key="return_value", value=value)
     context["ti"].xcom_push(key=ERROR, value=dict(faults[0]))
     raise TaskFailedForGood("; ".join(dict.fromkeys(str(fault["response"]) for fault in faults)))
+
+
+def announce(context: Context, kind: str, outcome: Outcome | None, place: str | None, errors: Sequence[str]) -> None:
+    """Let whom the settings name know of a step's failure or recovery; a step that did not have to run is neither.
+
+    :param place: where its set lies, or should
+    """
+    if outcome is None or (not errors and outcome.value is None):
+        return
+    params, conf = context["params"], context["dag_run"].conf or {}
+    database = conf.get("db_connection") or params.get("db_connection")
+    if database is not None and "://" in str(database):
+        database = "a URI"
+    of = f" of {database}" if database is not None else ""
+    instance = "" if outcome.map_index == UNMAPPED or place is not None else f"[{outcome.map_index}]"
+    tell(context, f"{kind}{of} in {place or 'the backup root'} (DAG {context['ti'].dag_id}{instance})", errors)
 
 
 def handed_over(argument: str, value: Any) -> list[Outcome]:

@@ -10,7 +10,7 @@ from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.base import PgVectorOperator
-from pgvector_backup.operators.conclusion import conclude, numbered
+from pgvector_backup.operators.conclusion import announce, conclude, numbered
 from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, sources
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
@@ -82,7 +82,8 @@ class PgVectorReportOperator(PgVectorOperator):
             report = self._run_report(context, backup, truncate, [str(fault["response"]) for fault in told], steps)
             result = report.to_json()
             results.append(numbered(result, backup or truncate) if many else result)
-            self._write_log(context, report, backup or truncate, steps)
+            task_id = self._write_log(context, report, backup or truncate, steps)
+            announce(context, "backup", backup or truncate, task_id, result["errors"])
             faults += told
         return conclude(context, results, faults, many=many)
 
@@ -128,7 +129,9 @@ class PgVectorReportOperator(PgVectorOperator):
         step = steps.get(truncate.task_id)
         return step is None or plain(step, "truncate_vector_tables") is not False
 
-    def _write_log(self, context: Context, report: RunReport, outcome: Outcome | None, steps: dict[str, Any]) -> None:
+    def _write_log(
+        self, context: Context, report: RunReport, outcome: Outcome | None, steps: dict[str, Any]
+    ) -> str | None:
         from pgvector_backup.engine.store.root import locate  # noqa: PLC0415 (see `operators`)
 
         task_id = None
@@ -142,6 +145,7 @@ class PgVectorReportOperator(PgVectorOperator):
         # In the task's log as well, for the day on which the file cannot be written.
         section = report.log_section(task_id=task_id, run_id=context["run_id"])
         self.log.info("the run from end to end:\n%s", section.rstrip())
+        return task_id
 
     def _directory_task(self, context: Context, outcome: Outcome | None, steps: dict[str, Any]) -> str | None:
         if outcome is not None and outcome.place is not None:

@@ -11,7 +11,7 @@ from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of
-from pgvector_backup.operators.conclusion import conclude, numbered
+from pgvector_backup.operators.conclusion import announce, conclude, numbered
 from pgvector_backup.operators.outcomes import Outcome, Upstream
 from pgvector_backup.operators.task import PgVectorTask
 
@@ -189,6 +189,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
             result = report.to_json()
             results.append(numbered(result, outcome) if many else result)
             self._write_log(context, report, asked, self.own_or_step_s("backup_root", outcome, by_id, context))
+            announce(context, "restore", outcome, asked.get("backup_path") or asked.get("task_id"), result["errors"])
             faults += told
         return conclude(context, results, faults, many=many)
 

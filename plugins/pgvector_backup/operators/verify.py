@@ -11,7 +11,7 @@ from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of
-from pgvector_backup.operators.conclusion import conclude, numbered
+from pgvector_backup.operators.conclusion import announce, conclude, numbered
 from pgvector_backup.operators.outcomes import Outcome, Upstream
 from pgvector_backup.operators.task import PgVectorTask
 
@@ -135,6 +135,7 @@ class PgVectorVerifyReportOperator(PgVectorTask):
             told += others if number == 0 else []
             result = self._result(context, outcome, [str(fault["response"]) for fault in told])
             results.append(numbered(result, outcome) if many else result)
+            announce(context, "verify", outcome, context["params"].get("backup_path"), result["errors"])
             faults += told
         return conclude(context, results, faults, many=many)
 

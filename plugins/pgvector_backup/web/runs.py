@@ -32,6 +32,7 @@ from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPO
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note
 from pgvector_backup.web.threads import in_thread
+from pgvector_backup.web.xcoms import value_of
 
 _RETURN_VALUE: Final = "return_value"
 
@@ -226,7 +227,7 @@ def _tasks(run: DagRun, session: Session) -> list[TaskInstance]:
 def _xcoms(run: DagRun, key: str, session: Session) -> dict[str, Any]:
     """What the run's tasks have left under a key, by task id."""
     rows = session.scalars(select(XComModel).where(XComModel.dag_run_id == run.id, XComModel.key == key))
-    return {row.task_id: XComModel.deserialize_value(row) for row in rows}
+    return {row.task_id: value_of(row) for row in rows}
 
 
 def _result(run: DagRun, session: Session) -> dict[str, Any] | None:

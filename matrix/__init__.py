@@ -1,0 +1,1 @@
+"""The versions of everything around this package, each in an environment of its own: `make test-matrix`."""

