@@ -29,8 +29,7 @@ from pgvector_backup.engine.base.errors import (
     InvalidParams,
     NotFound,
 )
-from pgvector_backup.engine.codec import rows
-from pgvector_backup.engine.load import python_repr
+from pgvector_backup.engine.codec import python_repr, rows
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.catalog import Catalog, FoundSet

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
-from pgvector_backup.engine.load import python_repr
+from pgvector_backup.engine.codec import python_repr
 from tests.helpers.database import contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.codec import python_repr
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY
 from pgvector_backup.engine.codec.rows import Field
-from pgvector_backup.engine.load import python_repr
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
