@@ -13,7 +13,8 @@ import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.root import locate, locate_path
 from tests.helpers.house import House
 

@@ -32,8 +32,9 @@ from pgvector_backup.engine.base.errors import (
 from pgvector_backup.engine.codec import python_repr, rows
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.sets import block_index
-from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES
+from pgvector_backup.engine.sets.found import FoundSet
 from tests.engine.conftest import House
 from tests.helpers.forging import manifest_of, reseal, seal
 

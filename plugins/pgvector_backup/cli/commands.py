@@ -24,7 +24,8 @@ from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
-from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.store.root import locate

@@ -16,7 +16,8 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import VerifyRequest
-from pgvector_backup.engine.sets.catalog import Catalog, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
 
 _log: Final = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgvector_backup.cli.terminal import say, say_table
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.sets.catalog import FoundSet
+from pgvector_backup.engine.sets.found import FoundSet
 
 
 def verified(one: FoundSet) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedS
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.beside import read_emptied, read_pin
-from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.retention import Candidate, Decision, plan, policy_of
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import emptied_name, pin_name

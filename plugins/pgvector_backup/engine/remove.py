@@ -8,7 +8,7 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.sets.beside import read_pin
-from pgvector_backup.engine.sets.catalog import FoundSet
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import beside_manifest, of_set, of_table
 

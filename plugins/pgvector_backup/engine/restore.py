@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
@@ -30,8 +34,13 @@ from pgvector_backup.engine.load.plan import TablePlan, decide
 from pgvector_backup.engine.load.refusals import commit_fault, load_fault
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.choice import in_place_of, several_databases
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.stored_set import StoredSet, open_set, shared_lock
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import LATEST
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,8 +73,12 @@ def restore(
     cancel = cancel or Cancel()
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
-    found = catalog.find(location, request.timestamp)
-    with shared_lock(location, found), reporting(on_progress) as watched:
+    of = None
+    if request.timestamp == LATEST and several_databases(catalog.at(location).sets):
+        with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
+            of = _database_of(conn)
+    found = catalog.find(location, request.timestamp, of=of)
+    with _hinting(catalog, location, found), shared_lock(location, found), reporting(on_progress) as watched:
         stored_set = open_set(location, found)
         chosen = stored_set.choose(request.tables)
         selection = select(stored_set, request, cancel)
@@ -80,7 +93,9 @@ def restore(
             _log.warning("not in the set, for their backup failed: %s", ", ".join(stored_set.manifest.failed_tables))
         stored_set.check(chosen if selection is None else selection.with_collections(chosen), cancel)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
+            target = _database_of(conn)
             conn.execute("BEGIN")
+            _tell_databases(found.source, target)
             where = places.find(conn, chosen, request)
             permitted.require(conn, where, request, settings)
             if dry_run:
@@ -103,7 +118,38 @@ def restore(
         truncate_duration=outcome.truncate_seconds,
         timestamp=now,
         planned=dry_run,
+        source=found.source,
+        target=target,
     )
+
+
+@contextmanager
+def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[None]:
+    """Add to what damage a restore meets which set to take instead."""
+    try:
+        yield
+    except IntegrityFault as fault:
+        instead = in_place_of(catalog.at(location).sets, found)
+        raise IntegrityFault(f"{fault.message}; {instead}") from fault
+
+
+def _database_of(conn: Connection[Any]) -> Source | None:
+    """Which database a connection is to, outside of any transaction; None where the server does not tell."""
+    try:
+        return source_of(conn)
+    except psycopg.Error as fault:
+        _log.warning("the server does not tell which one it is (%s)", type(fault).__name__)
+        return None
+
+
+def _tell_databases(source: Source | None, target: Source | None) -> None:
+    here = "a database that does not tell its name" if target is None else target.describe()
+    if source is None:
+        _log.info("nothing tells which database the set is of; it goes into %s", here)
+    elif source.is_database_of(target):
+        _log.info("the set is of this database, %s", here)
+    else:
+        _log.warning("the set is of another database: of %s, and it goes into %s", source.describe(), here)
 
 
 @dataclass

@@ -18,7 +18,8 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.postgres.session import Connect
-from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_set import shared_lock
 from pgvector_backup.engine.store.location import Location

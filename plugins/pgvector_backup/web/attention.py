@@ -9,11 +9,14 @@ from typing import Any, Final
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from pgvector_backup.engine.sets.catalog import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.web.language import Language
 
 _GRACE: Final = timedelta(hours=1)
 """How much later than the schedule a backup may be done; on a schedule of less than that, one interval."""
+
+_RECENT: Final = timedelta(days=8)
+"""How long a set that was read back and found whole speaks for those after it: a weekly verification, and a day."""
 
 _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "NO_BACKUP": ("还没有任何完好的备份", "there is no good backup yet"),
@@ -21,8 +24,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "最新的完好备份是 {backup_date} 的,已超过调度允许的时间",
         "the newest good backup is of {backup_date}, older than the schedule allows",
     ),
-    "UNVERIFIED": ("最新的完好备份 {timestamp} 尚未验证", "the newest good backup, {timestamp}, was never verified"),
-    "VERIFY_FAILED": ("备份 {timestamp} 未通过验证", "the backup {timestamp} did not pass its verification"),
+    "UNVERIFIED": ("最新的完好备份 {timestamp} 尚未校验", "the newest good backup, {timestamp}, was never verified"),
+    "VERIFY_FAILED": ("备份 {timestamp} 未通过校验", "the backup {timestamp} did not pass its verification"),
     "EMPTY": (
         "最新的备份 {timestamp} 中 {tables} 为空,而 {earlier} 中不为空",
         "in the newest backup, {timestamp}, {tables} is empty; in {earlier} it was not",
@@ -30,6 +33,11 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "DAMAGED": ("备份 {timestamp} 已损坏: {damaged}", "the backup {timestamp} is damaged: {damaged}"),
     "PAUSED": ("备份 DAG 已暂停,不会自动运行", "the backup's DAG is paused: it does not run by itself"),
     "LAST_FAILED": ("最近一次备份失败: {response}", "the last backup failed: {response}"),
+    "FAILING": (
+        "{what} 最近 {streak} 次均失败(自 {since} 起): {response}",
+        "{what} has failed {streak} times in a row, since {since}: {response}",
+    ),
+    "VERIFY_RUN_FAILED": ("最近一次校验未通过: {response}", "the last verification failed: {response}"),
     "ROOT_UNREADABLE": ("无法读取备份目录: {response}", "the backups cannot be read: {response}"),
 }
 
@@ -43,19 +51,21 @@ class Concern:
 
     def to_json(self, language: Language) -> dict[str, Any]:
         """The warning with its sentence."""
-        text = _TEXTS[self.code][language == "en"]
+        text = _TEXTS["FAILING" if self.params.get("streak", 1) > 1 else self.code][language == "en"]
         shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in self.params.items()}
-        return {"code": self.code, "params": dict(self.params), "message": text.format(**shown)}
+        of = self.params.get("database")
+        message = text.format(**shown) if of is None else f"{of}: {text.format(**shown)}"
+        return {"code": self.code, "params": dict(self.params), "message": message}
 
 
 def newest_good(places: Iterable[FoundLocation]) -> FoundSet | None:
-    """The newest whole set of the root itself, where scheduled backups go; where it has none, of any task."""
-    whole = [one for place in places for one in place.sets if one.whole]
-    return max(whole, key=lambda one: (one.task_id is None, one.moment, one.backup_id), default=None)
+    """The newest good set of the root itself, where scheduled backups go; where it has none, of any task."""
+    good = [one for place in places for one in place.sets if one.good]
+    return max(good, key=lambda one: (one.task_id is None, one.moment, one.backup_id), default=None)
 
 
 def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: datetime) -> list[Concern]:
-    """What the sets themselves give reason to say.
+    """What the sets themselves give reason to say, of each database in each location by itself.
 
     :param schedule: a cron expression or preset; None: backups are nobody's duty
     """
@@ -63,25 +73,52 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
     newest = newest_good(places)
     if newest is None:
         found.append(Concern("NO_BACKUP", {}))
-    else:
-        found += _overdue(newest, schedule, now) + _unverified(newest)
-        (place,) = [place for place in places if place.location.relative_path == newest.relative_path]
-        found += _empty(newest, place.sets[place.sets.index(newest) + 1 :])
     for place in places:
-        # An old one that is damaged worries nobody who has newer ones.
-        if place.sets and (damaged := place.sets[0].damaged) is not None:
-            found.append(Concern("DAMAGED", {**_which(place.sets[0]), "damaged": damaged}))
+        of_each = _by_database(place.sets)
+        for sets in of_each:
+            good = next((one for one in sets if one.good), None)
+            which = _which(sets[0], tell_database=len(of_each) > 1)
+            if good is not None and (good is newest or _is_scheduled(place, sets)):
+                found += _overdue(good, which | _which(good), schedule, now)
+            if good is not None and good is newest:
+                found += _unverified(good, sets, which | _which(good), schedule, now)
+            if good is not None and (good is newest or len(of_each) > 1):
+                found += _empty(good, sets[sets.index(good) + 1 :], which | _which(good))
+            # An old one that is damaged worries nobody who has newer ones.
+            if (damaged := sets[0].damaged) is not None:
+                found.append(Concern("DAMAGED", {**which, "damaged": damaged}))
+            elif sets[0].found_damaged is not None:
+                found.append(Concern("VERIFY_FAILED", which))
     return found
 
 
-def _overdue(newest: FoundSet, schedule: str | None, now: datetime) -> list[Concern]:
+def _by_database(sets: Sequence[FoundSet]) -> list[list[FoundSet]]:
+    """The sets of each database, the newest first; one whose manifest cannot be read is with those of the newest."""
+    groups: list[list[FoundSet]] = []
+    for one in sets:
+        for group in groups:
+            known = next((other.source for other in group if other.source is not None), None)
+            if one.source is None or known is None or one.source.is_database_of(known):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return groups
+
+
+def _is_scheduled(place: FoundLocation, sets: Sequence[FoundSet]) -> bool:
+    """Whether the schedule makes these sets, so that it is missed when none comes any more."""
+    return place.location.task_id is None and any((one.run_id or "").startswith("scheduled__") for one in sets)
+
+
+def _overdue(newest: FoundSet, which: Mapping[str, Any], schedule: str | None, now: datetime) -> list[Concern]:
     interval = _interval(schedule, now)
     age = timedelta(seconds=now.timestamp() - newest.moment)
     if interval is None or age <= (allowed := interval + min(interval, _GRACE)):
         return []
     date = datetime.fromisoformat(newest.created_at).strftime("%Y-%m-%d %H:%M:%S")
     figures = {"age_seconds": round(age.total_seconds()), "allowed_seconds": round(allowed.total_seconds())}
-    return [Concern("OVERDUE", {**_which(newest), "backup_date": date, **figures})]
+    return [Concern("OVERDUE", {**which, "backup_date": date, **figures})]
 
 
 def _interval(schedule: str | None, now: datetime) -> timedelta | None:
@@ -93,28 +130,30 @@ def _interval(schedule: str | None, now: datetime) -> timedelta | None:
     return timedelta(seconds=(later - earlier).total_seconds())
 
 
-def _unverified(newest: FoundSet) -> list[Concern]:
-    if newest.verification is None:
-        return [Concern("UNVERIFIED", _which(newest))]
-    return [] if newest.verification.get("ok") else [Concern("VERIFY_FAILED", _which(newest))]
+def _unverified(
+    newest: FoundSet, sets: Sequence[FoundSet], which: Mapping[str, Any], schedule: str | None, now: datetime
+) -> list[Concern]:
+    """That nobody has read the newest set back; no concern while one before it was, not long ago."""
+    recent = max(_RECENT, 2 * (_interval(schedule, now) or _RECENT)).total_seconds()
+    proven = any((one.verification or {}).get("ok") is True and now.timestamp() - one.moment <= recent for one in sets)
+    return [] if newest.verification is not None or proven else [Concern("UNVERIFIED", which)]
 
 
-def _empty(newest: FoundSet, earlier_sets: Iterable[FoundSet]) -> list[Concern]:
+def _empty(newest: FoundSet, earlier_sets: Iterable[FoundSet], which: Mapping[str, Any]) -> list[Concern]:
     emptied: dict[str, list[str]] = {}
     for table in newest.tables:
         if table.rows != 0:
             continue
         for one in earlier_sets:
             rows = next((other.rows for other in one.tables if other.name == table.name), None)
-            if one.whole and rows is not None:
+            if one.good and rows is not None:
                 if rows:
                     emptied.setdefault(one.backup_id, []).append(table.name)
                 break
-    return [
-        Concern("EMPTY", {**_which(newest), "earlier": earlier, "tables": tables})
-        for earlier, tables in emptied.items()
-    ]
+    return [Concern("EMPTY", {**which, "earlier": earlier, "tables": tables}) for earlier, tables in emptied.items()]
 
 
-def _which(one: FoundSet) -> dict[str, Any]:
-    return {"relative_path": one.relative_path, "timestamp": one.backup_id}
+def _which(one: FoundSet, *, tell_database: bool = False) -> dict[str, Any]:
+    """Which set, and of which database where the location has sets of several."""
+    of = {"database": one.source.database} if tell_database and one.source is not None else {}
+    return {"relative_path": one.relative_path, "timestamp": one.backup_id, **of}

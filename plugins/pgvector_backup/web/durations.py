@@ -11,7 +11,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from pgvector_backup.engine.sets.catalog import FoundSet
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.installation.runs import DAG_IDS, REPORT
 
 _AT_ONCE: Final = 500

@@ -25,8 +25,8 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import session as database_session
-from pgvector_backup.engine.sets.catalog import FoundLocation
-from pgvector_backup.engine.store.root import require_writable
+from pgvector_backup.engine.sets.found import FoundLocation
+from pgvector_backup.engine.store.root import foresee, require_writable
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.runs import DAG_IDS, Kind
@@ -39,6 +39,7 @@ from pgvector_backup.web.envelope import answer, refused
 from pgvector_backup.web.language import preferred
 from pgvector_backup.web.routes_runs import OFFERS
 from pgvector_backup.web.shapes import Health, Overview, answers
+from pgvector_backup.web.standing import Failing, failing
 from pgvector_backup.web.threads import Shared, in_thread
 
 _log: Final = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ _log: Final = logging.getLogger(__name__)
 router = APIRouter(tags=["overview"])
 
 _RUNNING_AT_MOST: Final = 20
+_RECENT_AT_MOST: Final = 8
+
+_STANDING: Final[dict[Kind, str]] = {"backup": "LAST_FAILED", "verify": "VERIFY_RUN_FAILED"}
+"""Kinds whose failure stays until the same thing succeeds, and what it is called among the warnings."""
+
 _POSTGRES: Final = ("postgres", "postgresql")
 
 
@@ -65,9 +71,14 @@ async def get_overview(request: Request, user: User) -> JSONResponse:
 
 
 def _overview(
-    request: Request, user: BaseUser, places: Sequence[FoundLocation], about_sets: Sequence[Concern]
+    request: Request,
+    user: BaseUser,
+    places: Sequence[FoundLocation],
+    about_sets: Sequence[Concern],
+    storage: tuple[str, int | None],
 ) -> dict[str, Any]:
     settings, schedule, concerns = configuration.settings(), configuration.schedule(), list(about_sets)
+    root, free = storage
     newest = attention.newest_good(places)
     readable = [kind for kind in DAG_IDS if may(user, "read", kind)]
     with create_session(scoped=False) as session:
@@ -75,18 +86,29 @@ def _overview(
         running = runs.latest([DAG_IDS[kind] for kind in readable], session, ended=False, limit=_RUNNING_AT_MOST)
         told = [_brief(runs.told(run, session)) for run in running]
         last = next((runs.told(run, session) for run in _last_backup(session)), None)
+        recent = [_brief(runs.told(run, session)) for run in _recent(readable, session)]
+        connection_id = configuration.connection_rules().default
+        for kind, code in _STANDING.items():
+            if kind in readable:
+                concerns += [_standing(code, one, kind) for one in failing(kind, connection_id, session)]
         can_trigger = {kind: DAG_IDS[kind] in dags and may(user, "run", kind) for kind in DAG_IDS}
         connections = _connections(session, tell_all=any(can_trigger.values()))
     backup_dag = dags.get(DAG_IDS["backup"])
     if backup_dag is not None and backup_dag.is_paused:
         concerns.append(Concern("PAUSED", {}))
-    if last is not None and last["error"] is not None and not last["cancelled"]:
-        concerns.append(Concern("LAST_FAILED", {"run_id": last["run_id"], "response": last["error"]["response"]}))
     language = preferred(request.headers.get("accept-language"))
     return {
         "running": told,
         "last": last,
+        "recent": recent,
         "newest_good": None if newest is None else _newest_json(newest, places),
+        "storage": {
+            "backup_root": root,
+            "bytes": sum(one.bytes for place in places for one in place.sets),
+            "sets": sum(len(place.sets) for place in places),
+            "free": free,
+        },
+        "databases": _databases(places),
         "schedule": schedule,
         "next_run": None if backup_dag is None else runs.iso(backup_dag.next_dagrun_create_after),
         "paused": backup_dag is not None and backup_dag.is_paused,
@@ -133,12 +155,54 @@ async def get_health(request: Request) -> JSONResponse:
 _DAGS: Final = select(DagModel).where(DagModel.dag_id.in_(DAG_IDS.values()), ~DagModel.is_stale)
 
 
-def _places(schedule: str | None) -> tuple[Sequence[FoundLocation], list[Concern]]:
+def _places(schedule: str | None) -> tuple[Sequence[FoundLocation], list[Concern], tuple[str, int | None]]:
     try:
         places = sets.catalog().locations()
     except BackupError as fault:
-        return [], [Concern("ROOT_UNREADABLE", {"response": fault.message})]
-    return places, attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc))
+        return [], [Concern("ROOT_UNREADABLE", {"response": fault.message})], _storage()
+    return places, attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc)), _storage()
+
+
+def _recent(kinds: Sequence[Kind], session: Session) -> list[Any]:
+    return runs.latest([DAG_IDS[kind] for kind in kinds], session, ended=True, limit=_RECENT_AT_MOST)
+
+
+def _standing(code: str, one: Failing, kind: Kind) -> Concern:
+    error = one.told["error"] or {}
+    since = None if one.since is None else one.since.astimezone(configuration.now().tzinfo)
+    return Concern(
+        code,
+        {
+            "run_id": one.told["run_id"],
+            "kind": kind,
+            "response": error.get("response", ""),
+            "what": one.what,
+            "streak": one.streak,
+            "since": "" if since is None else f"{since:%Y-%m-%d %H:%M}",
+        },
+    )
+
+
+def _databases(places: Sequence[FoundLocation]) -> list[dict[str, Any]]:
+    """The databases that the sets are of, each once."""
+    known: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for place in places:
+        for one in place.sets:
+            if one.source is not None:
+                key = one.source.database, one.source.system_identifier
+                told = {"database": key[0], "system_identifier": key[1], "sets": 0}
+                known.setdefault(key, told)["sets"] += 1
+    return list(known.values())
+
+
+def _storage() -> tuple[str, int | None]:
+    """The backup root as users know it, and the bytes that can still be stored there; None where nobody can say."""
+    settings = configuration.settings()
+    try:
+        directory, free = foresee(settings.backup_root, None, settings.backup_directory)
+    except BackupError:
+        return "", None
+    return directory.removesuffix(settings.backup_directory).rstrip("/"), free
 
 
 def _newest_json(newest: Any, places: Sequence[FoundLocation]) -> dict[str, Any]:
@@ -206,4 +270,4 @@ _FAILED: Final = "the database answered with an error; the API server's log tell
 
 _CHECKS: Final[dict[str, Callable[[], None]]] = {"database": _check_database, "storage": _check_storage}
 _checked: Final = tuple(Shared[str](seconds=_KEPT_SECONDS, patience=_PATIENCE_SECONDS) for _ in _CHECKS)
-_seen: Final = Shared[tuple[Sequence[FoundLocation], list[Concern]]]()
+_seen: Final = Shared[tuple[Sequence[FoundLocation], list[Concern], tuple[str, int | None]]]()

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.sets.catalog import FoundLocation
+from pgvector_backup.engine.sets.found import FoundLocation
 from pgvector_backup.engine.store import location as stored
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets

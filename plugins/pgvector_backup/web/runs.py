@@ -29,10 +29,17 @@ from sqlalchemy.orm import Session
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
 from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPORT, Kind
+from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note
 from pgvector_backup.web.threads import in_thread
 from pgvector_backup.web.xcoms import value_of
+
+_ASKED: Final = (
+    *("db_connection", "task_id", "backup_path", "timestamp", "tables", "collections", "schema", "depth"),
+    *("truncate_vector_tables", "truncate_before_restore"),
+)
+"""Keys of a conf that tell what a run is about."""
 
 _RETURN_VALUE: Final = "return_value"
 
@@ -108,7 +115,9 @@ def told(run: DagRun, session: Session) -> dict[str, Any]:
         "kind": _KINDS[run.dag_id],
         "state": str(run.state),
         "cancelled": error is not None and error.get("error_type") == Cancelled.error_type,
+        "cancelling": not ended and _is_being_cancelled(run, session),
         "task_id": (run.conf or {}).get("task_id"),
+        "asked": _asked(run),
         "triggered_by": run.triggering_user_name,
         "run_type": str(run.run_type),
         "queued_at": iso(run.queued_at),
@@ -121,6 +130,21 @@ def told(run: DagRun, session: Session) -> dict[str, Any]:
         "error": error,
         "url": run_url(run.dag_id, run.run_id),
     }
+
+
+def _asked(run: DagRun) -> dict[str, Any]:
+    """What a run is about, as far as its conf says so; a URI's connection says nothing."""
+    conf = run.conf if isinstance(run.conf, Mapping) else {}
+    told = {key: conf[key] for key in _ASKED if conf.get(key) is not None}
+    connection = told.get("db_connection")
+    if isinstance(connection, str) and ("://" in connection or is_temporary(connection)):
+        told["db_connection"] = "URI"
+    return told
+
+
+def _is_being_cancelled(run: DagRun, session: Session) -> bool:
+    left = _xcoms(run, ERROR, session).values()
+    return any(isinstance(error, Mapping) and error.get("error_type") == Cancelled.error_type for error in left)
 
 
 def latest(dag_ids: list[str], session: Session, *, ended: bool, limit: int) -> list[DagRun]:

@@ -14,7 +14,8 @@ from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.contract.run_log import section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet, FoundTable
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id
@@ -127,6 +128,10 @@ def set_json(one: FoundSet, durations: Durations, *, has_log: bool) -> dict[str,
         "verified": _verified(one.verification),
         "damaged": one.damaged,
         "whole": one.whole,
+        "fault": one.fault,
+        "good": one.good,
+        "database": None if one.source is None else one.source.database,
+        "server": _server_json(one),
     }
 
 
@@ -151,6 +156,16 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
 def as_json(value: Any) -> Any:
     """What a manifest's dataclasses hold, in JSON's own types."""
     return json.loads(json.dumps(value))
+
+
+def _server_json(one: FoundSet) -> dict[str, Any] | None:
+    if one.source is None:
+        return None
+    return {
+        "server_version": one.source.server_version,
+        "pgvector_version": one.source.pgvector_version,
+        "system_identifier": one.source.system_identifier,
+    }
 
 
 def _table_json(table: FoundTable, seconds: float | None) -> dict[str, Any]:

@@ -87,7 +87,9 @@ class Run(Open):
     kind: Literal["backup", "restore", "verify"]
     state: str
     cancelled: bool
+    cancelling: bool
     task_id: str | None
+    asked: dict[str, Any]
     triggered_by: str | None
     run_type: str
     queued_at: str | None
@@ -157,6 +159,10 @@ class BackupSet(Open):
     verified: Verified | None
     damaged: str | None
     whole: bool
+    fault: str | None
+    good: bool
+    database: str | None
+    server: dict[str, Any] | None
 
 
 class BackupSetDetail(BackupSet):
@@ -209,11 +215,23 @@ class Concern(Open):
     message: str
 
 
+class Storage(Open):
+    """The backup root: what the sets in it take, what is free (null: nobody can say). Bytes."""
+
+    backup_root: str
+    bytes: int
+    sets: int
+    free: int | None
+
+
 class Overview(Open):
     """What the page shows first."""
 
     running: list[Run]
     last: WholeRun | None
+    recent: list[Run]
+    storage: Storage
+    databases: list[dict[str, Any]]
     newest_good: BackupSet | None
     schedule: str | None
     next_run: str | None

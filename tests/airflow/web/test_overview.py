@@ -15,6 +15,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import delete
 
 from pgvector_backup.engine.store.root import locate
+from tests.helpers import langchain
 from tests.helpers.api import Api, data_of
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
@@ -222,6 +223,132 @@ def test_the_connections_are_those_that_may_be_named(house: Path, as_: Callable[
     finally:
         with create_session() as session:
             session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
+
+
+def test_a_set_found_damaged_is_not_the_newest_good_one(house: Path, api: Api, database: Database) -> None:
+    good, bad = make_set(database), make_set(database)
+    verify(house, good.backup_id)
+    verify(house, bad.backup_id, ok=False)
+    overview = api.get("/overview")
+    assert overview["newest_good"]["timestamp"] == good.backup_id
+    assert codes(overview) == ["VERIFY_FAILED"]
+    (place,) = api.get("/restore/list")["backup_locations"]
+    told = {one["timestamp"]: one for one in place["backups"]}
+    assert (told[bad.backup_id]["good"], told[good.backup_id]["good"]) == (False, True)
+    assert told[bad.backup_id]["fault"].startswith("its last verification found damage")
+    assert told[bad.backup_id]["damaged"] is None
+
+
+def test_never_verified_is_no_concern_while_one_not_long_ago_was(house: Path, api: Api, database: Database) -> None:
+    before = make_set(database, now=ago(timedelta(days=5)))
+    make_set(database)
+    assert codes(api.get("/overview")) == ["UNVERIFIED"]
+    verify(house, before.backup_id)
+    assert codes(api.get("/overview")) == []
+
+
+def test_what_was_proven_long_ago_speaks_for_nobody(house: Path, api: Api, database: Database) -> None:
+    before = make_set(database, now=ago(timedelta(days=20)))
+    make_set(database)
+    verify(house, before.backup_id)
+    assert codes(api.get("/overview")) == ["UNVERIFIED"]
+
+
+def test_databases_in_one_location_are_told_apart(
+    house: Path, api: Api, database: Database, elsewhere: Database
+) -> None:
+    elsewhere.run("CREATE EXTENSION vector")
+    elsewhere.run(langchain.filled(5))
+    missed = make_set(elsewhere, run_id="scheduled__1", now=ago(timedelta(days=3)))
+    newest = make_set(database)
+    verify(house, newest.backup_id)
+    overview = api.get("/overview")
+    assert {one["database"] for one in overview["databases"]} == {database.name, elsewhere.name}
+    told = warning(overview, "OVERDUE")
+    assert (told["params"]["timestamp"], told["params"]["database"]) == (missed.backup_id, elsewhere.name)
+    assert told["message"].startswith(f"{elsewhere.name}: ")
+    (place,) = api.get("/restore/list")["backup_locations"]
+    assert {one["timestamp"]: one["database"] for one in place["backups"]} == {
+        missed.backup_id: elsewhere.name,
+        newest.backup_id: database.name,
+    }
+    assert all(one["server"]["system_identifier"] for one in place["backups"])
+
+
+class TestStanding:
+    """A failure stays until the same thing succeeds."""
+
+    @staticmethod
+    def _run(api: Api, state: str, conf: dict[str, Any] | None = None, kind: str = "backup") -> str:
+        run_id = data_of(api.call("POST", f"/{kind}?wait=0", conf or {}), 202)["run_id"]
+        with create_session() as session:
+            session.query(DagRun).filter_by(run_id=run_id).one().set_state(state)
+        return str(run_id)
+
+    def test_three_nights_running(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        self._run(api, "success")
+        runs = [self._run(api, "failed") for _ in range(3)]
+        told = warning(api.get("/overview", headers={"Accept-Language": "en"}), "LAST_FAILED")
+        assert told["params"]["streak"] == 3
+        assert told["params"]["run_id"] == runs[-1]
+        assert told["message"].startswith("pgvector_default has failed 3 times in a row, since ")
+
+    def test_another_s_success_does_not_hide_it(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        (house / "t1").mkdir()
+        failed = self._run(api, "failed")
+        self._run(api, "success", {"task_id": "t1"})
+        self._run(api, "success", {"db_connection": "pgvector_two"})
+        assert warning(api.get("/overview"), "LAST_FAILED")["params"]["run_id"] == failed
+        self._run(api, "success")
+        assert codes(api.get("/overview")) == []
+
+    def test_a_verification_s_failure_stays_too(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        self._run(api, "failed", kind="verify")
+        self._run(api, "success")
+        assert codes(api.get("/overview")) == ["VERIFY_RUN_FAILED"]
+
+    def test_what_was_cancelled_is_neither(self, house: Path, api: Api, as_: Any, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        run_id = data_of(api.call("POST", "/backup?wait=0", {}), 202)["run_id"]
+        data_of(as_("op").call("DELETE", f"/backup/{run_id}?wait=0"))
+        overview = api.get("/overview")
+        assert codes(overview) == []
+        assert [(one["run_id"], one["cancelled"]) for one in overview["recent"]] == [(run_id, True)]
+
+    def test_the_recent_runs_are_of_all_kinds(self, house: Path, api: Api, database: Database) -> None:
+        made = make_set(database)
+        conf = {"backup_path": "vector_bak", "timestamp": made.backup_id}
+        ids = [
+            self._run(api, "success"),
+            self._run(api, "failed", conf, "restore"),
+            self._run(api, "success", kind="verify"),
+        ]
+        overview = api.get("/overview")
+        assert [one["run_id"] for one in overview["recent"]] == ids[::-1]
+        assert overview["recent"][1]["asked"] == conf
+
+
+def test_the_root_what_it_holds_and_what_is_free(house: Path, api: Api, database: Database) -> None:
+    made = make_set(database)
+    storage = api.get("/overview")["storage"]
+    assert storage["backup_root"] == str(house)
+    assert storage["sets"] == 1
+    assert storage["bytes"] == sum(table.bytes for table in made.tables.values())
+    assert storage["free"] > 0
+
+
+def test_a_running_backup_says_what_it_is_about(house: Path, as_: Any, database: Database) -> None:
+    (house / "t1").mkdir()
+    uri = "postgresql://somebody:hidden@db.example.com/vectors"
+    data_of(as_("admin").call("POST", "/backup?wait=0", {"db_connection": uri, "task_id": "t1"}), 202)
+    answer = as_("viewer").call("GET", "/overview")
+    (run,) = data_of(answer)["running"]
+    assert run["asked"] == {"db_connection": "URI", "task_id": "t1"}
+    assert run["cancelling"] is False
+    assert "example.com" not in answer.text
 
 
 class TestHealth:

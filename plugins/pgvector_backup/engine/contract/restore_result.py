@@ -10,6 +10,7 @@ from typing import Any
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.contract.run_log import section
 from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.postgres.source import Source
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class RestoreResult:
     :param backup_path: the set's location below the backup root
     :param created_at: of the set, ISO 8601
     :param truncated: rows before and after, of the tables that were emptied first
+    :param source: the database that the set is of; None: nothing tells
+    :param target: the database that it went into
     """
 
     backup_path: str
@@ -86,6 +89,8 @@ class RestoreResult:
     timestamp: datetime
     planned: bool = False
     truncate_duration: float = 0.0
+    source: Source | None = None
+    target: Source | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it."""
@@ -94,6 +99,9 @@ class RestoreResult:
             "restore_performed": not self.planned,
             "truncate_performed": bool(self.truncated) and not self.planned,
             "backup_info": backup_info(self.backup_path, self.backup_id, self.created_at),
+            "source_database": _database(self.source),
+            "target_database": _database(self.target),
+            "same_database": None if self.source is None else self.source.is_database_of(self.target),
             "truncate_results": {
                 label: {
                     "success": True,
@@ -109,6 +117,16 @@ class RestoreResult:
             "duration": round(self.duration, 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
+
+
+def _database(source: Source | None) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    return {
+        "database": source.database,
+        "server_version": source.server_version,
+        "system_identifier": source.system_identifier,
+    }
 
 
 def backup_info(backup_path: str | None, backup_id: str | None, created_at: str | None) -> dict[str, Any]:
@@ -161,6 +179,11 @@ class RestoreReport:
             ("run_id", run_id),
             ("duration", f"{result['duration']:.3f} s"),
         ]
+        for key, words in (("source_database", "set of"), ("target_database", "into")):
+            if (told := result.get(key)) is not None:
+                lines.append((words, f"database {told['database']}, server {told['system_identifier'] or 'unknown'}"))
+        if result.get("same_database") is False:
+            lines.append(("note", "the set is of another database than the one that it went into"))
         for label, table in result["truncate_results"].items():
             lines.append(("truncate", f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}"))
         for label, table in result["restore_results"].items():

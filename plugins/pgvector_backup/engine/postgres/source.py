@@ -32,6 +32,18 @@ class Source:
     pgvector_schema: str | None = None
     standby: bool = False
 
+    def is_database_of(self, other: Source | None) -> bool:
+        """Whether both are one database; where a server does not tell who it is, the databases' names decide."""
+        if other is None or self.database != other.database:
+            return False
+        known = self.system_identifier, other.system_identifier
+        return None in known or known[0] == known[1]
+
+    def describe(self) -> str:
+        """The database in words: its name, and which server it is on as far as that is known."""
+        server = "" if self.system_identifier is None else f", server {self.system_identifier}"
+        return f"database {self.database} (PostgreSQL {self.server_version.partition(' ')[0]}{server})"
+
 
 def source_of(conn: Connection[Any]) -> Source:
     """Which database a connection is to."""

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import checked_outcome
+from pgvector_backup.engine.postgres.source import Source
+from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
@@ -34,83 +37,6 @@ _log: Final = logging.getLogger(__name__)
 _NAMED_AT_MOST: Final = 5
 _LATEST_TIME: Final = 221_845_392_000
 """The year 9000, in seconds since 1970; a file's time may be set to later ones."""
-
-
-@dataclass(frozen=True)
-class FoundTable:
-    """One table of a set; what only a manifest can tell is None without one.
-
-    :param file: bare name
-    :param bytes: of the file as it lies there
-    :param raw_bytes: before compression
-    """
-
-    name: str
-    file: str
-    bytes: int
-    raw_bytes: int | None = None
-    rows: int | None = None
-    format: str | None = None
-    compression: str | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class FoundSet:
-    """A backup set that lies in a location.
-
-    :param relative_path: its location below the backup root
-    :param backup_id: the timestamp in its files' names
-    :param created_at: ISO 8601; with an offset where a manifest tells it
-    :param manifest_file: None for the CSV files of another tool
-    :param damaged: what is wrong with it, as far as names, sizes and the manifest show; None: nothing
-    :param verification: what the last verify of it wrote; None if it never was
-    :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
-    """
-
-    task_id: str | None
-    relative_path: str
-    directory: str
-    backup_id: str
-    created_at: str
-    tables: tuple[FoundTable, ...]
-    manifest_file: str | None = None
-    run_id: str | None = None
-    failed_tables: Mapping[str, str] | None = None
-    damaged: str | None = None
-    verification: Mapping[str, Any] | None = None
-    identity: tuple[object, ...] | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is what was asked of it, as far as can be told without reading its data."""
-        return self.manifest_file is not None and not self.failed_tables and self.damaged is None
-
-    @property
-    def moment(self) -> float:
-        """When it was made, in seconds since 1970; another tool's names are taken to be in UTC."""
-        when = datetime.fromisoformat(self.created_at)
-        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
-
-    @property
-    def rows(self) -> int | None:
-        """Rows of all tables; None where no manifest tells."""
-        counts = [table.rows for table in self.tables if table.rows is not None]
-        return sum(counts) if counts and len(counts) == len(self.tables) else None
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all tables' files."""
-        return sum(table.bytes for table in self.tables)
-
-
-@dataclass(frozen=True)
-class FoundLocation:
-    """A location and its sets, the newest first."""
-
-    location: Location
-    sets: tuple[FoundSet, ...]
-    has_log: bool
 
 
 class Catalog:
@@ -164,19 +90,16 @@ class Catalog:
             return locate_path(root, backup_path, directory)
         return locate(root, task_id, directory, create=False)
 
-    def find(self, location: Location, timestamp: str) -> FoundSet:
+    def find(self, location: Location, timestamp: str, *, of: Source | None = None) -> FoundSet:
         """One set of a location.
 
-        :param timestamp: a set's id, or `LATEST`: the newest that is whole; where all are another tool's, the newest
+        :param timestamp: a set's id, or `LATEST`: see `choice.latest`
+        :param of: the database that `LATEST` is for
         :raises NotFound: saying what there is instead
         """
         sets = self.at(location).sets
         if timestamp == LATEST:
-            whole = [one for one in sets if one.whole] or [one for one in sets if one.manifest_file is None]
-            if whole:
-                return whole[0]
-            why = "none of its sets is whole" if sets else "it holds no set"
-            raise NotFound(f"{location.relative_path}: {why}; make a backup, or name a set by its timestamp")
+            return choice.latest(sets, location.relative_path, of=of)
         for one in sets:
             if one.backup_id == timestamp:
                 return one
@@ -260,6 +183,7 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         manifest_file=name,
         run_id=manifest.run_id,
         failed_tables=manifest.failed_tables,
+        source=manifest.source,
         identity=(
             manifest.source.system_identifier,
             manifest.source.database_oid,

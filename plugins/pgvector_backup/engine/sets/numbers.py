@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError
-from pgvector_backup.engine.sets.catalog import Catalog, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 
 _PREFIX: Final = "pgvector_backup_"
 

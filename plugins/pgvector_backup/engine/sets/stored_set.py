@@ -16,8 +16,8 @@ from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import CSV, Format
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.sets.catalog import FoundSet
 from pgvector_backup.engine.sets.foreign_file import ForeignFile
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import Block, StoredFile
 from pgvector_backup.engine.store.location import Location

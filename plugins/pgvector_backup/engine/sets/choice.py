@@ -1,0 +1,59 @@
+"""Which set is meant: the newest that is good, of one database, and what to take in place of one that is not.
+
+Pure functions over what a catalog has found. *Good* is `FoundSet.good`: whole as far as names, sizes and the manifest
+show, and not found damaged by its last verification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pgvector_backup.engine.base.errors import NotFound
+from pgvector_backup.engine.postgres.source import Source
+from pgvector_backup.engine.sets.found import FoundSet
+
+
+def several_databases(sets: Iterable[FoundSet]) -> bool:
+    """Whether the sets that can be relied on are of more than one database."""
+    sources = [one.source for one in sets if one.good and one.source is not None]
+    return any(not one.is_database_of(sources[0]) for one in sources[1:])
+
+
+def newest_good(sets: Iterable[FoundSet], *, of: Source | None = None) -> FoundSet | None:
+    """The newest good set.
+
+    :param of: of this database alone; None: of whichever
+    """
+    good = [one for one in sets if one.good and (of is None or of.is_database_of(one.source))]
+    return max(good, key=_age, default=None)
+
+
+def latest(sets: Sequence[FoundSet], place: str, *, of: Source | None = None) -> FoundSet:
+    """What ``latest`` means to whoever restores: the newest good set; where all are another tool's, the newest.
+
+    :param sets: of one location
+    :param place: what it is called
+    :param of: the database that it is for. Sets of others are taken where none of them is of it
+    :raises NotFound: saying why there is none
+    """
+    found = (newest_good(sets, of=of) if of is not None else None) or newest_good(sets)
+    if found is None:
+        found = max((one for one in sets if one.manifest_file is None), key=_age, default=None)
+    if found is None:
+        why = "none of its sets is whole" if sets else "it holds no set"
+        raise NotFound(f"{place}: {why}; make a backup, or name a set by its timestamp")
+    return found
+
+
+def in_place_of(sets: Iterable[FoundSet], one: FoundSet) -> str:
+    """What to take in the place of a set that is of no use, in words that follow what is wrong with it."""
+    others = [other for other in sets if other.backup_id != one.backup_id]
+    older = [other for other in others if other.moment <= one.moment]
+    found = newest_good(older, of=one.source) or newest_good(others, of=one.source)
+    if found is None:
+        return f"no set of {one.relative_path} that is known to be whole could take its place"
+    return f"the next whole set is {found.backup_id} of {found.created_at}"
+
+
+def _age(one: FoundSet) -> tuple[float, str]:
+    return one.moment, one.backup_id

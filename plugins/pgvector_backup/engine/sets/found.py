@@ -1,0 +1,111 @@
+"""What a catalog finds: a location, its sets, their tables; what only a manifest can tell is None without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from pgvector_backup.engine.postgres.source import Source
+from pgvector_backup.engine.store.location import Location
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """One table of a set; what only a manifest can tell is None without one.
+
+    :param file: bare name
+    :param bytes: of the file as it lies there
+    :param raw_bytes: before compression
+    """
+
+    name: str
+    file: str
+    bytes: int
+    raw_bytes: int | None = None
+    rows: int | None = None
+    format: str | None = None
+    compression: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundSet:
+    """A backup set that lies in a location.
+
+    :param relative_path: its location below the backup root
+    :param backup_id: the timestamp in its files' names
+    :param created_at: ISO 8601; with an offset where a manifest tells it
+    :param manifest_file: None for the CSV files of another tool
+    :param damaged: what is wrong with it, as far as names, sizes and the manifest show; None: nothing
+    :param verification: what the last verify of it wrote; None if it never was
+    :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
+    :param source: the database that it is of; None: nobody knows
+    """
+
+    task_id: str | None
+    relative_path: str
+    directory: str
+    backup_id: str
+    created_at: str
+    tables: tuple[FoundTable, ...]
+    manifest_file: str | None = None
+    run_id: str | None = None
+    failed_tables: Mapping[str, str] | None = None
+    damaged: str | None = None
+    verification: Mapping[str, Any] | None = None
+    identity: tuple[object, ...] | None = None
+    source: Source | None = None
+
+    @property
+    def found_damaged(self) -> str | None:
+        """What its last verification found to be wrong with it; None: nothing, or nobody has looked."""
+        told = self.verification
+        if told is None or not told.get("damaged", told.get("ok") is False):
+            return None
+        errors = told.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], str) else ""
+        return f"its last verification found damage: {first}".removesuffix(": ")
+
+    @property
+    def fault(self) -> str | None:
+        """Why nobody should rely on it, as far as is known; None: no reason is known."""
+        missing = f"not all tables are in it: {', '.join(self.failed_tables)}" if self.failed_tables else None
+        return self.damaged or self.found_damaged or missing
+
+    @property
+    def good(self) -> bool:
+        """Whether it may be relied on: whole, and not found damaged by whoever read it last."""
+        return self.whole and self.found_damaged is None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is what was asked of it, as far as can be told without reading its data."""
+        return self.manifest_file is not None and not self.failed_tables and self.damaged is None
+
+    @property
+    def moment(self) -> float:
+        """When it was made, in seconds since 1970; another tool's names are taken to be in UTC."""
+        when = datetime.fromisoformat(self.created_at)
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of all tables; None where no manifest tells."""
+        counts = [table.rows for table in self.tables if table.rows is not None]
+        return sum(counts) if counts and len(counts) == len(self.tables) else None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all tables' files."""
+        return sum(table.bytes for table in self.tables)
+
+
+@dataclass(frozen=True)
+class FoundLocation:
+    """A location and its sets, the newest first."""
+
+    location: Location
+    sets: tuple[FoundSet, ...]
+    has_log: bool
