@@ -29,6 +29,9 @@ ANSWERS = {
 
 FAULTS = [*ANSWERS, "reset in the body", "lost answer", "slow"]
 
+SLOW = 0.3
+"""Seconds that a slow answer takes longer."""
+
 Decide = Callable[[int, str, str], "str | None"]
 """From the number of a request, from 1, its method and its path with the query to the name of a fault."""
 
@@ -107,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(status, [("Content-Type", "application/xml")], content)
             return
         if fault == "slow":
-            time.sleep(0.3)
+            time.sleep(SLOW)
         status, headers, content = self._forward(body)
         if fault == "kill after":
             self.owner.kill()

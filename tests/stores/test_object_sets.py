@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -22,7 +23,9 @@ from pgvector_backup.engine.store.object_writer import part_bytes
 from pgvector_backup.engine.store.root import locate, locate_all
 from tests.helpers.hooks import WIDE
 from tests.helpers.house import House
+from tests.helpers.made_sets import days_before, multiply
 from tests.helpers.object_stores import Bucket
+from tests.helpers.relay import SLOW, Relay
 from tests.stores.conftest import fresh_bucket
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
@@ -259,3 +262,35 @@ def test_parts_suffice_with_room(expected: int | None) -> None:
     assert 5 * MEBIBYTE <= size <= 5 * 1024 * MEBIBYTE * 2
     assert size % MEBIBYTE == 0
     assert size * 10_000 >= 2 * (expected or 0)
+
+
+def test_a_list_asks_for_manifests_many_at_once_and_for_nothing_twice(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    house.langchain(3)
+    made = house.backup(now=NOW)
+    assert made.backup_id is not None
+    directory = Path(made.directory)
+    multiply(directory, made.backup_id, days_before(NOW - timedelta(days=1), 149))
+    client = bucket.server.client()
+    with ThreadPoolExecutor(8) as pool:
+        key = "sets/vector_bak/"
+        list(pool.map(lambda file: client.upload_file(str(file), bucket.name, key + file.name), directory.iterdir()))
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url)
+        catalog = Catalog(house.settings)
+        relay.begin(lambda number, method, path: "slow" if "manifest_" in path else None)
+        started = time.monotonic()
+        (place,) = catalog.locations()
+        taken = time.monotonic() - started
+        asked = [line for line in relay.seen if "?" not in line]
+        assert len(place.sets) == 150
+        assert all(one.whole for one in place.sets)
+        assert len(asked) == 150
+        assert all("/manifest_" in line for line in asked)
+        assert taken < 150 * SLOW / 3  # one after the other, they could not be faster than that
+        relay.begin(lambda number, method, path: None)
+        (again,) = catalog.locations()
+        assert again is place
+        assert [line for line in relay.seen if "?" not in line] == []

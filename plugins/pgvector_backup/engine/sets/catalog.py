@@ -70,7 +70,7 @@ class Catalog:
         if seen is not None and before == entries:
             return seen
         ids = {name: backup_id for name in entries if (backup_id := committed_id(name)) is not None}
-        sets = [self._set(location, backup_id, entries) for backup_id in ids.values()]
+        sets = location.store.each(lambda backup_id: self._set(location, backup_id, entries), list(ids.values()))
         sets += _sets_of_others(location, entries, known=set(ids.values()))
         sets.sort(key=lambda one: (one.moment, one.backup_id), reverse=True)
         found = FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)

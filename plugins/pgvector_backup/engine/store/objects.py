@@ -42,6 +42,8 @@ class ObjectStore(RemoteStore):
     :param shown: see `Store`
     """
 
+    at_once = 32
+
     def __init__(self, bucket: Bucket, prefix: str, shown: str) -> None:
         self._bucket = bucket
         self._prefix = prefix

@@ -73,12 +73,16 @@ def locate_path(root: Root, relative_path: str, directory_name: str) -> Location
 def locate_all(root: Root, directory_name: str) -> list[Location]:
     """Every place below the root that may hold sets: the root's own first, then the tasks' by name."""
     _check_directory_name(directory_name)
-    tasks = store_at(root).directories()
-    found = []
-    for task_id in [None, *(name for name in sorted(tasks) if re.fullmatch(r"[A-Za-z0-9_]+", name))]:
-        with suppress(NotFound):
-            found.append(locate(root, task_id, directory_name, create=False))
-    return found
+    store = store_at(root)
+    tasks = [name for name in sorted(store.directories()) if re.fullmatch(r"[A-Za-z0-9_]+", name)]
+
+    def found(task_id: str | None) -> Location | None:
+        try:
+            return locate(root, task_id, directory_name, create=False)
+        except NotFound:
+            return None
+
+    return [place for place in store.each(found, [None, *tasks]) if place is not None]
 
 
 def require_writable(root: Root) -> None:

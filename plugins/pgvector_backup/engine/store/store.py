@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
+
+
+_One = TypeVar("_One")
+_Result = TypeVar("_Result")
 
 
 class Entry(NamedTuple):
@@ -82,6 +88,15 @@ class Store(abc.ABC):
     """
 
     shown: str
+    at_once: ClassVar[int] = 1
+    """Calls that gain by being made at once, because each waits for a network."""
+
+    def each(self, function: Callable[[_One], _Result], items: Sequence[_One]) -> list[_Result]:
+        """What a function gives for each item, in their order; it may be called by several threads at once."""
+        if self.at_once == 1 or len(items) < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(min(self.at_once, len(items)), thread_name_prefix="store") as pool:
+            return list(pool.map(function, items))
 
     @abc.abstractmethod
     def below(self, name: str) -> Store:
