@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         answer = COMMANDS[arguments.command](order)
         if arguments.json:
-            terminal.say(json.dumps(answer.body, ensure_ascii=False, indent=2))
+            terminal.say_lines(json.dumps(answer.body, ensure_ascii=False, indent=2))
         else:
             answer.say()
         sys.stdout.flush()
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(fault: BackupError, stop: _Stop, *, as_json: bool) -> int:
     if as_json:
-        terminal.say(json.dumps(fault.report(), ensure_ascii=False, indent=2))
+        terminal.say_lines(json.dumps(fault.report(), ensure_ascii=False, indent=2))
         sys.stdout.flush()
     sys.stderr.write(f"error: {fault.error_type}: {fault.message}\n")
     if isinstance(fault, Cancelled):

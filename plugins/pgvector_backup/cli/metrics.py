@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgvector_backup.cli.order import Answer, Order
-from pgvector_backup.cli.terminal import say
+from pgvector_backup.cli.terminal import say_lines
 from pgvector_backup.engine.contract.exposition import exposition
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.numbers import numbers
@@ -14,4 +14,4 @@ def print_metrics(order: Order) -> Answer:
     gauges = numbers(Catalog(order.configuration.settings()))
     text = exposition(gauges).decode()
     body = {one.name: [{"labels": dict(labels), "value": value} for labels, value in one.samples] for one in gauges}
-    return Answer(body, lambda: say(text.rstrip("\n")))
+    return Answer(body, lambda: say_lines(text.rstrip("\n")))

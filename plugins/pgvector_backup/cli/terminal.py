@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.plain_text import plain, plain_lines
 from pgvector_backup.engine.base.progress import OnProgress
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
@@ -41,7 +42,7 @@ def progress_bars(wanted: bool) -> Iterator[OnProgress | None]:
     # The bars say what lines of progress would; those would only tear them.
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[rows]:,} rows"),
         DownloadColumn(),
@@ -54,7 +55,7 @@ def progress_bars(wanted: bool) -> Iterator[OnProgress | None]:
     def show(report: Mapping[str, Any]) -> None:
         for label, table in report["tables"].items():
             if label not in tasks:
-                tasks[label] = bars.add_task(label, total=table["expected_bytes"], rows=0)
+                tasks[label] = bars.add_task(plain(label), total=table["expected_bytes"], rows=0)
             expected = table["expected_bytes"]
             # An estimate that was overtaken says nothing any more.
             total = expected if expected is None else max(expected, table["bytes"])
@@ -74,15 +75,20 @@ def confirm(what: str, word: str, *, sure: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
-    sys.stderr.write(f"{what}\nType {word} to go on: ")
+    sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != word:
         raise InvalidParams("not confirmed; nothing was changed")
 
 
 def say(text: str = "") -> None:
-    """A line of the result, on stdout."""
-    sys.stdout.write(f"{text}\n")
+    """A line of the result, on stdout; whatever names are in it, it stays one."""
+    sys.stdout.write(f"{plain(text)}\n")
+
+
+def say_lines(text: str) -> None:
+    """A text of several lines that are our own, such as JSON."""
+    sys.stdout.write(f"{plain_lines(text)}\n")
 
 
 def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import ClassVar, TypedDict
 
 from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.plain_text import plain
 
 
 class _Always(TypedDict):
@@ -40,6 +41,7 @@ class BackupError(Exception):
     can_retry: bool = False
 
     def __init__(self, message: str, *, can_retry: bool | None = None) -> None:
+        message = plain(message)
         super().__init__(message)
         self.message = message
         if can_retry is not None:

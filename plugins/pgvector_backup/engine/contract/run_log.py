@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from typing import BinaryIO, Final
 
+from pgvector_backup.engine.base.plain_text import plain
+
 _LOG_TAIL: Final = 16 << 20
 """How much of a log file is searched for a section, from its end."""
 
@@ -20,6 +22,7 @@ def section(timestamp: str, state: str, subject: str | None, entries: Iterable[t
     """
     lines = [f"==== {timestamp}  {state}  {subject or '(no set)'}"]
     lines += [f"{word + ':':<10} {text}" for word, text in entries]
+    lines = [plain(line) for line in lines]
     return "\n".join(lines) + "\n\n"
 
 
