@@ -188,7 +188,7 @@ def test_ctrl_c_in_a_restore_changes_nothing(wide: House) -> None:
                 "--lock-timeout",
                 "60",
             ],
-            env=environment_of(wide),
+            env=environment_of(wide) | {"AIRFLOW__PGVECTOR_BACKUP__TABLES": "wide"},
             stderr=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
