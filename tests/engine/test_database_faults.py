@@ -304,7 +304,7 @@ def test_a_row_that_cannot_be_written_out_fails_its_table_alone(house: House) ->
     house.langchain()
     house.database.run("CREATE FUNCTION boom(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RAISE ''boom %'', $1; END'")
     house.database.run("CREATE VIEW v AS SELECT boom(n) FROM generate_series(1, 3) AS n")
-    house.configure(tables="langchain_pg_collection,v,langchain_pg_embedding")
+    house.configure(tables="langchain_pg_collection,v,langchain_pg_embedding", back_up_views=True)
     assert "boom" in table_failed(house, "v").message
 
 
@@ -313,7 +313,7 @@ def test_a_failed_tables_rows_are_not_quoted(house: House) -> None:
     house.langchain()
     house.database.run("CREATE TABLE src (d text); INSERT INTO src VALUES ('a private word')")
     house.database.run("CREATE VIEW v AS SELECT d::int FROM src")
-    house.configure(tables="langchain_pg_collection,v")
+    house.configure(tables="langchain_pg_collection,v", back_up_views=True)
     table_failed(house, "v")
 
 

@@ -376,7 +376,7 @@ def test_the_same_name_in_another_schema_stays(simple: House) -> None:
 
 def test_a_view_cannot_be_emptied(simple: House) -> None:
     simple.database.run("CREATE VIEW v AS SELECT * FROM t")
-    simple.configure(tables="t,v", truncate_tables="v")
+    simple.configure(tables="t,v", truncate_tables="v", back_up_views=True)
     assert "is a view" in refused(simple, simple.backup())
 
 

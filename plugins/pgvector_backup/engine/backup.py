@@ -27,12 +27,13 @@ from pgvector_backup.engine.dump.copy_out import Stream, copy_out
 from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cut, estimate, header
 from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.postgres import snapshot as snapshots
-from pgvector_backup.engine.postgres import transactions
+from pgvector_backup.engine.postgres import standing, transactions
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
+from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile
@@ -100,6 +101,11 @@ def backup(
                 location.directory,
                 claim.backup_id,
             )
+            ids_told = snapshot.transactions != NOT_TOLD
+            notes = tuple(note for note in [standing.unproven(snapshot.source, ids_told=ids_told)] if note)
+            advice = standing.too_powerful(snapshot)
+            for remark in (*notes, *([advice] if advice else [])):
+                _log.warning("%s", remark)
             plans = _plan(snapshot, kind, settings.jobs, cancel)
             for failed, failure in snapshot.failures.items():
                 _log_failure(failed.label, failure)
@@ -147,6 +153,8 @@ def backup(
         manifest_file=manifest_name(claim.backup_id) if entries else None,
         tables=tables,
         duration=time.monotonic() - started,
+        notes=notes,
+        advice=advice,
     )
 
 

@@ -18,10 +18,13 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres import record_manager, transactions
 from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.errors import database_fault, translated
+from pgvector_backup.engine.postgres.locks import holders_named
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.source import source_of
+from pgvector_backup.engine.postgres.standing import unproven
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, referencing_keys
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, place, referencing_keys
+from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets.beside import write_emptied
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
@@ -106,11 +109,10 @@ def _entry(manifest: Manifest, name: TableName) -> TableEntry:
 def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
     """Refuse another server or database, whatever the connection is called today."""
     here, there = source_of(conn), manifest.source
-    if here.system_identifier is None or there.system_identifier is None:
-        raise Conflict(
-            "the server does not tell its system identifier, so it cannot be shown to be the one backed up; "
-            "grant EXECUTE on functions pg_control_system() and pg_control_checkpoint() to the connection's role"
-        )
+    for source, when in ((there, "when it was backed up"), (here, "now")):
+        why = unproven(source, ids_told=manifest.snapshot != NOT_TOLD)
+        if why is not None:
+            raise Conflict(f"{when}: {why}; nothing was emptied")
     if (here.system_identifier, here.database_oid) != (there.system_identifier, there.database_oid):
         raise Conflict(
             f"database {here.database} on server {here.system_identifier} is not the one backed up: "
@@ -126,11 +128,15 @@ def _require_same_database(conn: Connection[Any], manifest: Manifest) -> None:
 
 def _locked(conn: Connection[Any], name: TableName, mode: str, entry: TableEntry) -> Table:
     """Lock a table until the transaction ends; waits at most the session's lock timeout."""
-    table = describe(conn, name, with_children=entry.kind == WITH_CHILDREN)
-    if not table.has_rows_of_its_own:
-        raise Conflict(f"{name.label} is a {table.kind}, which cannot be emptied; take it out of truncate_tables")
     try:
-        conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(table.source, sql.SQL(mode)))
+        # To measure a table takes a lock as well.
+        with holders_named(conn, [place(conn, name) or name], mode, label=name.label):
+            table = describe(conn, name, with_children=entry.kind == WITH_CHILDREN)
+            if not table.has_rows_of_its_own:
+                raise Conflict(
+                    f"{name.label} is a {table.kind}, which cannot be emptied; take it out of truncate_tables"
+                )
+            conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(table.source, sql.SQL(mode)))
     except psycopg.Error as fault:
         raise database_fault(fault, table=name.label) from fault
     return table

@@ -54,6 +54,8 @@ class BackupResult:
     """What a backup did.
 
     :param backup_id: None when no set came to be
+    :param notes: what is worth knowing of the set as a whole
+    :param advice: what would make the installation safer
     """
 
     directory: str
@@ -61,6 +63,8 @@ class BackupResult:
     manifest_file: str | None
     tables: Mapping[str, TableBackup]
     duration: float
+    notes: tuple[str, ...] = ()
+    advice: str | None = None
 
     @property
     def failure(self) -> BackupError | None:
@@ -77,7 +81,8 @@ class BackupResult:
             "manifest_file": self.manifest_file,
             "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
             "errors": [table.failure.message for table in self.tables.values() if table.failure is not None],
-            **_noted([note for table in self.tables.values() for note in table.notes]),
+            **_noted([*self.notes, *(note for table in self.tables.values() for note in table.notes)]),
+            **({} if self.advice is None else {"advice": self.advice}),
             "duration": round(self.duration, 3),
         }
 
@@ -164,6 +169,7 @@ class RunReport:
             "truncate_results": truncate.get("truncate_results", {}),
             "errors": errors,
             **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
+            **({"advice": backup["advice"]} if "advice" in backup else {}),
             "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
@@ -186,6 +192,7 @@ class RunReport:
             lines.append(("table", f"{label}: {_table_line(label, table)}"))
         lines.append(("truncate", self._truncate_line(result["truncate_results"])))
         lines += [("note", note) for note in result.get("notes", ())]
+        lines += [("advice", result["advice"])] if "advice" in result else []
         lines += [("error", error) for error in result["errors"]]
         return section(result["timestamp"], "FAILED" if result["errors"] else "OK", result["backup_id"], lines)
 

@@ -30,10 +30,10 @@ class Begin:
     user: str
     exported: str
     lock_timeout: float
-    views: bool
     format: FormatName
     compression: Compression
     algorithm: str
+    views: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pgvector_backup.engine.load.definitions import create_extension, create_tab
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.load.refusals import load_fault
+from pgvector_backup.engine.postgres.locks import holders_named
 from pgvector_backup.engine.postgres.tables import count_rows
 
 _log: Final = logging.getLogger(__name__)
@@ -41,11 +42,13 @@ def lock(conn: Connection[Any], places: Sequence[Place], request: RestoreRequest
     if not existing:
         return
     # Without an emptying, who only reads may go on; an index that is dropped keeps them out later.
-    mode = sql.SQL("ACCESS EXCLUSIVE" if request.truncate_before_restore else "SHARE ROW EXCLUSIVE")
+    mode = "ACCESS EXCLUSIVE" if request.truncate_before_restore else "SHARE ROW EXCLUSIVE"
     names = sql.SQL(", ").join(place.name.identifier for place in existing)
-    with load_fault(", ".join(place.stored.label for place in existing), on_conflict=request.on_conflict):
+    labels = ", ".join(place.stored.label for place in existing)
+    with load_fault(labels, on_conflict=request.on_conflict):
         try:
-            conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(names, mode))
+            with holders_named(conn, [place.name for place in existing], mode, label=labels):
+                conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(names, sql.SQL(mode)))
         except psycopg.errors.WrongObjectType:
             raise Conflict(
                 f"{', '.join(place.name.label for place in existing)}: not all of them are tables, so no rows can be "

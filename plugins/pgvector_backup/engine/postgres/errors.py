@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg
 
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound, storage_translated
+
+_OTHER_SERVER: Final = (
+    "the snapshot of the backup's first connection is not known to another one: a pooler or a load balancer has led it "
+    "to another server, or to another session; name one server's own address in the connection"
+)
 
 
 def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupError:
@@ -17,17 +23,39 @@ def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupE
     """
     about = f"{table}: " if table else ""
     said = (fault.diag.message_primary or str(fault)).strip()
+    if isinstance(fault, (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
+        return NotFound(f"{about}{said}; check `tables` and the schema")
+    remedy, can_retry = _remedy(fault, said)
+    return DatabaseFault(f"{about}{said}{remedy}", can_retry=can_retry)
+
+
+def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
+    """What to do about it, and whether the same may succeed later without that."""
     match fault:
-        case psycopg.errors.UndefinedTable() | psycopg.errors.InvalidSchemaName():
-            return NotFound(f"{about}{said}; check `tables` and the schema")
         case psycopg.errors.InsufficientPrivilege():
-            return DatabaseFault(
-                f"{about}{said}; grant it to the connection's role: SELECT for a backup, TRUNCATE for emptying",
-                can_retry=False,
-            )
+            return _grant(said), False
         case psycopg.errors.LockNotAvailable():
-            return DatabaseFault(f"{about}{said}: another session holds a lock on the table; try again later")
-    return DatabaseFault(f"{about}{said}")
+            return ": another session holds a lock on the table; try again later", True
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return (
+                ": the server is a standby, or takes no writes; connect to the primary, with "
+                "target_session_attrs=read-write where several hosts are named"
+            ), False
+        case psycopg.errors.UndefinedObject() | psycopg.errors.InvalidParameterValue() if "snapshot" in said:
+            return f": {_OTHER_SERVER}", False
+    unwanted = "non-system" in said
+    return ("; set back_up_views if you trust its owner" if unwanted else ""), not unwanted
+
+
+def _grant(said: str) -> str:
+    if "row-level security" in said:
+        return (
+            "; a backup that a policy thins out would be none: give the connection's role BYPASSRLS, or, if it owns "
+            "the table, ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
+        )
+    if "for function" in said:
+        return "; have EXECUTE on it granted to the connection's role"
+    return "; grant it to the connection's role: SELECT for a backup, TRUNCATE for emptying"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -98,7 +98,7 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float, views: boo
         conn = connect()
     except psycopg.Error as fault:
         # Not chained: the text of a malformed URI or option may hold its password.
-        raise DatabaseFault(f"{messages.CONNECTION_FAILED}: {_first_line(fault)}") from None
+        raise DatabaseFault(f"{messages.CONNECTION_FAILED}: {_first_line(fault)}{_remedy(str(fault))}") from None
     try:
         conn.autocommit = True
         conn.row_factory = tuple_row
@@ -168,6 +168,44 @@ def parameters_of(conn: Connection[Any]) -> dict[str, str]:
     here = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port), "password": info.password}
     # An empty password is said too: left out, libpq would look for one in the environment and offer it.
     return {key: value for key, value in {**known, **here}.items() if value or key == "password"}
+
+
+def pinned(connect: Connect, leader: Connection[Any]) -> Connect:
+    """A way to connect that ends up on the server of a connection that is there, and on no other.
+
+    A name may stand for several servers, and so may a list of hosts; only one of them has the leader's snapshot.
+    """
+
+    def connect_there() -> Connection[Any]:
+        conn = connect()
+        if (conn.info.host, conn.info.hostaddr, conn.info.port) == (
+            leader.info.host,
+            leader.info.hostaddr,
+            leader.info.port,
+        ):
+            return conn
+        conn.close()
+        return psycopg.connect(**cast("dict[str, Any]", parameters_of(leader)))
+
+    return connect_there
+
+
+_NO_CONNECTION: Final = "the server has no connection to spare: lower jobs, end idle sessions, or raise max_connections"
+_REMEDIES: Final = {
+    "too many clients": _NO_CONNECTION,
+    "too many connections for": "the role's or the database's CONNECTION LIMIT is reached: lower jobs, or raise it",
+    "remaining connection slots": _NO_CONNECTION,
+    "is starting up": "it will take connections soon",
+    "is shutting down": "it takes no new connections until it has been started again",
+    "not yet accepting connections": "it will take connections once it has recovered",
+    "session is read-only": "target_session_attrs asks for a server that takes writes, and none of those named does",
+    "is not permitted to log in": "give the role LOGIN",
+}
+
+
+def _remedy(said: str) -> str:
+    """What helps, where libpq's words alone do not say."""
+    return next((f"; {remedy}" for text, remedy in _REMEDIES.items() if text in said), "")
 
 
 def _first_line(fault: psycopg.Error) -> str:

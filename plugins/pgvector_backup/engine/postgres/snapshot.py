@@ -14,11 +14,12 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFound
 from pgvector_backup.engine.postgres import description, tables
 from pgvector_backup.engine.postgres.errors import database_fault, translated
-from pgvector_backup.engine.postgres.session import Connect, parameters_of, session
+from pgvector_backup.engine.postgres.locks import holders_named
+from pgvector_backup.engine.postgres.session import Connect, parameters_of, pinned, session
 from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
-from pgvector_backup.engine.postgres.transactions import TransactionIds
+from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionIds
 
 _log: Final = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Snapshot:
     :param described: the tables that can be read
     :param failures: those that cannot, and why
     :param user: the role that reads
+    :param superuser: whether it may do whatever it likes
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Snapshot:
         failures: dict[TableName, BackupError],
         leader: Connection[Any],
         user: str,
+        superuser: bool,
         connect: Connect,
         cancel: Cancel,
         lock_timeout: float,
@@ -55,6 +58,7 @@ class Snapshot:
         self.described = described
         self.failures = failures
         self.user = user
+        self.superuser = superuser
         self._leader = leader
         self.lock_timeout = lock_timeout
         self.views = views
@@ -64,7 +68,8 @@ class Snapshot:
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
         """Another connection that sees exactly the same rows."""
-        opened = session(self._connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
+        connect = pinned(self._connect, self._leader)
+        opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
         with translated(), opened as conn:
             join(conn, self.exported)
             yield conn
@@ -117,16 +122,19 @@ def take(
             with _collected(leader, cancel, name, failures):
                 try:
                     # LOCK TABLE is one of the few statements that take no snapshot.
-                    leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(place.identifier))
+                    with holders_named(leader, [place], "ACCESS SHARE", label=name.label):
+                        leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(place.identifier))
                 except psycopg.errors.UndefinedTable:
                     absent.append(name)
                     raise
                 except psycopg.errors.WrongObjectType:
                     # A foreign table or a materialized view: reading it, below, is all the lock there is.
                     leader.execute("ROLLBACK TO SAVEPOINT a_table")
-        fixed = leader.execute("SELECT pg_export_snapshot(), current_user").fetchone()
+        fixed = leader.execute(
+            "SELECT pg_export_snapshot(), current_user, current_setting('is_superuser') = 'on'"
+        ).fetchone()
         assert fixed is not None
-        exported, user = fixed
+        exported, user, superuser = fixed
         for name in absent:
             failures[name] = NotFound(tables.missing(leader, name))
         for name, place in places.items():
@@ -139,14 +147,16 @@ def take(
                     described[name] = description.recorded(leader, table)
         if with_children:
             _leave_to_themselves(leader, described)
+        source = source_of(leader)
         yield Snapshot(
             exported=exported,
-            source=source_of(leader),
-            transactions=TransactionIds.current(leader),
+            source=source,
+            transactions=NOT_TOLD if source.standby else _ids(leader),
             described=described,
             failures=failures,
             leader=leader,
             user=user,
+            superuser=superuser,
             connect=connect,
             cancel=cancel,
             lock_timeout=lock_timeout,
@@ -190,3 +200,15 @@ def _require_no_code(table: Table) -> None:
             "role; name the tables that it reads, or set back_up_views if you trust its owner",
             can_retry=False,
         )
+
+
+def _ids(conn: Connection[Any]) -> TransactionIds:
+    """Which transactions had ended; a server that does not tell is one that no truncate can go by."""
+    try:
+        with conn.transaction():
+            return TransactionIds.current(conn)
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        _log.debug("the server does not tell: %s", fault)
+        return NOT_TOLD

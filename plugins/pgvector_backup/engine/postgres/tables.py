@@ -231,9 +231,11 @@ def referencing_keys(conn: Connection[Any], oids: Sequence[int]) -> list[tuple[s
     rows = conn.execute(
         "WITH inside AS (SELECT unnest(%s::oid[]) AS oid"
         "  UNION SELECT p.relid FROM unnest(%s::oid[]) AS whole, pg_partition_tree(whole) AS p)"
-        " SELECT conname, conrelid::regclass::text FROM pg_constraint"
-        " WHERE contype = 'f' AND conparentid = 0 AND confrelid IN (SELECT oid FROM inside)"
-        " AND conrelid NOT IN (SELECT oid FROM inside) ORDER BY 2, 1",
+        " SELECT k.conname, n.nspname, c.relname FROM pg_constraint k"
+        " JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid IN (SELECT oid FROM inside)"
+        " AND k.conrelid NOT IN (SELECT oid FROM inside) ORDER BY 2, 3, 1",
         [list(oids), list(oids)],
     ).fetchall()
-    return [(row[0], row[1]) for row in rows]
+    path = own_path(conn)
+    return [(key, TableName(None if schema in path else schema, table).label) for key, schema, table in rows]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict
@@ -44,11 +45,15 @@ class TransactionIds:
         return cls(int(row[0]), int(row[1]))
 
 
+NOT_TOLD: Final = TransactionIds(0, 0)
+"""Of a server that does not tell, or does not know: no row can be placed by it."""
+
+
 def late(conn: Connection[Any], table: Table, snapshot: TransactionIds) -> tuple[int, ...] | None:
     """The transactions at or above the snapshot's ``xmin`` that wrote rows which it shows.
 
     :param conn: joined to the snapshot
-    :return: 64-bit ids, sorted; None when they are too many to list
+    :return: 64-bit ids, sorted; None when they are too many to list, or the server does not tell
     """
     if not table.has_rows_of_its_own or snapshot.xmin == snapshot.xmax:
         return ()
@@ -66,7 +71,13 @@ def late(conn: Connection[Any], table: Table, snapshot: TransactionIds) -> tuple
         span=snapshot.xmax - snapshot.xmin,
         most=_LISTED_AT_MOST + 1,
     )
-    rows = conn.execute(query).fetchall()
+    try:
+        with conn.transaction():
+            rows = conn.execute(query).fetchall()
+    except psycopg.errors.InsufficientPrivilege as fault:
+        if "pg_visible_in_snapshot" not in str(fault):
+            raise
+        return None
     return tuple(snapshot.xmin + row[0] for row in rows) if len(rows) <= _LISTED_AT_MOST else None
 
 
@@ -100,7 +111,8 @@ def count(
     if late_ids is None:
         raise Conflict(
             f"{table.name.label}: a transaction was open for so long during the backup that the rows which the "
-            "backup holds cannot be told from later ones; end it and make a new backup"
+            "backup holds cannot be told from later ones, or the server did not tell; end it, see that the "
+            "connection's role may execute pg_visible_in_snapshot, and make a new backup"
         )
     query = sql.SQL(
         "SELECT count(*), count(*) FILTER"
