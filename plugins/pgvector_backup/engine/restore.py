@@ -23,8 +23,9 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.load import permitted, places, provide
-from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, advance_sequences, row_bytes
+from pgvector_backup.engine.load import permitted, places, provide, staged_rows
+from pgvector_backup.engine.load.advances import advance
+from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, row_bytes
 from pgvector_backup.engine.load.copy_in import allow_workers
 from pgvector_backup.engine.load.forecast import forecast
 from pgvector_backup.engine.load.langchain_pair import Selection, select
@@ -180,25 +181,31 @@ class _Deed:
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
         if sum(row_bytes(place.stored) for place in where) >= WORTH_WORKERS:
             allow_workers(conn, self.settings.jobs)
-        provide.make(conn, where, self.request)
+        made = provide.make(conn, where, self.request)
         provide.lock(conn, where, self.request)
         plans = decide(conn, where, self.request, self.selection)
+        for one in plans:
+            one.notes += made.get(one.label, ())
         started = time.monotonic()
         truncated = provide.empty(conn, plans)
         truncate_seconds = time.monotonic() - started if truncated else 0.0
         builds = Builds(conn, self.connect, self.cancel, self.settings.restore_memory_mb)
-        builds.drop_of_empty(plans)
+        builds.open(plans)
+        watched = staged_rows.may_be_changed(conn, [one.table.oid for one in plans])
         loads = [
-            TableLoad(conn, one, self.stored_set, self.selection, builds, self._progress(one), self.cancel)
+            TableLoad(conn, one, self.stored_set, self.selection, builds, self._progress(one), self.cancel, watched)
             for one in plans
         ]
         self.watched.extend(load.progress for load in loads)
         outcomes = [load.run() for load in loads]
+        builds.settle(plans)
+        proving = [load.prove(outcome) for load, (outcome, _) in zip(loads, outcomes, strict=True)]
         builds.finish(plans)
-        advance_sequences(conn, plans)
+        for one in plans:
+            advance(conn, one)
         tables = {
-            one.label: restored(one, outcome, seconds, built=builds.built.get(one.label, []))
-            for one, (outcome, seconds) in zip(plans, outcomes, strict=True)
+            one.label: restored(one, outcome, seconds + proven, built=builds.built.get(one.label, []))
+            for one, (outcome, seconds), proven in zip(plans, outcomes, proving, strict=True)
         }
         return _Outcome(tables, truncated, truncate_seconds)
 

@@ -1,4 +1,4 @@
-"""What is made once the rows are in: constraints, foreign keys, indexes, and sequences that go on after them."""
+"""What is made once the rows are in: constraints, foreign keys, indexes, and what else a table was."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.load import dropped
-from pgvector_backup.engine.load.definitions import add_constraint, add_index
+from pgvector_backup.engine.load import dropped, properties, relaxed_keys
+from pgvector_backup.engine.load.attempts import attempt
+from pgvector_backup.engine.load.definitions import add_constraint, index_definition
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.places import renamed
 from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.load.refusals import load_fault
-from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.load.relaxed_keys import RelaxedKey
+from pgvector_backup.engine.postgres.session import Connect, on_own_path, session
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _log: Final = logging.getLogger(__name__)
@@ -49,17 +52,37 @@ class Builds:
     built: dict[str, list[str]] = field(default_factory=dict)
     _indexes: list[tuple[TablePlan, Droppable]] = field(default_factory=list)
     _keys: list[tuple[TablePlan, Droppable]] = field(default_factory=list)
+    _relaxed: list[RelaxedKey] = field(default_factory=list)
 
-    def drop_of_empty(self, plans: Sequence[TablePlan]) -> None:
-        """Of the tables that hold no rows, drop indexes and the foreign keys between them."""
-        empty = [one for one in plans if not one.rows_kept and not one.created and one.table.kind == "table"]
+    def open(self, plans: Sequence[TablePlan]) -> None:
+        """Drop what rows of the set may break; of tables without rows, indexes and the keys between them."""
+        there = [one for one in plans if not one.created and one.table.kind in ("table", WITH_CHILDREN)]
+        empty = [one for one in there if not one.rows_kept]
+        loose = dropped.droppable_loose_constraints(self.conn, [one.table for one in there])
+        by_oid = {one.table.oid: one for one in there}
+        self._drop_keys([key for key in loose if key.name in by_oid[key.table.oid].loose_constraints], there)
         for one in empty:
             self.drop_indexes(one, one.rebuilt(0))
         if any(dropped.worth_it(_expected_rows(one.stored), 0) for one in plans):
-            by_oid = {one.table.oid: one for one in empty}
-            for key in dropped.droppable_foreign_keys(self.conn, [one.table for one in empty]):
-                dropped.drop(self.conn, key)
-                self._keys.append((by_oid[key.table.oid], key))
+            self._drop_keys(dropped.droppable_foreign_keys(self.conn, [one.table for one in empty]), empty)
+        self._relaxed = relaxed_keys.relax(self.conn, plans)
+
+    def _drop_keys(self, keys: Sequence[Droppable], plans: Sequence[TablePlan]) -> None:
+        by_oid = {one.table.oid: one for one in plans}
+        for key in keys:
+            dropped.drop(self.conn, key)
+            self._keys.append((by_oid[key.table.oid], key))
+
+    def settle(self, plans: Sequence[TablePlan]) -> None:
+        """Have everything checked and run that waits for the end of the transaction.
+
+        What is pending forbids to build an index, and a deferred trigger may change rows that would be proven before.
+        """
+        with load_fault(", ".join(one.label for one in plans), on_conflict=plans[0].on_conflict):
+            with on_own_path(self.conn):
+                self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for key in self._relaxed:
+                self.conn.execute(key.restore)
 
     def drop_indexes(self, one: TablePlan, indexes: Sequence[Droppable]) -> None:
         """Drop a table's indexes until its rows are in; from here on its readers have to wait."""
@@ -82,17 +105,28 @@ class Builds:
         if largest >= WORTH_WORKERS:
             _prepare(self.conn, memory_mb=self.memory_mb, bytes_loaded=largest)
         for one, index in self._indexes:
-            self._build(one, index.name, partial(dropped.make_again, self.conn, index))
+            self._build(one, index.name, index.make)
+        for one in plans:
+            entry = one.stored.entry
+            if not one.created or entry is None:
+                continue
+            for new in entry.indexes:
+                if new.constraint is None and new.valid:
+                    self._build(one, new.name, [index_definition(self.conn, entry, new, one.name)])
+                elif not new.valid:
+                    one.notes.append(
+                        f"{one.label}: index {new.name} was left out, for it was not valid when the set was made: "
+                        f"{new.definition}"
+                    )
         for one in plans:
             if one.created and one.stored.entry is not None:
-                for new in one.stored.entry.indexes:
-                    if new.constraint is None:
-                        self._build(one, new.name, partial(add_index, self.conn, one.stored.entry, new, one.name))
+                with load_fault(one.label, on_conflict=one.on_conflict):
+                    properties.after_rows(self.conn, one.stored.entry, one.name, one.notes)
 
     def _constraints(self, plans: Sequence[TablePlan]) -> None:
         """Those of the tables that were made, foreign keys last."""
         where = renamed([(one.stored, one.name) for one in plans])
-        for kinds in (("primary key", "unique", "exclusion", "check"), ("foreign key",)):
+        for kinds in (("not null", "primary key", "unique", "exclusion", "check"), ("foreign key",)):
             for one in plans:
                 if not one.created or one.stored.entry is None:
                     continue
@@ -104,42 +138,20 @@ class Builds:
                             _log.warning("%s", left_out)
                             one.notes.append(left_out)
 
-    def _build(self, one: TablePlan, name: str, make: Callable[[], None]) -> None:
+    def _build(self, one: TablePlan, name: str, make: Sequence[sql.Composed]) -> None:
         self.cancel.check()
         pid = self.conn.info.backend_pid
         with (
             load_fault(one.label, on_conflict=one.on_conflict),
             _watched(self.connect, pid, self.cancel, label=one.label, index=name),
         ):
-            build_one(self.conn, one.label, name, make)
-        self.built.setdefault(one.label, []).append(name)
-
-
-def advance_sequences(conn: Connection[Any], plans: Sequence[TablePlan]) -> None:
-    """Let serial and identity columns go on after the greatest number restored, as a dump would."""
-    for one in plans:
-        for column in one.table.columns:
-            if column.identity is None and "nextval(" not in (column.default or ""):
-                continue
-            row = conn.execute(
-                "SELECT s, has_sequence_privilege(s, 'UPDATE') FROM pg_get_serial_sequence(%s, %s) AS s",
-                [one.table.identifier.as_string(conn), column.name],
-            ).fetchone()
-            if row is None or row[0] is None:
-                continue
-            if not row[1]:
-                one.notes.append(
-                    f"{one.label}: column {column.name} counts by {row[0]}, which the connection's role may not "
-                    "set; set it beyond the greatest number restored"
-                )
-                continue
-            conn.execute(
-                sql.SQL(
-                    "SELECT setval({sequence}::regclass, m)"
-                    " FROM (SELECT max({column})::bigint AS m FROM {table}) AS t"
-                    " WHERE m > coalesce(pg_sequence_last_value({sequence}::regclass), 0)"
-                ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column.name), table=one.table.source)
-            )
+            refused = build_one(self.conn, one.label, name, partial(attempt, self.conn, *make))
+        if refused is None:
+            self.built.setdefault(one.label, []).append(name)
+            return
+        definition = make[0].as_string(self.conn)
+        one.notes.append(f"{one.label}: index {name} was left out, for it cannot be built: {refused}: {definition}")
+        _log.warning("%s", one.notes[-1])
 
 
 def row_bytes(stored: StoredTable) -> int:
@@ -175,14 +187,17 @@ def _prepare(conn: Connection[Any], *, memory_mb: int, bytes_loaded: int) -> Non
     )
 
 
-def build_one(conn: Connection[Any], label: str, name: str, make: Callable[[], None]) -> None:
+def build_one(conn: Connection[Any], label: str, name: str, make: Callable[[], str | None]) -> str | None:
     """Build an index; without workers if the server lacks the shared memory that they need.
 
     A container's ``/dev/shm`` has 64 MB as a rule, and pgvector's workers share the whole graph there.
+
+    :param make: builds it; gives why the rows or the server do not allow it, None when it is built
+    :return: the same
     """
     conn.execute("SAVEPOINT an_index")
     try:
-        make()
+        refused = make()
     except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as fault:
         if "shared memory" not in str(fault.diag.message_primary):
             raise
@@ -191,8 +206,9 @@ def build_one(conn: Connection[Any], label: str, name: str, make: Callable[[], N
             "%s: building index %s without parallel workers: %s", label, name, str(fault.diag.message_primary).strip()
         )
         conn.execute("SET LOCAL max_parallel_maintenance_workers = 0")
-        make()
+        refused = make()
     conn.execute("RELEASE SAVEPOINT an_index")
+    return refused
 
 
 @contextmanager

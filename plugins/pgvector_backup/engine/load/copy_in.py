@@ -24,6 +24,7 @@ from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.postgres.session import on_own_path
 from pgvector_backup.engine.sets.stored_file import Block
 
 _log: Final = logging.getLogger(__name__)
@@ -231,6 +232,7 @@ class Load:
     # --- the COPY that is open ---
 
     def _open(self) -> None:
+        self._stack.enter_context(on_own_path(self.conn))
         cursor = self._stack.enter_context(self.conn.cursor())
         self._copy = self._stack.enter_context(
             cursor.copy(

@@ -17,7 +17,11 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
+from pgvector_backup.engine.load import properties, sequences
+from pgvector_backup.engine.load.attempts import attempt, execute_one
+from pgvector_backup.engine.load.expressions import enclosed
 from pgvector_backup.engine.load.relocation import relocated, relocated_type
+from pgvector_backup.engine.load.sequences import Counters
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, extension_schema
@@ -31,13 +35,17 @@ _INDEX: Final = re.compile(
     rf"CREATE (?P<unique>UNIQUE )?INDEX (?P<name>{_NAME}) ON (?:ONLY )?{_QUALIFIED} USING (?P<rest>.+)", re.DOTALL
 )
 _FOREIGN_KEY: Final = re.compile(
-    rf"FOREIGN KEY \((?P<columns>[^()]+)\) REFERENCES (?P<table>{_QUALIFIED})(?P<rest>\(.+)", re.DOTALL
+    rf"FOREIGN KEY \((?P<columns>(?:\"(?:[^\"]|\"\")+\"|[^()\"])+)\) REFERENCES (?P<table>{_QUALIFIED})(?P<rest>\(.+)",
+    re.DOTALL,
 )
-_NEXTVAL: Final = re.compile(rf"nextval\('(?P<name>(?:{_QUALIFIED}))'::regclass\)")
 _BASE: Final = re.compile(rf"(?:{_NAME}\.)?(?P<base>\w+)(?:\(\d+\))?(?:\[\])*")
 
 _VECTOR_METHODS: Final = ("hnsw", "ivfflat")
 _PGVECTOR_CAST: Final = re.compile(rf"::(?:{_NAME}\.)?(?:{'|'.join(VECTOR_TYPES)})\b")
+_VIRTUAL: Final = 180000
+"""The first server version with columns that are computed when they are read."""
+_CONSTRAINTS_OF_18: Final = 180000
+"""The first server version with constraints that are not enforced, of time, or NOT NULL with states of its own."""
 
 _KINDS: Final = {
     "primary key": "PRIMARY KEY ",
@@ -45,13 +53,9 @@ _KINDS: Final = {
     "check": "CHECK ",
     "exclusion": "EXCLUDE ",
     "foreign key": "FOREIGN KEY ",
+    "not null": "NOT NULL ",
 }
-"""What a constraint's definition begins with. The column list says NOT NULL already."""
-
-
-def execute_one(conn: Connection[Any], statement: sql.Composed) -> None:
-    """Execute one statement, whatever its text holds: `binary` has psycopg use the extended protocol."""
-    conn.execute(statement, binary=True)
+"""What a constraint's definition begins with."""
 
 
 def create_extension(conn: Connection[Any], entries: Sequence[TableEntry]) -> bool:
@@ -93,29 +97,49 @@ def _home_of_extension(conn: Connection[Any]) -> str:
     return next((schema for schema in path if schema != conn.info.user), "public")
 
 
-def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> None:
-    """Make a table with its columns, without constraints and indexes, which are made faster once it has its rows.
+def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> list[str]:
+    """Make a table, its columns and the sequences that they count by; keys and indexes are made faster after the rows.
 
+    :return: what of it could not be made, or is otherwise now
     :raises NotFound: when a type is missing
     """
+    notes: list[str] = []
     if name.schema is not None:
         there = conn.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", [name.schema]).fetchone()
         if there != (True,):
             conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name.schema)))
-    made: list[tuple[TableName, str]] = []  # sequences, and the columns that count by them
-    columns = [_column(conn, entry, column, name, made) for column in entry.columns]
-    execute_one(conn, sql.SQL("CREATE TABLE {} ({})").format(name.identifier, sql.SQL(", ").join(columns)))
-    for sequence, column_name in made:
-        conn.execute(
-            sql.SQL("ALTER SEQUENCE {} OWNED BY {}.{}").format(
-                sequence.identifier, name.identifier, sql.Identifier(column_name)
-            )
-        )
+    counters = sequences.make(conn, entry, name, notes)
+    columns = [(column, _column(conn, entry, column, counters, notes)) for column in entry.columns]
+    head = properties.head(conn, entry, name)
+    tail = properties.tail(conn, entry, notes)
+    whole = sql.SQL("{} ({}){}").format(head, sql.SQL(", ").join(made for _, made in columns), tail)
+    generated = [(column, made) for column, made in columns if column.generated]
+    if not generated:
+        execute_one(conn, whole)
+    elif attempt(conn, whole) is not None:
+        # One of them cannot be computed here: each is tried by itself, at the end of the table.
+        ordinary = sql.SQL(", ").join(made for column, made in columns if not column.generated)
+        execute_one(conn, sql.SQL("{} ({}){}").format(head, ordinary, tail))
+        for column, made in generated:
+            refused = attempt(conn, sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(name.identifier, made))
+            if refused is not None:
+                notes.append(f"{entry.name}: generated column {column.name} was left out: {refused}")
+    for column in entry.columns:
+        if column.default is not None and not column.generated:
+            expression = relocated(conn, counters.expression(conn, _expression(column)))
+            if (refused := _set_default(conn, name, column, expression)) is not None:
+                notes.append(
+                    f"{entry.name}: column {column.name} has no default any more ({column.default}): {refused}"
+                )
+    sequences.adopt(conn, counters, entry, name, notes)
+    properties.before_rows(conn, entry, name, notes)
+    return notes
 
 
 def _column(
-    conn: Connection[Any], entry: TableEntry, column: Column, name: TableName, made: list[tuple[TableName, str]]
+    conn: Connection[Any], entry: TableEntry, column: Column, counters: Counters, notes: list[str]
 ) -> sql.Composed:
+    """A column's definition but for its default, which the server may not be able to evaluate."""
     type_name = relocated_type(conn, column.type)
     # What `to_regtype` accepts is the name of a type and nothing else.
     known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [type_name]).fetchone()
@@ -125,48 +149,55 @@ def _column(
             "the type or its extension first"
         )
     parts: list[sql.Composable] = [sql.Identifier(column.name), sql.SQL(type_name)]
+    if column.collation is not None:
+        if conn.execute(_COLLATION, list(column.collation)).fetchone() is None:
+            notes.append(
+                f"{entry.name}: column {column.name} has no collation {'.'.join(column.collation)} any more, which "
+                "this database does not have; texts may be sorted and compared otherwise"
+            )
+        else:
+            parts.append(sql.SQL("COLLATE {}").format(sql.Identifier(*column.collation)))
     if column.generated:
-        parts.append(sql.SQL("GENERATED ALWAYS AS ({}) STORED").format(sql.SQL(relocated(conn, _expression(column)))))
+        virtual = column.virtual and conn.info.server_version >= _VIRTUAL
+        if column.virtual and not virtual:
+            notes.append(
+                f"{entry.name}: generated column {column.name} is stored now; this server knows no virtual ones"
+            )
+        kind = sql.SQL("VIRTUAL" if virtual else "STORED")
+        parts.append(sql.SQL("GENERATED ALWAYS AS ({}) {}").format(sql.SQL(relocated(conn, _expression(column))), kind))
     elif column.identity is not None:
-        always = column.identity == "always"
-        parts.append(sql.SQL("GENERATED {} AS IDENTITY").format(sql.SQL("ALWAYS" if always else "BY DEFAULT")))
-    elif (sequence := _sequence(column, name)) is not None:
-        there = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [sequence.identifier.as_string(conn)]).fetchone()
-        if there != (True,):
-            conn.execute(sql.SQL("CREATE SEQUENCE {}").format(sequence.identifier))
-            made.append((sequence, column.name))
-        literal = sql.Literal(sequence.identifier.as_string(conn))
-        parts.append(sql.SQL("DEFAULT nextval({}::regclass)").format(literal))
-    elif column.default is not None:
-        parts.append(sql.SQL("DEFAULT ({})").format(sql.SQL(relocated(conn, _expression(column)))))
+        always = sql.SQL("ALWAYS" if column.identity == "always" else "BY DEFAULT")
+        parts.append(sql.SQL("GENERATED {} AS IDENTITY{}").format(always, counters.identity(column.name)))
     if column.not_null:
-        parts.append(sql.SQL("NOT NULL"))
+        parts.append(_not_null(conn, entry, column))
     return sql.Composed(parts).join(" ")
+
+
+def _not_null(conn: Connection[Any], entry: TableEntry, column: Column) -> sql.Composable:
+    """NOT NULL as the set has it; nothing where rows may break it, for it is added after them."""
+    named = next((one for one in entry.constraints if one.type == "not null" and one.columns == (column.name,)), None)
+    if named is None:
+        return sql.SQL("NOT NULL")
+    if not named.validated:
+        return sql.SQL("")
+    alone = named.no_inherit and conn.info.server_version >= _CONSTRAINTS_OF_18
+    return sql.SQL("CONSTRAINT {} NOT NULL{}").format(
+        sql.Identifier(named.name), sql.SQL(" NO INHERIT" if alone else "")
+    )
+
+
+def _set_default(conn: Connection[Any], name: TableName, column: Column, expression: str) -> str | None:
+    return attempt(
+        conn,
+        sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT ({})").format(
+            name.identifier, sql.Identifier(column.name), sql.SQL(expression)
+        ),
+    )
 
 
 def _expression(column: Column) -> str:
     """A default's or a generated column's expression, which cannot leave the brackets that it is put into."""
-    text = column.default or ""
-    if not _balanced(text):
-        raise IntegrityFault(f"the manifest's definition of column {column.name} is no expression")
-    return text
-
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for char in re.sub(r"""E?'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*\"""", "", text):
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        if depth < 0:
-            return False
-    return depth == 0
-
-
-def _sequence(column: Column, name: TableName) -> TableName | None:
-    """The sequence that a serial column counts by: of the same name, beside its table."""
-    match = _NEXTVAL.fullmatch(column.default or "")
-    if match is None or column.generated:
-        return None
-    return TableName(name.schema, TableName.parse(match["name"].replace("''", "'")).table)
+    return enclosed(column.default or "", f"column {column.name}")
 
 
 def add_constraint(
@@ -176,35 +207,55 @@ def add_constraint(
     name: TableName,
     renamed: Mapping[TableName, TableName],
 ) -> str | None:
-    """Add a constraint, its rows checked.
+    """Add a constraint as it was: with its rows checked, unless it was not valid.
 
     :param renamed: where tables of the set are now, by where they were
-    :return: why it was left out; None: it was not
+    :return: why it was left out, or is other than it was; None: it is what it was
     """
     begins = _KINDS.get(constraint.type)
-    if begins is None:  # NOT NULL is the column's, further kinds are not known
-        return None
+    if begins is None or (constraint.type == "not null" and constraint.validated):
+        return None  # a NOT NULL that every row fulfils is the column's; further kinds are not known
     if not constraint.definition.startswith(begins):
         raise IntegrityFault(f"{entry.name}: constraint {constraint.name} is defined as something else")
+    what = f"{entry.name}: {constraint.type} {constraint.name}"
+    if conn.info.server_version < _CONSTRAINTS_OF_18 and _needs_18(constraint):
+        return f"{what} was left out, for this server does not know its kind: {constraint.definition}"
     definition: sql.Composable = sql.SQL(relocated(conn, constraint.definition))
     if constraint.type == "foreign key":
         match = _FOREIGN_KEY.fullmatch(constraint.definition)
         if match is None:
             raise IntegrityFault(f"{entry.name}: constraint {constraint.name} cannot be read")
-        there = referenced(entry, match["table"], renamed)
+        there = _parent(entry, constraint, match["table"], renamed)
         found = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [there.identifier.as_string(conn)]).fetchone()
         if found != (True,):
-            return f"{entry.name}: foreign key {constraint.name} was left out, for {there.label} is not there"
+            return f"{what} was left out, for {there.label} is not there"
         definition = sql.SQL("FOREIGN KEY ({}) REFERENCES {}{}").format(
             sql.SQL(match["columns"]), there.identifier, sql.SQL(match["rest"])
         )
-    execute_one(
-        conn,
-        sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
-            name.identifier, sql.Identifier(constraint.name), definition
-        ),
+    add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+        name.identifier, sql.Identifier(constraint.name), definition
     )
-    return None
+    refused = attempt(conn, add)
+    if refused is None:
+        return None
+    # Rows that came while its triggers were disabled, or whose parents are not restored, do not fulfil it.
+    unchecked = constraint.type in ("foreign key", "check") and constraint.validated
+    if unchecked and attempt(conn, add + sql.SQL(" NOT VALID")) is None:
+        return f"{what} is not valid now, for rows break it: {refused}"
+    return f"{what} was left out: {refused}"
+
+
+def _needs_18(constraint: Constraint) -> bool:
+    temporal = re.search(r"\bWITHOUT OVERLAPS\b|\bPERIOD ", constraint.definition) is not None
+    return not constraint.enforced or constraint.type == "not null" or temporal
+
+
+def _parent(entry: TableEntry, constraint: Constraint, text: str, renamed: Mapping[TableName, TableName]) -> TableName:
+    """The table that a foreign key points at, where it is now."""
+    if constraint.references is None:
+        return referenced(entry, text, renamed)
+    was = TableName(*constraint.references)
+    return renamed.get(was, was)
 
 
 def referenced(entry: TableEntry, text: str, renamed: Mapping[TableName, TableName]) -> TableName:
@@ -224,24 +275,28 @@ def referenced(entry: TableEntry, text: str, renamed: Mapping[TableName, TableNa
     return there
 
 
-def references(entry: TableEntry) -> list[str]:
-    """The tables that an entry's foreign keys point at, as its manifest writes them."""
-    found = []
-    for constraint in entry.constraints:
-        if constraint.type == "foreign key" and (match := _FOREIGN_KEY.fullmatch(constraint.definition)):
-            found.append(match["table"])
-    return found
+def references(entry: TableEntry, renamed: Mapping[TableName, TableName]) -> list[TableName]:
+    """The tables that an entry's foreign keys point at, where they are now."""
+    return [
+        _parent(entry, constraint, match["table"], renamed)
+        for constraint in entry.constraints
+        if constraint.type == "foreign key" and (match := _FOREIGN_KEY.fullmatch(constraint.definition))
+    ]
 
 
-def add_index(conn: Connection[Any], entry: TableEntry, index: Index, name: TableName) -> None:
-    """Make an index of the set on a table that may lie in another schema now."""
+def index_definition(conn: Connection[Any], entry: TableEntry, index: Index, name: TableName) -> sql.Composed:
+    """The statement that makes an index of the set on a table that may lie in another schema now."""
     match = _INDEX.fullmatch(index.definition)
     if match is None:
         raise IntegrityFault(f"{entry.name}: the definition of index {index.name} cannot be read")
     rest = relocated(conn, match["rest"], index=True)
-    execute_one(
-        conn,
-        sql.SQL("CREATE {}INDEX {} ON {} USING {}").format(
-            sql.SQL(match["unique"] or ""), sql.Identifier(index.name), name.identifier, sql.SQL(rest)
-        ),
+    return sql.SQL("CREATE {}INDEX {} ON {} USING {}").format(
+        sql.SQL(match["unique"] or ""), sql.Identifier(index.name), name.identifier, sql.SQL(rest)
     )
+
+
+_COLLATION: Final = """
+SELECT 1 FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+WHERE n.nspname = %s AND c.collname = %s
+  AND c.collencoding IN (-1, (SELECT encoding FROM pg_catalog.pg_database WHERE datname = current_database()))
+"""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from pgvector_backup.engine.load.definitions import execute_one
+from pgvector_backup.engine.load.attempts import execute_one
 from pgvector_backup.engine.postgres.tables import Table
 
 _WORTH_IT: Final = 1000
@@ -32,12 +32,15 @@ class Droppable:
     :param table: that it belongs to
     :param drop: the statement that drops it
     :param make: the statements that make it exactly as it was
+    :param doubtful: whether it is an index that the server had given up on, here or where the set was made: it may be
+        one that the rows do not allow
     """
 
     table: Table
     name: str
     drop: sql.Composed
     make: tuple[sql.Composed, ...]
+    doubtful: bool = False
 
 
 def worth_it(rows: int, rows_before: int) -> bool:
@@ -45,10 +48,14 @@ def worth_it(rows: int, rows_before: int) -> bool:
     return rows >= _WORTH_IT and rows + rows_before <= rows * _GROWTH
 
 
-def droppable_indexes(conn: Connection[Any], table: Table) -> tuple[Droppable, ...]:
-    """A table's indexes that hold no constraint, as far as they can be made anew exactly."""
+def droppable_indexes(conn: Connection[Any], table: Table, given_up: Sequence[str]) -> tuple[Droppable, ...]:
+    """A table's indexes that hold no constraint, as far as they can be made anew exactly.
+
+    :param given_up: names of those that were not valid when the set was made. TRUNCATE makes such an index valid, here
+        as there, and the rows of the set cannot come back under it
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_INDEXES, [table.oid]).fetchall()
+        found = cursor.execute(_INDEXES, [list(given_up), table.oid]).fetchall()
     indexes = []
     for row in found:
         identifier = sql.Identifier(table.schema, row["name"])
@@ -65,15 +72,25 @@ def droppable_indexes(conn: Connection[Any], table: Table) -> tuple[Droppable, .
                     identifier, sql.SQL(str(int(target[0]))), sql.SQL(str(int(target[1])))
                 )
             )
-        indexes.append(Droppable(table, row["name"], sql.SQL("DROP INDEX {}").format(identifier), tuple(make)))
+        gone = sql.SQL("DROP INDEX {}").format(identifier)
+        indexes.append(Droppable(table, row["name"], gone, tuple(make), doubtful=row["doubtful"]))
     return tuple(indexes)
 
 
 def droppable_foreign_keys(conn: Connection[Any], tables: Sequence[Table]) -> tuple[Droppable, ...]:
     """The foreign keys between these tables, as far as they can be made anew exactly."""
+    return _constraints(conn, _FOREIGN_KEYS, tables)
+
+
+def droppable_loose_constraints(conn: Connection[Any], tables: Sequence[Table]) -> tuple[Droppable, ...]:
+    """The constraints of these tables that are not valid: rows that were there before may break them."""
+    return _constraints(conn, _LOOSE, tables)
+
+
+def _constraints(conn: Connection[Any], query: str, tables: Sequence[Table]) -> tuple[Droppable, ...]:
     by_oid = {table.oid: table for table in tables}
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_FOREIGN_KEYS, [list(by_oid), list(by_oid)]).fetchall()
+        found = cursor.execute(query, {"oids": list(by_oid)}).fetchall()
     keys = []
     for row in found:
         table = by_oid[row["oid"]]
@@ -103,21 +120,24 @@ def make_again(conn: Connection[Any], one: Droppable) -> None:
         execute_one(conn, statement)
 
 
-# Left in place: what a constraint owns, unique ones (an ON CONFLICT may need them), and what DROP and CREATE would not
-# bring back: a part of a partitioned index, CLUSTER ON, REPLICA IDENTITY, an index that depends on an extension or that
-# something depends on, another role's, and those that the role may drop but not make.
+# Left in place: what a constraint owns or a foreign key goes by, unique ones (an ON CONFLICT may need them), and what
+# DROP and CREATE would not bring back: a part of a partitioned index, CLUSTER ON, REPLICA IDENTITY, an index that hangs
+# on an extension or that something depends on, another role's, and those that the role may drop but not make.
 _INDEXES: Final = """
 SELECT c.relname AS name, pg_get_indexdef(c.oid) AS definition,
        t.spcname AS tablespace, obj_description(c.oid, 'pg_class') AS comment,
        (SELECT array_agg(ARRAY[a.attnum::int, a.attstattarget::int] ORDER BY a.attnum) FROM pg_attribute a
-         WHERE a.attrelid = c.oid AND a.attstattarget >= 0) AS statistics
+         WHERE a.attrelid = c.oid AND a.attstattarget >= 0) AS statistics,
+       d.doubtful
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class r ON r.oid = i.indrelid
 LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
+CROSS JOIN LATERAL (
+    SELECT NOT (i.indisvalid AND i.indisready AND i.indislive) OR c.relname = ANY(%s::text[]) AS doubtful) AS d
 WHERE i.indrelid = %s AND c.relkind = 'i' AND NOT c.relispartition
-  AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.indisclustered AND NOT i.indisreplident
-  AND i.indisvalid AND i.indisready
+  AND (d.doubtful OR NOT i.indisunique) AND NOT i.indisexclusion AND NOT i.indisclustered AND NOT i.indisreplident
+  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid)
   AND pg_has_role(r.relowner, 'USAGE') AND has_schema_privilege(c.relnamespace, 'CREATE')
   AND (t.oid IS NULL OR has_tablespace_privilege(t.oid, 'CREATE'))
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
@@ -134,11 +154,28 @@ FROM pg_constraint k
 JOIN pg_class r ON r.oid = k.conrelid
 JOIN pg_class p ON p.oid = k.confrelid
 WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated
-  AND k.conrelid = ANY(%s::oid[]) AND k.confrelid = ANY(%s::oid[])
+  AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
+  AND k.conrelid = ANY(%(oids)s::oid[]) AND k.confrelid = ANY(%(oids)s::oid[])
   AND r.relkind = 'r' AND p.relkind = 'r'
   AND pg_has_role(r.relowner, 'USAGE') AND has_table_privilege(p.oid, 'REFERENCES')
   AND pg_has_role(p.relowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
                   AND d.deptype IN ('x', 'e'))
+ORDER BY k.conname
+"""
+
+_LOOSE: Final = """
+SELECT k.conrelid::bigint AS oid, k.conname AS name, pg_get_constraintdef(k.oid) AS definition,
+       obj_description(k.oid, 'pg_constraint') AS comment
+FROM pg_constraint k
+JOIN pg_class r ON r.oid = k.conrelid
+WHERE k.contype IN ('c', 'f', 'n') AND NOT k.convalidated AND k.conparentid = 0
+  AND coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)
+  AND k.conislocal AND k.coninhcount = 0 AND k.conrelid = ANY(%(oids)s::oid[])
+  AND pg_has_role(r.relowner, 'USAGE')
+  AND (k.confrelid = 0 OR has_table_privilege(k.confrelid, 'REFERENCES'))
+  AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = k.conrelid)
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid
+                  AND d.deptype <> 'i')
 ORDER BY k.conname
 """

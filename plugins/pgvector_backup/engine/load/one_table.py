@@ -31,7 +31,10 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TableLoad:
-    """The load of one table, in the transaction of its restore."""
+    """The load of one table, in the transaction of its restore.
+
+    :param watched: whether triggers or rules may change rows after the table has taken them
+    """
 
     conn: Connection[Any]
     plan: TablePlan
@@ -40,12 +43,13 @@ class TableLoad:
     builds: Builds
     progress: Progress
     cancel: Cancel
+    watched: bool = False
 
     def run(self) -> tuple[Outcome, float]:
-        """Bring the rows in and prove it.
+        """Bring the rows in.
 
         :return: what came of them, and how many seconds it took
-        :raises IntegrityFault: when the file, or what came to be in the table, is not what the set says
+        :raises IntegrityFault: when the file, or what the table took, is not what the set says
         :raises Conflict: when a row does not fit, or its key is there already
         """
         self.cancel.check()
@@ -54,9 +58,25 @@ class TableLoad:
             outcome = self._staged() if self.plan.staged else self._direct()
         return outcome, time.monotonic() - started
 
+    def prove(self, outcome: Outcome) -> float:
+        """Compare what is in the table with what was sent, once every trigger has run.
+
+        :return: how many seconds it took
+        :raises IntegrityFault: when it is not the same
+        """
+        started = time.monotonic()
+        with load_fault(self.plan.label, on_conflict=self.plan.on_conflict):
+            if not self.plan.staged:
+                self._prove(self.plan.destination, outcome.loaded)
+            elif outcome.watch is not None:
+                plan = self.plan
+                staged_rows.prove(
+                    self.conn, plan.table, plan.destination, outcome.watch, label=plan.label, cancel=self.cancel
+                )
+        return time.monotonic() - started
+
     def _direct(self) -> Outcome:
         loaded = self._load(self.plan.destination)
-        self._prove(self.plan.destination, loaded)
         return Outcome(loaded, inserted=loaded.rows_sent)
 
     def _staged(self) -> Outcome:
@@ -81,6 +101,7 @@ class TableLoad:
             label=plan.label,
             on_conflict=plan.insert_rule,
             changed=plan.renamed,
+            watched=self.watched,
             cancel=self.cancel,
         )
 

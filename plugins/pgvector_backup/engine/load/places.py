@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from pgvector_backup.engine.base.errors import Conflict, NotFound
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.load.definitions import referenced, references
+from pgvector_backup.engine.load.definitions import references
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import missing, resolve
@@ -109,7 +109,7 @@ def _parents(conn: Connection[Any], places: Mapping[str, Place]) -> dict[str, se
     parents: dict[str, set[str]] = {label: set() for label in places}
     for label, place in places.items():
         entry = place.stored.entry
-        found = [] if entry is None else [referenced(entry, text, was) for text in references(entry)]
+        found = [] if entry is None else references(entry, was)
         rows = conn.execute(_REFERENCES, [place.name.identifier.as_string(conn)]).fetchall()
         found += [TableName(schema, table) for schema, table in rows]
         parents[label] |= {labels[name] for name in found if name in labels}

@@ -17,7 +17,7 @@ from pgvector_backup.engine.load.langchain_pair import Selection
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Table, count_rows, referencing_keys
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, referencing_keys
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 
@@ -81,7 +81,16 @@ class TablePlan:
 
         :param coming: rows that will be written
         """
-        return self.droppable if not self.rows_kept or dropped.worth_it(coming, self.rows_kept) else ()
+        if not self.rows_kept:
+            return self.droppable
+        sure = tuple(one for one in self.droppable if not one.doubtful)
+        return sure if dropped.worth_it(coming, self.rows_kept) else ()
+
+    @property
+    def loose_constraints(self) -> frozenset[str]:
+        """The constraints that were not valid when the set was made, so that its rows may break them."""
+        entry = self.stored.entry
+        return frozenset(() if entry is None else (one.name for one in entry.constraints if not one.validated))
 
     @property
     def new_indexes(self) -> tuple[str, ...]:
@@ -89,7 +98,7 @@ class TablePlan:
         entry = self.stored.entry
         if not self.created or entry is None:
             return ()
-        return tuple(index.name for index in entry.indexes if index.constraint is None)
+        return tuple(index.name for index in entry.indexes if index.constraint is None and index.valid)
 
 
 def decide(
@@ -113,7 +122,8 @@ def decide(
 
 def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, selection: Selection | None) -> TablePlan:
     stored = place.stored
-    table = describe(conn, place.name) if place.exists else None
+    family = stored.entry is not None and stored.entry.kind == WITH_CHILDREN
+    table = describe(conn, place.name, with_children=family) if place.exists else None
     plan = TablePlan(
         stored=stored,
         name=place.name if table is None else TableName(table.schema, table.table),
@@ -132,8 +142,9 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
             plan.notes.append(f"{stored.label}: it was a {stored.entry.kind}, and is an ordinary table now")
         return plan
     plan.rows_before = count_rows(conn, plan.table.source)
-    if plan.table.kind == "table":
-        plan.droppable = dropped.droppable_indexes(conn, plan.table)
+    if plan.table.kind in ("table", WITH_CHILDREN):
+        doubtful = () if stored.entry is None else [index.name for index in stored.entry.indexes if not index.valid]
+        plan.droppable = dropped.droppable_indexes(conn, plan.table, doubtful)
     if plan.insert_rule == "update" and not plan.table.primary_key:
         raise InvalidParams(
             f"on_conflict: {stored.label} has no primary key to tell by which rows are to be updated; use error or skip"

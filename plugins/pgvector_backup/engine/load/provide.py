@@ -21,8 +21,12 @@ from pgvector_backup.engine.postgres.tables import count_rows
 _log: Final = logging.getLogger(__name__)
 
 
-def make(conn: Connection[Any], places: Sequence[Place], request: RestoreRequest) -> None:
-    """Make pgvector's extension and the tables that are missing."""
+def make(conn: Connection[Any], places: Sequence[Place], request: RestoreRequest) -> dict[str, list[str]]:
+    """Make pgvector's extension and the tables that are missing.
+
+    :return: by label, what of a table could not be made, or is otherwise now
+    """
+    notes: dict[str, list[str]] = {}
     entries = [place.stored.entry for place in places if place.stored.entry is not None]
     if request.create_missing and create_extension(conn, entries):
         _log.info("created extension vector")
@@ -31,9 +35,10 @@ def make(conn: Connection[Any], places: Sequence[Place], request: RestoreRequest
             entry = place.stored.entry
             assert entry is not None
             with load_fault(place.stored.label, on_conflict=request.on_conflict):
-                create_table(conn, entry, place.name)
+                notes[place.stored.label] = create_table(conn, entry, place.name)
             place.exists = True
             _log.info("%s: created table %s", place.stored.label, place.name.label)
+    return notes
 
 
 def lock(conn: Connection[Any], places: Sequence[Place], request: RestoreRequest) -> None:

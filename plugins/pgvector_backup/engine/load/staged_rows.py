@@ -6,6 +6,7 @@ They are proven there, and go from there into the target by one INSERT, whose RE
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,10 +17,25 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
 from pgvector_backup.engine.load.copy_in import Destination, Loaded, summed
+from pgvector_backup.engine.load.merges import merge
 from pgvector_backup.engine.postgres.keys import same_key
+from pgvector_backup.engine.postgres.session import on_own_path
 from pgvector_backup.engine.postgres.tables import Table, count_rows
 
 _log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a table has to hold once every trigger has run.
+
+    :param staging: the staged rows; they stay for as long
+    :param same: how many of them it holds, to the last bit; where no key tells which to compare, its rows and the sum
+        of their fingerprint numbers
+    """
+
+    staging: Destination
+    same: int | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,12 @@ class Outcome:
     inserted: int
     updated: int = 0
     skipped: int = 0
+    watch: Watch | None = None
+
+
+def may_be_changed(conn: Connection[Any], oids: Sequence[int]) -> bool:
+    """Whether triggers or rules of these tables may change rows after the tables have taken them."""
+    return conn.execute(_CHANGED, {"oids": list(oids)}).fetchone() == (True,)
 
 
 def create(conn: Connection[Any], label: str, into: Destination) -> Destination:
@@ -62,12 +84,14 @@ def insert(
     label: str,
     on_conflict: str,
     changed: bool,
+    watched: bool,
     cancel: Cancel,
 ) -> Outcome:
     """Take the rows over, and prove that the target took them as they are.
 
     :param on_conflict: ``error``, ``skip`` or ``update``
     :param changed: whether the staged rows were changed since they were loaded
+    :param watched: whether `prove` is to be called once every trigger has run
     :raises IntegrityFault: when the target took other rows than it was given
     """
     algorithm = fingerprint.best()
@@ -75,19 +99,18 @@ def insert(
     if not changed and staged[0] != loaded.rows_sent:
         raise IntegrityFault(f"{label}: {loaded.rows_sent:,} rows were sent and {staged[0]:,} staged")
     before = count_rows(conn, into.source)
+    sum_before = summed(conn, _copy_of(into), BINARY, algorithm, cancel) if watched and not table.primary_key else None
     same_before = _same(conn, table, staging, into) if on_conflict == "skip" else 0
     # The rows as the target has them, after its triggers and rules.
-    returned = summed(
-        conn,
-        sql.SQL("COPY ({} RETURNING {}) TO STDOUT ({})").format(
-            _insert(table, staging, into, on_conflict),
-            sql.SQL(", ").join(sql.SQL("{}").format(sql.Identifier(name)) for name in into.columns),
-            sql.SQL(BINARY.options),
-        ),
-        BINARY,
-        algorithm,
-        cancel,
-    )
+    statement = merge(conn, table, staging, into, on_conflict)
+    with on_own_path(conn):
+        returned = summed(
+            conn,
+            sql.SQL("COPY ({}) TO STDOUT ({})").format(statement, sql.SQL(BINARY.options)),
+            BINARY,
+            algorithm,
+            cancel,
+        )
     inserted = count_rows(conn, into.source) - before
     if on_conflict == "skip":
         skipped = staged[0] - returned[0]
@@ -100,38 +123,43 @@ def insert(
         skipped = 0
         proven = (returned[0], returned[1] % (1 << 128)) == (staged[0], staged[1] % (1 << 128))
     if not proven:
-        raise IntegrityFault(
-            f"{label}: the table did not take the rows as they are in the set: a trigger, a rule or a generated value "
-            "alters them; disable it for the restore. Nothing was changed"
-        )
-    conn.execute(sql.SQL("DROP TABLE {}").format(staging.table))
-    return Outcome(loaded, inserted=inserted, updated=staged[0] - skipped - inserted, skipped=skipped)
+        raise _altered(label)
+    watch = None
+    if not watched:
+        conn.execute(sql.SQL("DROP TABLE {}").format(staging.table))
+    elif sum_before is not None:
+        watch = Watch(staging, (sum_before[0] + returned[0], sum_before[1] + returned[1]))
+    else:
+        watch = Watch(staging, same_before + inserted if on_conflict == "skip" else staged[0])
+    return Outcome(loaded, inserted=inserted, updated=staged[0] - skipped - inserted, skipped=skipped, watch=watch)
+
+
+def prove(conn: Connection[Any], table: Table, into: Destination, watch: Watch, *, label: str, cancel: Cancel) -> None:
+    """Prove that no trigger has changed what the target took.
+
+    :raises IntegrityFault: when one has
+    """
+    if isinstance(watch.same, int):
+        proven = _same(conn, table, watch.staging, into) == watch.same
+    else:
+        rows, total = summed(conn, _copy_of(into), BINARY, fingerprint.best(), cancel)
+        proven = (rows, total % (1 << 128)) == (watch.same[0], watch.same[1] % (1 << 128))
+    if not proven:
+        raise _altered(label)
+    conn.execute(sql.SQL("DROP TABLE {}").format(watch.staging.table))
+
+
+def _altered(label: str) -> IntegrityFault:
+    return IntegrityFault(
+        f"{label}: the table did not take the rows as they are in the set: a trigger, a rule or a generated value "
+        "alters them; disable it for the restore. Nothing was changed"
+    )
 
 
 def _copy_of(into: Destination) -> sql.Composed:
     return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
         into.column_list, into.source, sql.SQL(BINARY.options)
     )
-
-
-def _insert(table: Table, staging: Destination, into: Destination, on_conflict: str) -> sql.Composed:
-    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}").format(
-        into.table, into.column_list, into.column_list, staging.source
-    )
-    if on_conflict == "skip":
-        return statement + sql.SQL(" ON CONFLICT DO NOTHING")
-    if on_conflict == "update":
-        key = sql.SQL(", ").join(sql.Identifier(name) for name in table.primary_key)
-        always = {column.name for column in table.columns if column.identity == "always"}
-        others = [name for name in into.columns if name not in table.primary_key and name not in always]
-        if not others:
-            # Nothing but the key: the row that is there is the row of the set.
-            others = list(table.primary_key[:1])
-        changes = sql.SQL(", ").join(
-            sql.SQL("{} = EXCLUDED.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in others
-        )
-        return statement + sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(key, changes)
-    return statement
 
 
 def _same(conn: Connection[Any], table: Table, staging: Destination, into: Destination) -> int:
@@ -151,3 +179,10 @@ def _same(conn: Connection[Any], table: Table, staging: Destination, into: Desti
 
 def _columns_of(alias: str, into: Destination) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, name) for name in into.columns)
+
+
+_CHANGED: Final = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = ANY(%(oids)s::oid[]) AND NOT t.tgisinternal
+                AND t.tgenabled IN ('O', 'A'))
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = ANY(%(oids)s::oid[]) AND r.rulename <> '_RETURN')
+"""

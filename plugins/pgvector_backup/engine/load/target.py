@@ -6,7 +6,7 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.codec.type_names import bare_type
-from pgvector_backup.engine.postgres.tables import Column, Table
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Column, Table
 from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _TEXTS: Final = ("text", "character varying")
@@ -19,7 +19,7 @@ def check(stored: StoredTable, table: Table) -> list[str]:
     :raises Conflict: naming the column, what the set has and what the table has, and the remedy
     """
     label = stored.label
-    if table.kind not in ("table", "partitioned table"):
+    if table.kind not in ("table", "partitioned table", WITH_CHILDREN):
         raise Conflict(
             f"{label}: {table.schema}.{table.table} is a {table.kind}, into which no rows can be restored; name "
             "another `schema` to have a table made there"

@@ -13,6 +13,8 @@ from typing import Any, Final
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
+from pgvector_backup.engine.postgres.session import own_path
+
 _LATE_BOUND: Final = re.compile(r"nextval\(\('(?P<name>(?:[^']|'')+)'::text\)::regclass\)")
 
 _EXPRESSIONS: Final = 140000
@@ -165,7 +167,12 @@ def sequences_of(conn: Connection[Any], oid: int) -> tuple[SequenceState, ...]:
         ]
         found = cursor.execute(
             _SEQUENCES,
-            {"oid": oid, "late_columns": [one[0] for one in late], "late_names": [one[1] for one in late]},
+            {
+                "oid": oid,
+                "late_columns": [one[0] for one in late],
+                "late_names": [one[1] for one in late],
+                "path": list(own_path(conn)) if late else [],
+            },
         ).fetchall()
     sequences = []
     for row in found:
@@ -260,7 +267,11 @@ WITH drawn AS (
        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> a.adrelid
      WHERE a.adrelid = %(oid)s
     UNION
-    SELECT pg_catalog.to_regclass(late.name)::oid, late.attnum
+    SELECT coalesce(pg_catalog.to_regclass(late.name), (
+               SELECT pg_catalog.to_regclass(pg_catalog.quote_ident(path.schema) || '.' || late.name)
+                 FROM pg_catalog.unnest(%(path)s::text[]) WITH ORDINALITY AS path(schema, position)
+                WHERE pg_catalog.to_regclass(pg_catalog.quote_ident(path.schema) || '.' || late.name) IS NOT NULL
+                ORDER BY path.position LIMIT 1))::oid, late.attnum
       FROM ROWS FROM (pg_catalog.unnest(%(late_columns)s::int2[]), pg_catalog.unnest(%(late_names)s::text[]))
            AS late(attnum, name)
 ), owned AS (

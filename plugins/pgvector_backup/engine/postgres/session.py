@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
 from pgvector_backup.engine.base import messages
@@ -155,6 +155,18 @@ def isolate(conn: Connection[Any]) -> None:
 def own_path(conn: Connection[Any]) -> tuple[str, ...]:
     """The schemas of the role's own search path, those that exist and may be used, first things first."""
     return _paths[conn]
+
+
+@contextmanager
+def on_own_path(conn: Connection[Any]) -> Iterator[None]:
+    """Have triggers and checks of a table find what they name without a schema, as they do for the application.
+
+    Inside a transaction, for statements that name everything by its schema themselves.
+    """
+    path = sql.SQL(", ").join([*map(sql.Identifier, own_path(conn)), sql.SQL("pg_temp")])
+    conn.execute(sql.SQL("SET LOCAL search_path = {}").format(path))
+    yield
+    conn.execute(f"SET LOCAL search_path = {_PATH}")  # after a failure the transaction's end does it
 
 
 def parameters_of(conn: Connection[Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import WITH_CHILDREN
 from pgvector_backup.engine.store.naming import SAFE, check_bare, manifest_name
 
 _HEX: Final = re.compile(r"[0-9a-f]{1,128}")
@@ -18,7 +19,7 @@ _LONGEST_TEXT: Final = 1 << 20
 _COLUMNS: Final = 1664
 """Of one row, in any server."""
 
-_KINDS: Final = ("table", "partitioned table", "view", "materialized view", "foreign table")
+_KINDS: Final = ("table", "partitioned table", "view", "materialized view", "foreign table", WITH_CHILDREN)
 
 
 def check(manifest: Any) -> None:
