@@ -76,7 +76,9 @@ def test_a_bad_task_id_does_not_pass_the_schema(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["task_20250721_213627", "A", "x" * 255, None], ids=repr)
 def test_a_good_task_id_passes_the_schema(value: object) -> None:
-    load_dag().params["task_id"] = value
+    params = load_dag().params
+    params["task_id"] = value
+    assert params.dump()["task_id"] == value
 
 
 @pytest.mark.parametrize("key", ["truncate_vector_tables", "backup_vector_tables"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.conftest import Command
+from tests.helpers.command import Command
 from tests.helpers.house import House
 
 

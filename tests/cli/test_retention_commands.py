@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.cli.conftest import Command
-from tests.engine.conftest import House
+from tests.helpers.command import Command
+from tests.helpers.house import House
 
 
 @pytest.fixture

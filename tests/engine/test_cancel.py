@@ -37,19 +37,34 @@ def assert_nothing_is_left(house: House) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith(("copy", "finish"))] == []
 
 
-def when_waiting(house: House, cancel: Cancel) -> threading.Thread:
-    """Ask as soon as the server waits for a lock on the run's behalf."""
+class Watcher(threading.Thread):
+    """Asks as soon as the server waits for a lock on the run's behalf; that it did is checked when it is joined."""
 
-    def watch() -> None:
-        for _ in range(1000):
-            if house.database.run(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ):
-                break
+    def __init__(self, house: House, cancel: Cancel) -> None:
+        super().__init__()
+        self._house = house
+        self._cancel = cancel
+        self._seen = False
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 30
+        while not self._seen and time.monotonic() < deadline:
+            self._seen = bool(
+                self._house.database.run(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
             time.sleep(0.01)
-        cancel.ask()
+        self._cancel.ask()
 
-    watcher = threading.Thread(target=watch)
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        assert self._seen, "nothing waited for a lock"
+
+
+def when_waiting(house: House, cancel: Cancel) -> Watcher:
+    """Ask as soon as the server waits for a lock on the run's behalf."""
+    watcher = Watcher(house, cancel)
     watcher.start()
     return watcher
 

@@ -17,7 +17,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, Storage
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import file_locks
 from pgvector_backup.engine.store.naming import LOG_FILE
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 HOLDER = """
 import fcntl, os, sys

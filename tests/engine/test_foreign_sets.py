@@ -35,8 +35,8 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES
 from pgvector_backup.engine.sets.found import FoundSet
-from tests.engine.conftest import House
 from tests.helpers.forging import manifest_of, reseal, seal
+from tests.helpers.house import House
 
 
 def two_sets(house: House) -> tuple[str, str]:

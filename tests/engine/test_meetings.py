@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import Cancelled, Conflict, DatabaseFault
+from pgvector_backup.engine.base.errors import Cancelled, Conflict
 from tests.helpers.database import contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
@@ -149,20 +149,3 @@ def test_a_restore_cancelled_after_its_last_step_changes_nothing(house: House) -
         house.restore(truncate_before_restore=True, cancel=cancel)
     assert asked.is_set()
     assert contents(house.database, "t") == {"t": ['(1,"[9,9]")']}
-
-
-def test_a_connection_of_the_restore_that_breaks_before_the_commit_changes_nothing(filled: House) -> None:
-    filled.backup()
-    filled.database.run("DELETE FROM langchain_pg_embedding WHERE id LIKE '%7'")
-    before = contents(filled.database, *PAIR)
-
-    def cut() -> None:
-        filled.database.run(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND state = 'idle in transaction'"
-        )
-
-    at_statement(filled, "^COMMIT", cut)
-    with pytest.raises(DatabaseFault):
-        filled.restore(truncate_before_restore=True)
-    assert contents(filled.database, *PAIR) == before

@@ -16,7 +16,7 @@ from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, read_
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.root import locate
-from tests.engine.conftest import House
+from tests.helpers.house import House
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 

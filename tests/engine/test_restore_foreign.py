@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
+from pgvector_backup.engine.base.errors import BackupError, Conflict, DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec import python_repr
 from tests.helpers.database import contents
 from tests.helpers.house import House
@@ -178,26 +178,27 @@ def test_what_cannot_be_made_json_is_refused_with_line_and_column(house: House, 
 
 
 @pytest.mark.parametrize(
-    ("content", "word"),
+    ("content", "kind", "words"),
     [
-        (b"", "line 1"),
-        (b"\n", "line 1"),
-        (b"id,id\n", "line 1"),
-        (b"id,name,meta\n1,2\n", "columns"),
-        (b"id,name,meta\n1,2,3,4\n", "columns"),
-        (b'id,name,meta\n1,"open,\n', ""),
-        (b"id,other,meta\n", "other"),
-        (b"id,name,meta\nx,n,\n", "x"),
+        (b"", IntegrityFault, "line 1: a header line that names each column once is missing"),
+        (b"\n", IntegrityFault, "line 1: a header line that names each column once is missing"),
+        (b"id,id\n", IntegrityFault, "line 1: a header line that names each column once is missing"),
+        (b"id,name,meta\n1,2\n", IntegrityFault, "a row has 2 columns where its header names 3"),
+        (b"id,name,meta\n1,2,3,4\n", IntegrityFault, "a row has 4 columns where its header names 3"),
+        (b'id,name,meta\n1,"open,\n', IntegrityFault, "a quote is not closed"),
+        (b"id,other,meta\n", Conflict, "column other of the set is not in the table"),
+        (b"id,name,meta\nx,n,\n", DatabaseFault, 'invalid input syntax for type integer: "x"'),
     ],
     ids=str,
 )
-def test_files_that_are_not_whole(house: House, content: bytes, word: str) -> None:
+def test_files_that_are_not_whole(house: House, content: bytes, kind: type[BackupError], words: str) -> None:
     house.database.run("CREATE TABLE t (id int, name text, meta jsonb)")
     house.directory.mkdir()
     (house.directory / f"t_{STAMP}.csv").write_bytes(content)
     with pytest.raises(BackupError) as caught:
         house.restore()
-    assert word in caught.value.message
+    assert type(caught.value) is kind
+    assert words in caught.value.message
     assert house.count("t") == 0
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import struct
-import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,10 +26,12 @@ from pgvector_backup.engine.base.errors import (
     NotFound,
 )
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.sets.manifest import _checksum
 from tests.helpers.database import Database, contents, definitions
+from tests.helpers.forging import seal
+from tests.helpers.hooks import EVERYBODY, terminate
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
+from tests.helpers.meeting import at_statement
 
 EMBEDDING = "langchain_pg_embedding"
 
@@ -71,10 +72,8 @@ def manifest_of(house: House) -> Path:
 def rewrite(house: House, change: Callable[[dict[str, Any]], None]) -> None:
     """Alter the manifest, and its own checksum to match: as somebody would who means it."""
     body = json.loads(manifest_of(house).read_bytes())
-    del body["manifest_sha256"]
     change(body)
-    body["manifest_sha256"] = _checksum(body)
-    manifest_of(house).write_text(json.dumps(body))
+    seal(manifest_of(house), body)
 
 
 def flip(path: Path, at: int) -> None:
@@ -127,7 +126,7 @@ def test_two_files_swapped(backed_up: House) -> None:
     content = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(content)
-    refused(backed_up, IntegrityFault, ".csv", timestamp="20250721_234914")
+    refused(backed_up, IntegrityFault, other.name, "bytes on disk", timestamp="20250721_234914")
 
 
 def test_the_file_of_an_earlier_set_in_its_place(backed_up: House) -> None:
@@ -158,12 +157,12 @@ def test_altered_manifest(backed_up: House) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 100_000], ids=range(6))
 def test_a_manifest_that_is_none(backed_up: House, content: bytes) -> None:
     manifest_of(backed_up).write_bytes(content)
-    refused(backed_up, IntegrityFault, "manifest", timestamp="20250721_234914")
+    refused(backed_up, IntegrityFault, "the manifest is damaged", timestamp="20250721_234914")
 
 
 def test_a_manifest_of_a_later_version(backed_up: House) -> None:
     rewrite(backed_up, lambda body: body.update(format_version=99))
-    refused(backed_up, IntegrityFault, "99", timestamp="20250721_234914")
+    refused(backed_up, IntegrityFault, "format version 99", timestamp="20250721_234914")
 
 
 def test_the_manifest_of_another_set(backed_up: House) -> None:
@@ -182,11 +181,11 @@ def test_a_manifest_that_names_paths_outside(backed_up: House, key: str, name: s
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"rows": 57}, "57"),
-        ({"raw_bytes": 1}, "idx"),
-        ({"fingerprint": "0" * 32}, "fingerprint"),
-        ({"format": "parquet"}, "parquet"),
-        ({"compression": "lz4"}, "lz4"),
+        ({"rows": 57}, "it lists 58 rows, the manifest 57"),
+        ({"raw_bytes": 1}, "bytes unpacked, the manifest 1"),
+        ({"fingerprint": "0" * 32}, "the fingerprint of its rows is not the manifest's"),
+        ({"format": "parquet"}, "is parquet and none, which nobody here reads"),
+        ({"compression": "lz4"}, "is csv and lz4, which nobody here reads"),
         ({"compression": "gzip"}, "does not unpack"),
     ],
     ids=str,
@@ -198,7 +197,7 @@ def test_a_manifest_that_tells_another_story(backed_up: House, change: dict[str,
 
 def test_a_manifest_whose_columns_are_in_another_order(backed_up: House) -> None:
     rewrite(backed_up, lambda body: body["tables"][1]["columns"].reverse())
-    refused(backed_up, IntegrityFault, "header", timestamp="20250721_234914")
+    refused(backed_up, IntegrityFault, "its header does not name the table's columns", timestamp="20250721_234914")
 
 
 def test_index_and_manifest_that_lie_together(backed_up: House) -> None:
@@ -218,15 +217,20 @@ def test_index_and_manifest_that_lie_together(backed_up: House) -> None:
 
 def test_definitions_cannot_smuggle_a_second_statement(backed_up: House, elsewhere: Database) -> None:
     elsewhere.run("CREATE TABLE precious (id int)")
-    for place, text in (
+    for place, text, why in (
         (
             "indexes",
             "CREATE INDEX ix_cmetadata_gin ON public.langchain_pg_embedding USING gin (cmetadata); DROP TABLE precious",
+            "cannot insert multiple commands",
         ),
-        ("indexes", "DROP TABLE precious"),
-        ("constraints", "FOREIGN KEY (collection_id) REFERENCES langchain_pg_collection(uuid); DROP TABLE precious"),
-        ("constraints", "PRIMARY KEY (id); DROP TABLE precious"),
-        ("constraints", "UNIQUE (id)"),
+        ("indexes", "DROP TABLE precious", "the definition of index ix_cmetadata_gin cannot be read"),
+        (
+            "constraints",
+            "FOREIGN KEY (collection_id) REFERENCES langchain_pg_collection(uuid); DROP TABLE precious",
+            "cannot insert multiple commands",
+        ),
+        ("constraints", "PRIMARY KEY (id); DROP TABLE precious", "cannot insert multiple commands"),
+        ("constraints", "UNIQUE (id)", "langchain_pg_embedding_pkey is defined as something else"),
     ):
         kept = manifest_of(backed_up).read_bytes()
 
@@ -237,7 +241,7 @@ def test_definitions_cannot_smuggle_a_second_statement(backed_up: House, elsewhe
             found["definition"] = text
 
         rewrite(backed_up, change)
-        with pytest.raises(BackupError):
+        with pytest.raises(IntegrityFault, match=why):
             backed_up.restore(into=elsewhere)
         assert elsewhere.run("SELECT to_regclass('precious') IS NOT NULL, to_regclass('langchain_pg_embedding')") == [
             (True, None)
@@ -246,19 +250,21 @@ def test_definitions_cannot_smuggle_a_second_statement(backed_up: House, elsewhe
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "kind", "why"),
     [
-        {"type": "int); DROP TABLE precious; --"},
-        {"type": "no_such_type"},
-        {"default": "1); DROP TABLE precious; --"},
-        {"name": 'x"); DROP TABLE precious; --'},
+        ({"type": "int); DROP TABLE precious; --"}, IntegrityFault, "the manifest defines what the server cannot read"),
+        ({"type": "no_such_type"}, NotFound, "column id is of type no_such_type, which this database does not have"),
+        ({"default": "1); DROP TABLE precious; --"}, IntegrityFault, "definition of column id is no expression"),
+        ({"name": 'x"); DROP TABLE precious; --'}, IntegrityFault, "its header does not name the table's columns"),
     ],
     ids=str,
 )
-def test_columns_cannot_smuggle_anything(backed_up: House, elsewhere: Database, change: dict[str, str]) -> None:
+def test_columns_cannot_smuggle_anything(
+    backed_up: House, elsewhere: Database, change: dict[str, str], kind: type[BackupError], why: str
+) -> None:
     elsewhere.run("CREATE TABLE precious (id int)")
     rewrite(backed_up, lambda body: body["tables"][1]["columns"][0].update(change))
-    with pytest.raises(BackupError):
+    with pytest.raises(kind, match=why):
         backed_up.restore(into=elsewhere)
     assert elsewhere.run("SELECT to_regclass('precious') IS NOT NULL") == [(True,)]
 
@@ -446,31 +452,16 @@ def test_the_server_is_not_there(backed_up: House) -> None:
         backed_up.restore()
 
 
-def test_the_connection_is_cut_in_the_middle(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pgvector_backup.engine.load import copy_in
-    from tests.helpers.hooks import EVERYBODY, terminate
-
-    send = copy_in.Load._send
-
-    def cutting(self: copy_in.Load, *args: Any) -> None:
-        terminate(backed_up.database, EVERYBODY)
-        send(self, *args)
-
-    monkeypatch.setattr(copy_in.Load, "_send", cutting)
-    refused(backed_up, DatabaseFault, "connection")
+def test_the_connection_is_cut_in_the_middle(backed_up: House) -> None:
+    cut = at_statement(
+        backed_up, "^COPY .*langchain_pg_embedding.* FROM STDIN", lambda: terminate(backed_up.database, EVERYBODY)
+    )
+    refused(backed_up, DatabaseFault, "the connection to the server was lost")
+    assert cut.is_set()
 
 
-def test_the_connection_is_cut_on_the_way_to_the_commit(backed_up: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.helpers.hooks import EVERYBODY, terminate
-
-    execute = psycopg.Connection.execute
-
-    def cutting(self: psycopg.Connection[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
-        if query == "COMMIT":
-            terminate(backed_up.database, EVERYBODY)
-        return execute(self, query, *args, **kwargs)
-
-    monkeypatch.setattr(psycopg.Connection, "execute", cutting)
+def test_the_connection_is_cut_on_the_way_to_the_commit(backed_up: House) -> None:
+    at_statement(backed_up, "^COMMIT$", lambda: terminate(backed_up.database, EVERYBODY))
     with pytest.raises(DatabaseFault, match="as a whole, or not at all") as caught:
         backed_up.restore(truncate_before_restore=True)
     assert not caught.value.can_retry
@@ -491,23 +482,12 @@ def test_a_role_without_temporary_tables_leaves_the_reading_to_the_server(backed
     database.run("DROP OWNED BY loader")
 
 
-def test_cancelled_in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pgvector_backup.engine.load import copy_in
-
+def test_cancelled_in_the_middle(house: House) -> None:
     house.langchain(20_000)
     house.backup()
     before = contents(house.database, *PAIR)
     cancel = Cancel()
-    send = copy_in.Load._send
-    seen = threading.Event()
-
-    def sending(self: copy_in.Load, *args: Any) -> None:
-        send(self, *args)
-        if self.into.columns[0] == "id":
-            cancel.ask()
-            seen.set()
-
-    monkeypatch.setattr(copy_in.Load, "_send", sending)
+    seen = at_statement(house, "^COPY .*langchain_pg_embedding.* FROM STDIN", cancel.ask)
     with pytest.raises(Cancelled):
         house.restore(truncate_before_restore=True, cancel=cancel)
     assert seen.is_set()

@@ -131,7 +131,11 @@ def test_given_up_it_is_closed_once(tmp_path: Path) -> None:
     file = DiskFile(tmp_path / "f")
     file.write(os.urandom(3 * BUFFER))
     file.close()
-    file.close()
+    # The number that the file had is the next one's now, which a second close must leave alone.
+    with (tmp_path / "g").open("wb") as other:
+        file.close()
+        other.write(b"x")
+    assert (tmp_path / "g").read_bytes() == b"x"
 
 
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:

@@ -44,5 +44,8 @@ def test_a_system_that_forbids_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(long_turns.os, "sched_getscheduler", forbidden)
-    long_turns.take()
+    ours = os.sched_getscheduler(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(long_turns.os, "sched_getscheduler", forbidden)
+        long_turns.take()
+    assert os.sched_getscheduler(0) == ours

@@ -22,7 +22,13 @@ from tests.helpers.made_sets import make_set
 
 @pytest.fixture(autouse=True)
 def clean(dags: None) -> Iterator[None]:
+    """No run of another test before, and none of this one after."""
+    _remove_runs()
     yield
+    _remove_runs()
+
+
+def _remove_runs() -> None:
     with create_session() as session:
         session.execute(delete(DagRun))
 
@@ -87,12 +93,15 @@ def test_a_failed_run_is_answered_with_its_error(
 
 
 def finish_next(**xcoms: Any) -> None:
-    """End the one run that is there, as soon as it is."""
+    """End the one backup that is there, as soon as it is."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with create_session() as session:
-            run_id = session.scalar(select(DagRun.run_id).where(DagRun.state == "queued"))
-        if run_id is not None:
+            queued = session.scalars(
+                select(DagRun.run_id).where(DagRun.state == "queued", DagRun.dag_id == "pgvector_backup")
+            ).all()
+        if queued:
+            (run_id,) = queued
             finish(run_id, "failed" if "error" in xcoms else "success", **xcoms)
             return
         time.sleep(0.05)
