@@ -29,7 +29,7 @@ from demo.rest import AirflowClient, RestError
 from demo.sample import load_sample
 from demo.seaweed import SeaweedFS
 from pgvector_backup.embedded.locks import DirectoryInUseError
-from pgvector_backup.embedded.server import EmbeddedPostgresError
+from pgvector_backup.embedded.programs import EmbeddedPostgresError
 from pgvector_backup.engine.store.root import store_at
 
 DAG_ID = "pgvector_backup"

