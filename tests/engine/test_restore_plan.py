@@ -128,6 +128,7 @@ def test_both_refuse_two_tables_of_the_set_that_would_go_into_one(house: House, 
 
 def test_they_agree_on_rows_that_no_manifest_counts(house: House) -> None:
     house.database.run("CREATE TABLE t (id int PRIMARY KEY, v vector(2)); INSERT INTO t VALUES (2, '[0,0]')")
+    house.configure(tables="t")
     house.directory.mkdir()
     rows = "".join(f'{n},"[{n},0]"\n' for n in range(5))
     (house.directory / "t_20250721_234914.csv").write_text(f"id,v\n{rows}")
