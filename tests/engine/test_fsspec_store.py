@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.store.leases import DEAD_AFTER
+from pgvector_backup.engine.store import fsspec_store, lease_objects
+from pgvector_backup.engine.store.lease_objects import DEAD_AFTER
 from pgvector_backup.engine.store.root import locate, locate_all
 from tests.helpers.house import House
 
@@ -179,3 +181,23 @@ def test_the_log_grows_by_sections(house: House, bucket: str) -> None:
     location.append_log("two\n")
     with location.open("vector_backup_log.txt") as log:
         assert log.read() == b"one\ntwo\n"
+
+
+def test_where_the_store_tells_no_time_a_lease_tells_its_own(
+    house: House, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.langchain()
+    monkeypatch.setattr(fsspec_store, "_seconds", lambda listed: 0.0)
+    running = locate(bucket, None, "vector_bak").claim(NOW, "%Y%m%d_%H%M%S")
+    with pytest.raises(Conflict, match="another backup is at work there"):
+        house.backup()
+    assert _leases(bucket)
+    later = time.time() + DEAD_AFTER + 60
+    monkeypatch.setattr(lease_objects.time, "time", lambda: later)
+    assert house.backup().failure is None
+    assert not _leases(bucket)
+    running.discard()
+
+
+def _leases(bucket: str) -> list[str]:
+    return [name for name in _names(f"{bucket}/vector_bak") if name.endswith(".tmp")]

@@ -20,11 +20,12 @@ from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
+from pgvector_backup.engine.store.options import RemoteRoot
 from pgvector_backup.engine.store.root import locate, locate_all
 from tests.helpers.hooks import WIDE
 from tests.helpers.house import House
 from tests.helpers.made_sets import days_before, multiply
-from tests.helpers.object_stores import Bucket
+from tests.helpers.object_stores import S3, Bucket
 from tests.helpers.relay import SLOW, Relay
 from tests.stores.conftest import fresh_bucket
 
@@ -244,7 +245,7 @@ def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: Hou
 
 
 def test_a_store_without_conditional_writes_takes_one_run_at_a_time(
-    house: House, rclone: Any, monkeypatch: Any
+    house: House, rclone: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = fresh_bucket(rclone, monkeypatch)
     house.langchain()
@@ -254,6 +255,20 @@ def test_a_store_without_conditional_writes_takes_one_run_at_a_time(
         house.backup(now=NOW + timedelta(hours=1))
     first.discard()
     assert house.backup(now=NOW).failure is None
+
+
+def test_encryption_and_storage_class_are_asked_for(house: House, moto: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = fresh_bucket(moto, monkeypatch)
+    house.langchain()
+    house.configure(backup_root=RemoteRoot(bucket.url, encryption="AES256", storage_class="STANDARD_IA"))
+    result = house.backup()
+    assert result.failure is None
+    told = {
+        name: moto.client().head_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}") for name in bucket.names()
+    }
+    assert {one["ServerSideEncryption"] for one in told.values()} == {"AES256"}
+    cold = {name for name, one in told.items() if one.get("StorageClass") == "STANDARD_IA"}
+    assert cold == set(told) - {str(result.manifest_file)}  # small objects that are asked for often are no archive
 
 
 @pytest.mark.parametrize("expected", [None, 0, 1, 10**9, 4 * 10**10, 10**12, 5 * 10**12, 40 * 10**12])

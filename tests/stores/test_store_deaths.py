@@ -19,7 +19,7 @@ import pytest
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import bucket as bucket_module
-from pgvector_backup.engine.store import leases, object_reader, object_writer
+from pgvector_backup.engine.store import lease_objects, object_reader, object_writer
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate
 from tests.helpers import store_children
@@ -195,8 +195,8 @@ def _claim(bucket: Bucket, at: float) -> dict[str, Any]:
 @pytest.fixture
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what takes minutes takes seconds; the server tells its time in whole ones."""
-    monkeypatch.setattr(leases, "BEAT", 0.2)
-    monkeypatch.setattr(leases, "DEAD_AFTER", 2.0)
+    monkeypatch.setattr(lease_objects, "BEAT", 0.2)
+    monkeypatch.setattr(lease_objects, "DEAD_AFTER", 2.0)
 
 
 def test_a_run_of_another_machine_is_dead_when_its_lease_has_run_out_and_not_before(
@@ -225,7 +225,7 @@ def test_a_run_that_was_taken_for_dead_cannot_commit(bucket: Bucket, monkeypatch
     file.write(b"rows")
     file.sync()
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "DEAD_AFTER", -1e9)  # everything is too old
+        patch.setattr(lease_objects, "DEAD_AFTER", -1e9)  # everything is too old
         assert location.sweep() == ["manifest_20250721_234914.json.tmp"]
     with pytest.raises(StorageFault, match="another run took this one for dead"):
         stalled.commit(b"{}")
@@ -239,7 +239,7 @@ def test_a_run_that_was_taken_for_dead_leaves_the_next_ones_claim_alone(
     location = locate(bucket.url, None, "vector_bak")
     stalled = location.claim(NOW, FORMAT)
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "DEAD_AFTER", -1e9)
+        patch.setattr(lease_objects, "DEAD_AFTER", -1e9)
         location.sweep()
     other = location.claim(NOW, FORMAT)
     assert other.backup_id == stalled.backup_id
@@ -305,7 +305,7 @@ def test_twenty_faults_of_each_kind_end_in_a_whole_set_or_a_clear_error(
             print(raised)
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.server.endpoint)
     location = locate(bucket.url, None, "vector_bak")
-    monkeypatch.setattr(leases, "DEAD_AFTER", -1e9)
+    monkeypatch.setattr(lease_objects, "DEAD_AFTER", -1e9)
     location.sweep()
     committed = {name for name in bucket.names() if name.startswith("manifest_")}
     assert {manifest_name(one) for one in good} <= committed
@@ -368,3 +368,14 @@ def test_an_error_in_the_middle_of_a_restore_is_a_storage_error_and_nothing_is_r
         house.restore()
     assert ranges > 3
     assert house.database.run("SELECT to_regclass('wide')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest_20250101_000000.json.tmp", "manifest_20250101_000000.json.abcdefghijkl.reader.tmp"]
+)
+def test_what_is_too_large_for_a_lease_is_not_read(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    bucket.put(name, b"x" * (1 << 17))
+    location = locate(bucket.url, None, "vector_bak")
+    assert location.sweep() == []
+    monkeypatch.setattr(lease_objects, "DEAD_AFTER", -1e9)
+    assert location.sweep() == [name]

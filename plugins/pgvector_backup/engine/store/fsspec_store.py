@@ -18,10 +18,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec
 
-from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound, StorageFault, storage_translated
+from pgvector_backup.engine.base.errors import (
+    BackupError,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+    StorageFault,
+    storage_translated,
+)
 from pgvector_backup.engine.store.disk_file import DiskFile
 from pgvector_backup.engine.store.leases import RemoteLeases
-from pgvector_backup.engine.store.remote import RemoteStore, Upload, Version
+from pgvector_backup.engine.store.remote import SMALL_BYTES, RemoteStore, Upload, Version
 from pgvector_backup.engine.store.store import Entry, Writer
 from pgvector_backup.engine.store.urls import without_login
 
@@ -143,10 +150,13 @@ class FsspecStore(RemoteStore):
                 return None
             return Entry(name, info["size"] or 0, _seconds(info))
 
-    def read(self, name: str) -> tuple[bytes, Version]:
+    def read(self, name: str, *, limit: int = SMALL_BYTES) -> tuple[bytes, Version]:
         """See `RemoteStore`."""
         with _translated(self.shown):
             try:
+                size = self._fs.info(self._at(name))["size"] or 0
+                if size > limit:
+                    raise IntegrityFault(f"{self.shown}/{name}: {size:,} bytes are too many for what it is")
                 return self._fs.cat_file(self._at(name)), ""
             except FileNotFoundError:
                 raise NotFound(f"{self.shown}/{name} does not exist") from None

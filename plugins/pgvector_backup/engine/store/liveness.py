@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -35,6 +36,15 @@ def is_known_dead(content: bytes) -> bool:
     if type(pid) is not int or system is None or system != _system():
         return False
     return bool(_started(pid) != holder.get("started"))
+
+
+def written(content: bytes) -> float | None:
+    """When a lease was renewed by its holder's own clock; None where it does not say."""
+    try:
+        when = json.loads(content)["written"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return float(when) if isinstance(when, (int, float)) and math.isfinite(when) else None
 
 
 def _process() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import obstore
 from obstore import exceptions
 
-from pgvector_backup.engine.base.errors import BackupError, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness, uploads
 from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
 from pgvector_backup.engine.store.leases import RemoteLeases
@@ -23,7 +23,7 @@ from pgvector_backup.engine.store.naming import STAGED
 from pgvector_backup.engine.store.object_reader import open_object
 from pgvector_backup.engine.store.object_writer import ObjectWriter
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
-from pgvector_backup.engine.store.remote import RemoteStore, Upload, Version
+from pgvector_backup.engine.store.remote import SMALL_BYTES, RemoteStore, Upload, Version
 from pgvector_backup.engine.store.store import Entry
 from pgvector_backup.engine.store.urls import without_login
 
@@ -142,11 +142,13 @@ class ObjectStore(RemoteStore):
                 return None
             return Entry(name, about["size"], about["last_modified"].timestamp())
 
-    def read(self, name: str) -> tuple[bytes, Version]:
+    def read(self, name: str, *, limit: int = SMALL_BYTES) -> tuple[bytes, Version]:
         """See `RemoteStore`."""
         with self._bucket.translated(f"{self.shown}/{name}"):
             try:
                 got = obstore.get(self._bucket.handle, self._at(name))
+                if got.meta["size"] > limit:
+                    raise IntegrityFault(f"{self.shown}/{name}: {got.meta['size']:,} bytes are too many for what it is")
                 return bytes(got.bytes()), _version(got.meta)
             except FileNotFoundError:
                 raise NotFound(f"{self.shown}/{name} does not exist") from None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgvector_backup.engine.store.store import Entry, Store
 
 Version = str
 """What tells one content of an object from the next; of use to the store that gave it only."""
+
+
+SMALL_BYTES: Final = 64 << 20
+"""What is read whole into memory at most: whoever may write there could have put anything under a name of ours."""
 
 
 class Upload(NamedTuple):
@@ -30,10 +34,11 @@ class RemoteStore(Store):
         """One file; None where it is not there."""
 
     @abc.abstractmethod
-    def read(self, name: str) -> tuple[bytes, Version]:
+    def read(self, name: str, *, limit: int = SMALL_BYTES) -> tuple[bytes, Version]:
         """A small file whole, and its version.
 
         :raises NotFound: when it is not there
+        :raises IntegrityFault: when it has more bytes than ``limit``; then it is not read
         """
 
     @abc.abstractmethod
