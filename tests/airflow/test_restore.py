@@ -18,6 +18,7 @@ from tests.helpers.own_airflow import Configure, Run, load_dag
 
 RESULT = {
     "response",
+    "response_en",
     "restore_performed",
     "truncate_performed",
     "backup_info",
@@ -28,6 +29,7 @@ RESULT = {
     "duration",
     "timestamp",
 }
+DATABASES = {"source_database", "target_database", "same_database"}
 OPERATORS = [PgVectorRestoreOperator, PgVectorRestoreReportOperator]
 LATEST = {"backup_path": "vector_bak", "timestamp": "latest"}
 
@@ -81,7 +83,7 @@ def test_what_was_backed_up_comes_back(house: Path, run: Run, database: Database
     outcome = restored(run, **LATEST, truncate_before_restore=True)
     assert outcome.states == {"restore": "success", "report": "success"}
     result = outcome.result
-    assert set(result) == RESULT
+    assert set(result) == RESULT | DATABASES
     assert result["response"] == "Vector表恢复完成"
     assert result["restore_performed"] is True
     assert result["truncate_performed"] is True

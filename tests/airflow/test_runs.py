@@ -19,6 +19,7 @@ from tests.helpers.own_airflow import Configure, Run
 
 RESULT = {
     "response",
+    "response_en",
     "backup_performed",
     "truncate_performed",
     "backup_directory",

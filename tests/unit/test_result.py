@@ -67,6 +67,7 @@ def test_the_result_is_the_contracts() -> None:
     report = RunReport(DONE.to_json(), EMPTIED.to_json(), truncate_asked=True, timestamp=WHEN)
     assert report.to_json() == {
         "response": "Vector表备份完成",
+        "response_en": "Vector tables backed up",
         "backup_performed": True,
         "truncate_performed": True,
         "backup_directory": "/x/vector_bak",

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BY_SIGNAL + signal.SIGPIPE
     if answer.failure is not None:
-        sys.stderr.write(f"error: {answer.failure.error_type}: {answer.failure.message}\n")
+        sys.stderr.write(f"error: {answer.failure.error_type}: {answer.failure.english}\n")
         return EXIT_CODES.get(answer.failure.error_type, 1)
     return 0
 
@@ -66,7 +66,7 @@ def _failed(fault: BackupError, stop: _Stop, *, as_json: bool) -> int:
     if as_json:
         terminal.say_lines(json.dumps(fault.report(), ensure_ascii=False, indent=2))
         sys.stdout.flush()
-    sys.stderr.write(f"error: {fault.error_type}: {fault.message}\n")
+    sys.stderr.write(f"error: {fault.error_type}: {fault.english}\n")
     if isinstance(fault, Cancelled):
         return _BY_SIGNAL + (stop.signal or signal.SIGINT)
     return EXIT_CODES.get(fault.error_type, 1)

@@ -83,4 +83,4 @@ def log_section(location: Location, section: str) -> None:
     try:
         location.append_log(section)
     except StorageFault as fault:
-        _log.warning("no section was added to the log file: %s", fault.message)
+        _log.warning("no section was added to the log file: %s", fault.english)

@@ -248,7 +248,7 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
 
 
 def _log_failure(label: str, failure: BackupError | None) -> None:
-    _log.error("%s: failed: %s", label, str(failure).removeprefix(f"{label}: "))
+    _log.error("%s: failed: %s", label, ("" if failure is None else failure.english).removeprefix(f"{label}: "))
 
 
 def _outcomes(

@@ -73,7 +73,7 @@ def prune(
                 )
             except BackupError as fault:
                 cancel.check()
-                _log.error("%s: not pruned: %s", place.location.relative_path, fault.message)
+                _log.error("%s: not pruned: %s", place.location.relative_path, fault.english)
                 failures.append(fault)
     result = PruneResult(
         locations=tuple(pruned),
@@ -204,7 +204,7 @@ def _refusal(location: Location, found: FoundSet, failures: list[BackupError]) -
     except Conflict as fault:  # somebody reads it, or has pinned it since
         return fault.message
     except BackupError as fault:
-        _log.warning("%s: retained: %s", found.backup_id, fault.message)
+        _log.warning("%s: retained: %s", found.backup_id, fault.english)
         failures.append(fault)
         return fault.message
     return None

@@ -94,7 +94,7 @@ class _Run:
             try:
                 found = self._find(location)
             except StorageFault as fault:
-                _log.error("%s: %s", location.relative_path, fault.message)
+                _log.error("%s: %s", location.relative_path, fault.english)
                 self.result.faults.append(fault)
                 return
             if found is None:
@@ -110,7 +110,7 @@ class _Run:
                     self.result.faults.append(fault)
                     return
             except (StorageFault, IntegrityFault) as fault:  # the manifest cannot even be held on to
-                _log.error("%s: %s", location.relative_path, fault.message)
+                _log.error("%s: %s", location.relative_path, fault.english)
                 self.result.faults.append(fault)
                 return
 
@@ -228,7 +228,7 @@ class _Run:
                 location.write(verification_name(found.backup_id), content)
             location.append_log(one.log_section(now=self.now, run_id=self.run_id))
         except StorageFault as fault:
-            _log.warning("the outcome was not written beside the set: %s", fault.message)
+            _log.warning("the outcome was not written beside the set: %s", fault.english)
             self.result.notes.append(f"{one.relative_path} {one.backup_id}: the outcome was not written: {fault}")
 
 

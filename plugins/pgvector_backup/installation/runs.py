@@ -17,6 +17,9 @@ REPORT: Final = "report"
 
 ERROR: Final = "error"
 
+ERROR_IN_ENGLISH: Final = "error_en"
+"""XCom beside `ERROR`, where that is not English: its ``response`` in English."""
+
 PLACE: Final = "place"
 """XCom of a step in a DAG of somebody's own: where its set lies, for the report that follows."""
 

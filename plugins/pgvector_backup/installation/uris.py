@@ -95,9 +95,15 @@ def _check_hosts(text: str, rules: ConnectionRules) -> None:
     for host in hosts:
         if not host.strip():
             raise InvalidParams("db_connection: the URI names no host; write postgresql://user:password@host/database")
-        if host.startswith(("/", "@", ".")) or "\\" in host:
-            raise InvalidParams("db_connection: a URI may not name a socket of the machine that connects; name a host")
-        if rules.uri_hosts and not any(fnmatchcase(host.lower(), glob.lower()) for glob in rules.uri_hosts):
+        named = any(fnmatchcase(host.lower(), glob.lower()) for glob in rules.uri_hosts)
+        # "*" is for hosts: a socket has to be meant.
+        meant = any(glob.startswith(host[0]) and fnmatchcase(host, glob) for glob in rules.uri_hosts)
+        if (host.startswith(("/", "@", ".")) or "\\" in host) and not meant:
+            raise InvalidParams(
+                "db_connection: a URI may not name a socket of the machine that connects; name a host, or have the "
+                "socket's directory in allowed_uri_hosts in [pgvector_backup]"
+            )
+        if rules.uri_hosts and not named:
             raise InvalidParams(
                 "db_connection: the URI's host is not one of those that may be named "
                 "(allowed_uri_hosts in [pgvector_backup])"

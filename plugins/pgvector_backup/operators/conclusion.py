@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.installation.runs import ERROR
+from pgvector_backup.engine.base.messages import english, heard
 from pgvector_backup.operators.alarms import tell
-from pgvector_backup.operators.failures import TaskFailedForGood, log_in_one_line
+from pgvector_backup.operators.failures import TaskFailedForGood, log_in_one_line, push_error
 from pgvector_backup.operators.outcomes import UNMAPPED, Outcome
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def conclude(
         return value
     log_in_one_line()
     context["ti"].xcom_push(key="return_value", value=value)
-    context["ti"].xcom_push(key=ERROR, value=dict(faults[0]))
-    raise TaskFailedForGood("; ".join(dict.fromkeys(str(fault["response"]) for fault in faults)))
+    push_error(context["ti"], faults[0])
+    raise TaskFailedForGood("; ".join(dict.fromkeys(english(heard(fault)) for fault in faults)))
 
 
 def announce(context: Context, kind: str, outcome: Outcome | None, place: str | None, errors: Sequence[str]) -> None:

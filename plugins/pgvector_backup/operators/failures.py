@@ -7,11 +7,14 @@ in our code it was noticed, and buries the one line that names what is wrong and
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.messages import beside, english, heard
+from pgvector_backup.installation.runs import ERROR, ERROR_IN_ENGLISH
 
 
 class TaskFailed(AirflowException):
@@ -24,8 +27,21 @@ class TaskFailedForGood(AirflowFailException):
 
 def failure_of(fault: BackupError) -> TaskFailed | TaskFailedForGood:
     """The exception by which a task fails with one of the engine's errors."""
-    text = f"{fault.error_type}: {fault.message}"
+    text = f"{fault.error_type}: {fault.english}"
     return TaskFailed(text) if fault.can_retry else TaskFailedForGood(text)
+
+
+def push_error(ti: Any, report: Mapping[str, Any]) -> None:
+    """Leave an error where callers read it, its English in an XCom of its own beside it."""
+    translated = english(heard(report))
+    ti.xcom_push(key=ERROR, value={key: value for key, value in report.items() if key != "response_en"})
+    if translated != report["response"]:
+        ti.xcom_push(key=ERROR_IN_ENGLISH, value=translated)
+
+
+def report_of(fault: BackupError) -> dict[str, Any]:
+    """An error as it is handed on between tasks, its English with it."""
+    return {**fault.report(), **beside("response", fault.message)}
 
 
 def log_in_one_line() -> None:

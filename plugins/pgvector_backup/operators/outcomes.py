@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import XComArg
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
-from pgvector_backup.installation.runs import ERROR, PLACE
+from pgvector_backup.engine.base.messages import english, heard
+from pgvector_backup.installation.runs import ERROR, ERROR_IN_ENGLISH, PLACE
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -108,7 +109,7 @@ class Upstream:
         :param told: the outcomes of the steps, which tell of their own failures, and of what kept them from running
         """
         known = {outcome.task_id for outcome in told}
-        blamed = " ".join(str(outcome.error["response"]) for outcome in told if outcome.error)
+        blamed = " ".join(english(heard(outcome.error)) for outcome in told if outcome.error)
         faults = []
         for task_id, task in self._tasks.items():
             state = next((state for state in self._states_of(task) if state == "failed"), None)
@@ -117,8 +118,8 @@ class Upstream:
             followers = [self._tasks[name] for name in task.downstream_task_ids if name in self._tasks]
             if followers and all(set(self._states_of(follower)) <= {"success"} for follower in followers):
                 continue
-            left = self._pull(task, ERROR, UNMAPPED)
-            text = left["response"] if isinstance(left, Mapping) and "response" in left else "its log tells why"
+            left = self._pull_error(task, UNMAPPED)
+            text = english(heard(left)) if isinstance(left, Mapping) and "response" in left else "its log tells why"
             faults.append(dict(BackupError(f"task {task_id} failed: {text}").report()))
         return faults
 
@@ -138,7 +139,7 @@ class Upstream:
         elif state == "upstream_failed":
             return self._kept_from_running(step, told, told_too)
         elif state == "failed":
-            left = self._pull(step, ERROR, index)
+            left = self._pull_error(step, index)
             if isinstance(left, Mapping):
                 return Outcome(**told, error=dict(left))
             text = (
@@ -161,8 +162,11 @@ class Upstream:
             {"failed", "upstream_failed"} & set(self._states_of(task)) for task in before if task.task_id in told_too
         ):
             return Outcome(**told, note=note)
-        left = [self._pull(task, ERROR, UNMAPPED) for task in failed]
-        why = "; ".join(one["response"] for one in left if isinstance(one, Mapping)) or "the log of that task tells why"
+        left = [self._pull_error(task, UNMAPPED) for task in failed]
+        why = (
+            "; ".join(english(heard(one)) for one in left if isinstance(one, Mapping))
+            or "the log of that task tells why"
+        )
         return Outcome(**told, error=dict(BackupError(f"task {step.task_id} {note}: {why}").report()), note=note)
 
     def _why_skipped(self, step: Any, told_too: set[str]) -> str:
@@ -199,6 +203,14 @@ class Upstream:
 
     def _pull(self, step: Any, key: str, index: int) -> Any:
         return self._ti.xcom_pull(task_ids=step.task_id, key=key, map_indexes=index)
+
+    def _pull_error(self, step: Any, index: int) -> Any:
+        """A step's error, its English with it; None where it left none."""
+        left = self._pull(step, ERROR, index)
+        if not isinstance(left, Mapping) or "response" not in left:
+            return left
+        translated = self._pull(step, ERROR_IN_ENGLISH, index)
+        return {**left, "response_en": translated} if isinstance(translated, str) else left
 
 
 def _key(task_id: str, index: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
+from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
@@ -79,7 +80,7 @@ class PgVectorReportOperator(PgVectorOperator):
             told = [outcome.error for outcome in (backup, truncate) if outcome is not None and outcome.error]
             # What failed besides is told once.
             told += others if number == 0 else []
-            report = self._run_report(context, backup, truncate, [str(fault["response"]) for fault in told], steps)
+            report = self._run_report(context, backup, truncate, [heard(fault) for fault in told], steps)
             result = report.to_json()
             results.append(numbered(result, backup or truncate) if many else result)
             task_id = self._write_log(context, report, backup or truncate, steps)
@@ -106,7 +107,7 @@ class PgVectorReportOperator(PgVectorOperator):
             truncate_asked=asked,
             timestamp=configuration.now(),
             faults=faults,
-            truncate_fault=str(truncate.error["response"]) if truncate is not None and truncate.error else None,
+            truncate_fault=heard(truncate.error) if truncate is not None and truncate.error else None,
             truncate_certain=truncate is None or truncate.certain,
             backup_unknown=unknown,
             backup_note=self._backup_note(context, backup),
@@ -141,7 +142,7 @@ class PgVectorReportOperator(PgVectorOperator):
             location = locate(settings.backup_root, task_id, settings.backup_directory)
             location.append_log(report.log_section(task_id=task_id, run_id=context["run_id"]))
         except BackupError as fault:
-            self.log.warning("no section was added to the log file: %s", fault.message)
+            self.log.warning("no section was added to the log file: %s", fault.english)
         # In the task's log as well, for the day on which the file cannot be written.
         section = report.log_section(task_id=task_id, run_id=context["run_id"])
         self.log.info("the run from end to end:\n%s", section.rstrip())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
+from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.store.naming import LATEST
@@ -182,7 +183,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
                 restore=outcome.value,
                 asked=(asked.get("backup_path") or asked.get("task_id"), asked.get("timestamp")),
                 timestamp=configuration.now(),
-                faults=[str(fault["response"]) for fault in told],
+                faults=[heard(fault) for fault in told],
                 certain=outcome.certain,
                 note=outcome.note,
             )
@@ -216,6 +217,6 @@ class PgVectorRestoreReportOperator(_RestoreTask):
             )
             Catalog(settings).place(request.backup_path, request.task_id).append_log(section)
         except BackupError as fault:
-            self.log.warning("no section was added to the log file: %s", fault.message)
+            self.log.warning("no section was added to the log file: %s", fault.english)
         # In the task's log as well, for the day on which the file cannot be written.
         self.log.info("the run from end to end:\n%s", section.rstrip())

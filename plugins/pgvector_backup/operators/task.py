@@ -14,11 +14,11 @@ from pgvector_backup.engine.base.errors import BackupError, Cancelled, InvalidPa
 from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.installation import configuration
-from pgvector_backup.installation.runs import ERROR, PLACE, PROGRESS_KEY
+from pgvector_backup.installation.runs import PLACE, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.conclusion import handed_over
-from pgvector_backup.operators.failures import failure_of, log_in_one_line
+from pgvector_backup.operators.failures import failure_of, log_in_one_line, push_error, report_of
 from pgvector_backup.operators.links import VectorBackupsLink
 from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, references
 
@@ -188,4 +188,4 @@ class PgVectorTask(BaseOperator):
         return None if step is None else text_of(name, self.render_template(plain(step, name), context))
 
     def _push_error(self, context: Context, fault: BackupError) -> None:
-        context["ti"].xcom_push(key=ERROR, value=dict(fault.report()))
+        push_error(context["ti"], report_of(fault))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST
@@ -133,7 +134,7 @@ class PgVectorVerifyReportOperator(PgVectorTask):
             told = [outcome.error] if outcome.error else []
             # What failed besides is told once.
             told += others if number == 0 else []
-            result = self._result(context, outcome, [str(fault["response"]) for fault in told])
+            result = self._result(context, outcome, [heard(fault) for fault in told])
             results.append(numbered(result, outcome) if many else result)
             announce(context, "verify", outcome, context["params"].get("backup_path"), result["errors"])
             faults += told

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.messages import beside
 from pgvector_backup.web.language import preferred, spoken, status_message
 
 
@@ -37,7 +38,7 @@ def failed(request: Request, fault: BackupError, **more: Any) -> JSONResponse:
 
     :param more: further fields of its data
     """
-    return answer(request, {**fault.report(), **more}, code=fault.code)
+    return answer(request, {**fault.report(), **beside("response", fault.message), **more}, code=fault.code)
 
 
 def refused(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
-
-from pgvector_backup.engine.base import messages
 
 Language = Literal["zh", "en"]
 
@@ -24,39 +21,8 @@ _BY_STATUS: Final[dict[int, tuple[str, str]]] = {
     503: ("数据库服务不可用", "Database not available"),
 }
 
-_ENGLISH: Final[dict[str, str]] = {
-    messages.BACKUP_DONE: "Vector tables backed up",
-    messages.NOTHING_DONE: "Nothing was done",
-    messages.BACKUP_FAILED: "The backup of the vector tables failed",
-    messages.OUTCOME_UNKNOWN: "What became of the backup is not known",
-    messages.TRUNCATE_FAILED: "Emptying the vector tables failed",
-    messages.BAD_TASK_ID: "malformed task_id: letters, digits and underscores only",
-    messages.TASK_DIRECTORY_MISSING: "the task's directory does not exist: {task_id}",
-    messages.PARAMS_MISSING: "required parameters are missing",
-    messages.CONNECTION_FAILED: "the database cannot be reached, check the connection",
-    # Of runs whose DAGs may be older or newer than this API.
-    "Vector表恢复完成": "Vector tables restored",
-    "Vector表恢复失败": "The restore of the vector tables failed",
-    "Vector表恢复预演完成,未执行任何更改": "The restore was rehearsed, nothing was changed",
-    "Vector表备份校验完成": "Backups verified",
-    "Vector表备份校验失败": "The verification of the backups failed",
-    "没有可校验的备份": "There is no backup to verify",
-    messages.PRUNE_DONE: "Backups pruned",
-    messages.PRUNE_PLANNED: "The prune was rehearsed, nothing was changed",
-    messages.PRUNE_FAILED: "The prune of the backups failed",
-    messages.NO_POLICY: "No retention policy is set, nothing was removed",
-}
-
 _SPOKEN: Final = frozenset({"response", "error", "errors", "message"})
-"""Keys whose texts are sentences of ours; everything else is data and stays as it is."""
-
-
-def _pattern(sentence: str) -> re.Pattern[str]:
-    parts = re.split(r"(\{\w+\})", sentence)
-    return re.compile("".join(f"(?P<{part[1:-1]}>.*)" if part[:1] == "{" else re.escape(part) for part in parts))
-
-
-_TRANSLATIONS: Final = [(_pattern(known), english) for known, english in _ENGLISH.items()]
+"""Keys whose texts are sentences of ours, with their English beside them; everything else is data."""
 
 
 def preferred(accept_language: str | None) -> Language:
@@ -87,24 +53,22 @@ def status_message(code: int, language: Language) -> str:
 
 
 def spoken(data: Any, language: Language) -> Any:
-    """The same data with the known sentences in it in the language asked for."""
-    return data if language == "zh" else _walked(data, ours=False)
-
-
-def _walked(data: Any, *, ours: bool) -> Any:
+    """The same data with the sentences in it in the language asked for, and that one alone."""
     match data:
-        case str():
-            return _english(data) if ours else data
         case Mapping():
-            return {key: _walked(value, ours=key in _SPOKEN) for key, value in data.items()}
+            beside = {key for key in data if _is_beside(key, data)}
+            return {
+                key: data[f"{key}_en"] if language == "en" and f"{key}_en" in beside else spoken(value, language)
+                for key, value in data.items()
+                if key not in beside
+            }
         case list() | tuple():
-            return [_walked(value, ours=ours) for value in data]
+            return [spoken(value, language) for value in data]
     return data
 
 
-def _english(text: str) -> str:
-    if text.isascii():
-        return text
-    for known, english in _TRANSLATIONS:
-        text = known.sub(lambda found, english=english: english.format(**found.groupdict()), text)  # type: ignore[misc]
-    return text
+def _is_beside(key: object, data: Mapping[Any, Any]) -> bool:
+    """Whether a key holds the English of another; a table may have any name, but what is told of it is no text."""
+    if not isinstance(key, str) or not key.endswith("_en") or key[:-3] not in _SPOKEN:
+        return False
+    return isinstance(data[key], (str, list)) and isinstance(data.get(key[:-3]), (str, list))

@@ -28,7 +28,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
-from pgvector_backup.installation.runs import DAG_IDS, ERROR, PROGRESS_KEY, REPORT, Kind
+from pgvector_backup.installation.runs import DAG_IDS, ERROR, ERROR_IN_ENGLISH, PROGRESS_KEY, REPORT, Kind
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note
@@ -262,10 +262,11 @@ def _result(run: DagRun, session: Session) -> dict[str, Any] | None:
 def _error(run: DagRun, tasks: list[TaskInstance], session: Session) -> dict[str, Any] | None:
     if run.state == "success":
         return None
-    left = _xcoms(run, ERROR, session)
+    left, translated = _xcoms(run, ERROR, session), _xcoms(run, ERROR_IN_ENGLISH, session)
     for task_id in (REPORT, *(task.task_id for task in tasks)):
         if isinstance(error := left.get(task_id), Mapping):
-            return dict(error)
+            beside = translated.get(task_id)
+            return {**error, "response_en": beside} if isinstance(beside, str) else dict(error)
     states = ", ".join(f"{task.task_id} {task.state}" for task in tasks)
     return dict(BackupError(f"the run failed and gave no reason ({states}); the logs of its tasks tell").report())
 

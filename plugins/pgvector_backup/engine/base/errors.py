@@ -50,11 +50,16 @@ class BackupError(Exception):
     def report(self) -> ErrorReport:
         """The error as it is pushed to XCom and sent over HTTP."""
         return ErrorReport(
-            response=self.message,
+            response=str(self.message),
             error_type=self.error_type,
             can_retry=self.can_retry,
             timestamp=datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"),
         )
+
+    @property
+    def english(self) -> str:
+        """The message as logs and the command line have it."""
+        return messages.english(self.message)
 
 
 class InvalidParams(BackupError):
@@ -74,7 +79,7 @@ class MissingParams(BackupError):
     code = 400
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(f"{messages.PARAMS_MISSING}: {', '.join(names)}")
+        super().__init__(messages.PARAMS_MISSING.followed_by(", ".join(names)))
         self.names = list(names)
 
     def report(self) -> ErrorReport:

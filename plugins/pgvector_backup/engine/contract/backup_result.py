@@ -36,7 +36,8 @@ class TableBackup:
     def to_json(self) -> dict[str, Any]:
         """The table's entry in ``tables_backed_up``."""
         if self.failure is not None:
-            return {"success": False, "error": self.failure.message, "duration": round(self.duration, 3)}
+            told = messages.beside("error", self.failure.message)
+            return {"success": False, **told, "duration": round(self.duration, 3)}
         return {
             "success": True,
             "row_count": self.rows,
@@ -80,7 +81,9 @@ class BackupResult:
             "backup_id": self.backup_id,
             "manifest_file": self.manifest_file,
             "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
-            "errors": [table.failure.message for table in self.tables.values() if table.failure is not None],
+            **messages.all_beside(
+                "errors", [table.failure.message for table in self.tables.values() if table.failure is not None]
+            ),
             **_noted([*self.notes, *(note for table in self.tables.values() for note in table.notes)]),
             **({} if self.advice is None else {"advice": self.advice}),
             "duration": round(self.duration, 3),
@@ -148,7 +151,7 @@ class RunReport:
     def to_json(self) -> dict[str, Any]:
         """The result as the contract with users has it."""
         backup, truncate = self.backup or {}, self.truncate or {}
-        errors = list(dict.fromkeys([*backup.get("errors", ()), *self.faults]))
+        errors = list(dict.fromkeys([*messages.all_heard(backup, "errors"), *self.faults]))
         performed = bool(backup.get("backup_performed", False))
         if self.truncate_fault is not None:
             response = messages.TRUNCATE_FAILED
@@ -159,7 +162,7 @@ class RunReport:
         else:
             response = messages.BACKUP_DONE if performed else messages.NOTHING_DONE
         return {
-            "response": response,
+            **messages.beside("response", response),
             "backup_performed": None if self.backup_unknown else performed,
             "truncate_performed": bool(truncate.get("truncate_performed", False)) if self.truncate_certain else None,
             "backup_directory": backup.get("backup_directory"),
@@ -167,7 +170,7 @@ class RunReport:
             "manifest_file": backup.get("manifest_file"),
             "tables_backed_up": backup.get("tables_backed_up", {}),
             "truncate_results": truncate.get("truncate_results", {}),
-            "errors": errors,
+            **messages.all_beside("errors", errors),
             **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
             **({"advice": backup["advice"]} if "advice" in backup else {}),
             "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
@@ -193,7 +196,7 @@ class RunReport:
         lines.append(("truncate", self._truncate_line(result["truncate_results"])))
         lines += [("note", note) for note in result.get("notes", ())]
         lines += [("advice", result["advice"])] if "advice" in result else []
-        lines += [("error", error) for error in result["errors"]]
+        lines += [("error", error) for error in result.get("errors_en", result["errors"])]
         return section(result["timestamp"], "FAILED" if result["errors"] else "OK", result["backup_id"], lines)
 
     def _truncate_line(self, tables: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ class PruneResult:
         else:
             response = messages.PRUNE_PLANNED if self.dry_run else messages.PRUNE_DONE
         return {
-            "response": response,
+            **messages.beside("response", response),
             "prune_performed": not self.dry_run and self.removed > 0,
             "dry_run": self.dry_run,
             "locations": [
@@ -146,7 +146,7 @@ class PruneResult:
                 for one in self.locations
             ],
             "bytes_freed": sum(gone.bytes for one in self.locations for gone in one.removed),
-            "errors": [failure.message for failure in self.failures],
+            **messages.all_beside("errors", [failure.message for failure in self.failures]),
             "duration": round(self.duration, 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }

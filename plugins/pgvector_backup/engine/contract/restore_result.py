@@ -95,7 +95,7 @@ class RestoreResult:
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it."""
         return {
-            "response": messages.RESTORE_PLANNED if self.planned else messages.RESTORE_DONE,
+            **messages.beside("response", messages.RESTORE_PLANNED if self.planned else messages.RESTORE_DONE),
             "restore_performed": not self.planned,
             "truncate_performed": bool(self.truncated) and not self.planned,
             "backup_info": backup_info(self.backup_path, self.backup_id, self.created_at),
@@ -158,13 +158,13 @@ class RestoreReport:
         if self.restore is not None and not self.faults:
             return dict(self.restore)
         return {
-            "response": messages.RESTORE_FAILED if self.faults else messages.NOTHING_DONE,
+            **messages.beside("response", messages.RESTORE_FAILED if self.faults else messages.NOTHING_DONE),
             "restore_performed": False if self.certain else None,
             "truncate_performed": False,
             "backup_info": backup_info(*self.asked, None),
             "truncate_results": {},
             "restore_results": {},
-            "errors": list(dict.fromkeys(self.faults)),
+            **messages.all_beside("errors", list(dict.fromkeys(self.faults))),
             "dry_run": False,
             "duration": 0.0,
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
@@ -195,7 +195,7 @@ class RestoreReport:
             lines.append(("tables", "UNKNOWN, look at them: all of the set is there, or nothing was changed"))
         elif result["errors"]:
             lines.append(("tables", "as they were: a restore is one transaction"))
-        lines += [("error", error) for error in result["errors"]]
+        lines += [("error", error) for error in result.get("errors_en", result["errors"])]
         state = "RESTORE FAILED" if result["errors"] else "RESTORE OK"
         return section(result["timestamp"], state, info["timestamp"], lines)
 

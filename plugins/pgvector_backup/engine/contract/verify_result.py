@@ -149,7 +149,7 @@ class SetVerification:
             "whole_tables": self.whole_tables,
             "damaged_tables": self.damaged_tables,
             "damaged": bool(self.damage),
-            "errors": self.errors,
+            **messages.all_beside("errors", self.errors),
             "notes": [*self.notes, *(note for table in self.tables.values() for note in table.inspection.notes)],
             "duration": round(self.duration, 3),
         }
@@ -215,11 +215,11 @@ class VerifyResult:
         else:
             response = messages.VERIFY_DONE if self.sets else messages.NOTHING_TO_VERIFY
         return {
-            "response": response,
+            **messages.beside("response", response),
             "verify_performed": bool(self.sets),
             "depth": self.depth,
             "sets": [one.to_json() for one in self.sets],
-            "errors": self.errors,
+            **messages.all_beside("errors", self.errors),
             "notes": self.notes,
             "duration": round(self.duration, 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
@@ -238,11 +238,11 @@ def empty_result(
 ) -> dict[str, Any]:
     """The public result of a verify that came to nothing, by failure or because it did not run."""
     return {
-        "response": messages.VERIFY_FAILED if errors else messages.NOTHING_DONE,
+        **messages.beside("response", messages.VERIFY_FAILED if errors else messages.NOTHING_DONE),
         "verify_performed": False,
         "depth": depth,
         "sets": [],
-        "errors": list(errors),
+        **messages.all_beside("errors", list(errors)),
         "notes": list(notes),
         "duration": 0.0,
         "timestamp": timestamp.isoformat(timespec="seconds"),

@@ -98,7 +98,8 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float, views: boo
         conn = connect()
     except psycopg.Error as fault:
         # Not chained: the text of a malformed URI or option may hold its password.
-        raise DatabaseFault(f"{messages.CONNECTION_FAILED}: {_first_line(fault)}{_remedy(str(fault))}") from None
+        said = f"{_first_line(fault)}{_remedy(str(fault))}"
+        raise DatabaseFault(messages.CONNECTION_FAILED.followed_by(said)) from None
     try:
         conn.autocommit = True
         conn.row_factory = tuple_row

@@ -32,7 +32,7 @@ def previous(location: Location, source: Source) -> Previous | None:
     try:
         manifests = [entry for entry in location.entries() if committed_id(entry.name) is not None]
     except BackupError as fault:
-        _log.warning("the sets before this one could not be looked at: %s", fault.message)
+        _log.warning("the sets before this one could not be looked at: %s", fault.english)
         return None
     manifests.sort(key=lambda entry: (entry.modified, entry.name), reverse=True)
     for entry in manifests[:_READ_AT_MOST]:
