@@ -41,7 +41,8 @@ class BackupError(Exception):
     can_retry: bool = False
 
     def __init__(self, message: str, *, can_retry: bool | None = None) -> None:
-        message = plain(message)
+        known = messages.english(message)
+        message = plain(message) if known is message else messages.Sentence(plain(message), plain(known))
         super().__init__(message)
         self.message = message
         if can_retry is not None:
