@@ -15,7 +15,7 @@ from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
 DOC = f"""
-[Vector backups]({addresses.page_url()}) shows what runs now and every set.
+[Vector backups]({addresses.link_url()}) shows what runs now and every set.
 
 Writes the pgvector tables, as of one moment, to a new set of CSV files with a manifest, below the backup root:
 `[{{task_id}}/]vector_bak/{{table}}_{{timestamp}}.csv`.

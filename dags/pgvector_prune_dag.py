@@ -13,7 +13,7 @@ from pgvector_backup.operators.prune import PgVectorPruneOperator
 from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 
 DOC = f"""
-[Vector backups]({addresses.page_url()}) shows every set.
+[Vector backups]({addresses.link_url()}) shows every set.
 
 Follows each backup that succeeded. Removes the sets that no rule of the policy (`keep_last`, `keep_daily`, … of
 `[pgvector_backup]`) keeps, and says of each set why it stays or goes. Without a policy nothing is ever removed.

@@ -13,7 +13,7 @@ from pgvector_backup.operators.restore import PgVectorRestoreOperator, PgVectorR
 from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 
 DOC = f"""
-[Vector backups]({addresses.page_url()}) shows every set and restores one after asking.
+[Vector backups]({addresses.link_url()}) shows every set and restores one after asking.
 
 Brings tables of a backup set back: either all of them are there and equal to the set, or nothing was changed.
 

@@ -13,7 +13,7 @@ from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
 
 DOC = f"""
-[Vector backups]({addresses.page_url()}) shows every set and how it was verified.
+[Vector backups]({addresses.link_url()}) shows every set and how it was verified.
 
 Reads backup sets from end to end and says which tables are whole. Nothing is compared with the tables as they are now.
 

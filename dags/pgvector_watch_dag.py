@@ -11,7 +11,7 @@ from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
 from pgvector_backup.operators.watch import PgVectorWatchOperator
 
 DOC = f"""
-[Vector backups]({addresses.page_url()}) shows every set.
+[Vector backups]({addresses.link_url()}) shows every set.
 
 Every hour, if `on_failure` or `on_recovery` of `[pgvector_backup]` names anybody to call; otherwise never.
 

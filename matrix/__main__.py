@@ -28,6 +28,7 @@ CHECKS: Final = ("plugin", "dags", "backup", "truncate", "restore", "verify", "h
 WITH: Final = (
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "hypothesis",
     "httpx",
     "cryptography",
@@ -52,39 +53,53 @@ kept, and a DAG has no declared result (`GET …/wait?result=report` names it): 
 
 @dataclass(frozen=True)
 class Row:
-    """One environment; versions as pip takes them."""
+    """One environment; versions as pip takes them, and what else they need to be held to."""
 
     name: str
     airflow: str
     python: str = "3.11"
     psycopg: str = "psycopg[binary]"
     postgres: int = 18
+    besides: tuple[str, ...] = ()
 
+
+OF_3_2: Final = ("pydantic<2.13", "fastapi<0.137")
+"""What Airflow 3.2 was released with, as its own constraints say; it starts with nothing newer."""
 
 ROWS: Final = (
-    Row("airflow-3.2", "==3.2.*"),
+    Row("airflow-3.2", "==3.2.*", besides=OF_3_2),
     Row("airflow-3.3", "==3.3.*"),
     Row("python-3.10", "==3.3.*", python="3.10"),
     Row("python-3.13", "==3.3.*", python="3.13"),
-    Row("airflow-3.2-python-3.13", "==3.2.*", python="3.13"),
+    Row("airflow-3.2-python-3.13", "==3.2.*", python="3.13", besides=OF_3_2),
     Row("psycopg-without-binary", "==3.3.*", psycopg="psycopg"),
     Row("postgresql-16", "==3.3.*", postgres=16),
 )
 
 
+def find_python(version: str) -> str | None:
+    """An interpreter of a version: of the system, or one that pyenv or uv has installed."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    for path in [*sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True), shutil.which(f"python{version}")]:
+        if path is not None and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return str(path)
+    asked = subprocess.run(
+        [UV, "python", "find", "--no-python-downloads", version], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
 def run(row: Row) -> dict[str, Any]:
     """One row's outcome: versions as they turned out to be, and each check's."""
-    found = subprocess.run(
-        [UV, "python", "find", "--no-python-downloads", row.python], capture_output=True, text=True, check=False
-    )
-    if found.returncode:
+    found = find_python(row.python)
+    if found is None:
         return {"name": row.name, "missing": f"no Python {row.python} on this machine"}
     place = PLACE / row.name
     python = place / "bin" / "python"
     if not (place / "installed").exists():
         shutil.rmtree(place, ignore_errors=True)
-        _call(UV, "venv", "-q", "-p", found.stdout.strip(), place)
-        wanted = [f"apache-airflow{row.airflow}", "apache-airflow-providers-postgres", row.psycopg, *WITH]
+        _call(UV, "venv", "-q", "-p", found, place)
+        wanted = [f"apache-airflow{row.airflow}", "apache-airflow-providers-postgres", row.psycopg, *WITH, *row.besides]
         _call(UV, "pip", "install", "-q", "-p", python, *wanted)
         (place / "installed").touch()
     report = place / "outcome.xml"

@@ -64,7 +64,7 @@ def test_a_failure_calls_once_and_a_recovery_once(
     ((subject, alarm),) = CALLED
     assert subject.startswith("vectors: backup in the backup root (DAG pgvector_backup) failed")
     assert "langchain_pg_embedding" in alarm.text
-    assert alarm.page.endswith("/plugin/vector-backups")
+    assert alarm.page.endswith("/pgvector-backup/open")
     database.run("ALTER TABLE away RENAME TO langchain_pg_embedding")
     for _ in range(2):
         assert run({}).state == "success"

@@ -14,6 +14,17 @@ PAGE_ROUTE: Final = "vector-backups"
 """Of the page inside Airflow's UI: ``plugin/{route}``."""
 
 
+LANDING: Final = "open"
+"""Below `PAGE_PREFIX`: leads to the page inside Airflow's UI, or to the page itself for who may not see it there."""
+
+
+def link_url(*, dag_id: str | None = None, run_id: str | None = None) -> str:
+    """The address for a link that anybody may follow; arguments as of `page_url`."""
+    base = conf.get("api", "base_url", fallback="").rstrip("/")
+    query = "" if run_id is None else f"?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
+    return f"{base}{PAGE_PREFIX}/{LANDING}{query}"
+
+
 def page_url(*, dag_id: str | None = None, run_id: str | None = None) -> str:
     """The page inside Airflow's UI.
 

@@ -76,7 +76,7 @@ def tell(context: Context, subject: str, errors: Sequence[str]) -> None:
         if bool(errors) == (failing is not None):
             return
         now = configuration.now().isoformat(timespec="seconds")
-        page = addresses.page_url()
+        page = addresses.link_url()
         if errors:
             alarm = Alarm(subject, True, tuple(errors), now, page)
             Variable.set(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
-from pgvector_backup.installation.addresses import page_url
+from pgvector_backup.installation.addresses import link_url
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -20,4 +20,4 @@ class VectorBackupsLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The page, opened at the set of this task's run."""
-        return page_url(dag_id=ti_key.dag_id, run_id=ti_key.run_id)
+        return link_url(dag_id=ti_key.dag_id, run_id=ti_key.run_id)

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 
-from pgvector_backup.installation.addresses import PAGE_PREFIX, PAGE_ROUTE
+from pgvector_backup.installation.addresses import LANDING, PAGE_PREFIX, PAGE_ROUTE
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -38,6 +38,9 @@ def create_page() -> FastAPI:
         answer.headers.update(HEADERS)
         return answer
 
+    from pgvector_backup.web.landing import lead  # noqa: PLC0415 (asks Airflow's auth manager)
+
+    files.add_api_route(f"/{LANDING}", lead, methods=["GET"], include_in_schema=False)
     files.mount("/", StaticFiles(directory=STATIC, html=True))
     return files
 

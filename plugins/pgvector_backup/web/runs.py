@@ -214,6 +214,8 @@ def cancel(kind: Kind, run_id: str, *, user: str) -> None:
             )
         note(session, "pgvector_cancel_run", user=user, kind=kind, run_id=run_id)
         if not at_work:
+            # Airflow 3.2 writes the tasks' states by sessions of its own, which would wait for this one.
+            session.commit()
             set_dag_run_state_to_failed(dag=dag, run_id=run_id, commit=True, session=session)
 
 
