@@ -20,7 +20,8 @@ from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import TableVerification
-from pgvector_backup.engine.load.copy_in import Destination, read_back
+from pgvector_backup.engine.load.open_copy import Destination
+from pgvector_backup.engine.load.read_back import read_back
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore

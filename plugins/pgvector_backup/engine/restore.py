@@ -26,12 +26,12 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.load import permitted, places, provide, staged_rows
 from pgvector_backup.engine.load.advances import advance
 from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, row_bytes
-from pgvector_backup.engine.load.copy_in import allow_workers
 from pgvector_backup.engine.load.forecast import forecast
 from pgvector_backup.engine.load.langchain_pair import Selection, select
 from pgvector_backup.engine.load.one_table import TableLoad, restored
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.load.plan import TablePlan, decide
+from pgvector_backup.engine.load.read_back import allow_workers
 from pgvector_backup.engine.load.refusals import commit_fault, load_fault
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session

@@ -8,14 +8,12 @@ tables that a killed run would leave behind.
 from __future__ import annotations
 
 import logging
-import select
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, Copy, sql
+from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
@@ -24,16 +22,13 @@ from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.codec.rows import Field
-from pgvector_backup.engine.postgres.session import on_own_path
+from pgvector_backup.engine.load.open_copy import BrokenOff, Destination, OpenCopy
 from pgvector_backup.engine.sets.stored_file import Block
 
 _log: Final = logging.getLogger(__name__)
 
 _ENCODED_ROWS: Final = 16
 """Encoded and sent at once: few enough that the server is at work while the next ones are made."""
-
-_MESSAGE_BYTES: Final = 1 << 16
-"""Of one message to the server, which reads each to its end before it looks at the rows in it."""
 
 _SAMPLED_ROWS: Final = 100
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
@@ -43,24 +38,6 @@ RowFilter = Callable[[Sequence[Field]], bool]
 
 RowRepair = Callable[[int, "list[Field]"], "list[Field]"]
 """Puts the fields of a foreign tool's row right; told the row's first line in the file."""
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where rows go.
-
-    :param source: the table as it stands after FROM
-    :param columns: of the file, in its order
-    """
-
-    table: sql.Composable
-    source: sql.Composable
-    columns: tuple[str, ...]
-
-    @property
-    def column_list(self) -> sql.Composable:
-        """The columns for COPY and SELECT."""
-        return sql.SQL(", ").join(sql.Identifier(name) for name in self.columns)
 
 
 @dataclass
@@ -104,8 +81,7 @@ class Load:
     proof: Algorithm
     progress: Progress
     cancel: Cancel
-    _stack: ExitStack = field(default_factory=ExitStack, init=False)
-    _copy: Copy | None = field(default=None, init=False)
+    _copy: OpenCopy | None = field(default=None, init=False)
 
     def run(self) -> Loaded:
         """Send every row that is wanted; the server has taken them all when this returns."""
@@ -119,21 +95,19 @@ class Load:
             self.proof = self.algorithm
         sent_as = BINARY if self.encoder is not None else self.form
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
-        self._form = sent_as
         self.progress.start()
         broken_off = False
-        with self._stack:
-            self._open()
+        with OpenCopy(self.conn, self.into, sent_as) as self._copy:
             try:
                 if first is not None:
                     self._send(first, loaded)
                     del first  # not to be held as long as the rest takes
                     for block in self.blocks:
                         self._send(block, loaded)
-            except _BrokenOff:
+            except BrokenOff:
                 broken_off = True  # the COPY ends as if that were all, so that the server's own error comes out
             else:
-                self._close()
+                self._copy.close()
         if broken_off:
             raise psycopg.OperationalError("the server has ended the COPY")
         return loaded
@@ -229,44 +203,16 @@ class Load:
             if made is None
         ]
 
-    # --- the COPY that is open ---
-
-    def _open(self) -> None:
-        self._stack.enter_context(on_own_path(self.conn))
-        cursor = self._stack.enter_context(self.conn.cursor())
-        self._copy = self._stack.enter_context(
-            cursor.copy(
-                sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
-                    self.into.table, self.into.column_list, sql.SQL(self._form.options)
-                )
-            )
-        )
-        if self._form.header:
-            self._copy.write(self._form.header)
-
     def _write(self, data: bytes) -> None:
         assert self._copy is not None
-        for at in range(0, len(data), _MESSAGE_BYTES):
-            self._copy.write(memoryview(data)[at : at + _MESSAGE_BYTES])
-        # A server that has something to say in the middle of a COPY has failed it, for notices are off. What is read
-        # from an encrypted line may be the encryption's own.
-        if not self.conn.pgconn.ssl_in_use and select.select([self.conn.fileno()], [], [], 0)[0]:
-            raise _BrokenOff
-
-    def _close(self) -> None:
-        assert self._copy is not None
-        if self._form.trailer:
-            self._copy.write(self._form.trailer)
-        self._stack.close()
-        self._copy = None
+        self._copy.write(data)
 
     # --- what the server reads for us ---
 
     def _converted(self, rows: Sequence[bytes]) -> Iterator[bytes]:
         """Rows of CSV in the binary format, as the server itself makes it of them."""
-        reopen = self._copy is not None
-        if reopen:
-            self._close()
+        if self._copy is not None:
+            self._copy.close()
         with self.conn.cursor() as cursor:
             cursor.execute(
                 sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
@@ -281,8 +227,8 @@ class Load:
             cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
         if len(converted) != len(rows):
             raise IntegrityFault(f"the server reads {len(converted):,} rows where {len(rows):,} were sent")
-        if reopen:
-            self._open()
+        if self._copy is not None:
+            self._copy.open()
         yield from converted
 
     def _agrees(self, block: Block) -> bool:
@@ -305,71 +251,6 @@ class Load:
         return not sample or list(self._converted([row for row, _ in sample])) == [encoded for _, encoded in sample]
 
 
-class _BrokenOff(Exception):
-    """The server has failed a COPY; nothing more needs to be sent."""
-
-
 def _require(fields: Sequence[Field], wanted: int) -> None:
     if len(fields) != wanted and not (wanted == 0 and list(fields) == [None]):
         raise IntegrityFault(f"a row has {len(fields)} columns where its header names {wanted}")
-
-
-def allow_workers(conn: Connection[Any], workers: int) -> None:
-    """Let the server's parallel workers share in reading back, for as long as the transaction lasts."""
-    conn.execute(
-        "SELECT set_config(name, value, true) FROM (VALUES ('max_parallel_workers_per_gather', %s),"
-        " ('min_parallel_table_scan_size', '0'), ('parallel_setup_cost', '0'), ('parallel_tuple_cost', '0'))"
-        " AS wanted(name, value)",
-        [str(workers)],
-    )
-
-
-def read_back(
-    conn: Connection[Any],
-    into: Destination,
-    form: Format,
-    algorithm: Algorithm,
-    cancel: Cancel,
-) -> tuple[int, int]:
-    """What a table holds now: its rows, and the sum of their fingerprint numbers.
-
-    In binary, vectors are asked for as the bytes that their type's send function gives, which are the ones that COPY
-    would send for the vectors themselves. That is an expression, and so the server's workers evaluate it, each on its
-    own processor, where COPY itself would leave it all to one.
-    """
-    columns = into.column_list
-    if not form.is_text:
-        sends = dict(conn.execute(_SEND_FUNCTIONS, [into.table.as_string(conn)]).fetchall())
-        columns = sql.SQL(", ").join(
-            sql.SQL("{}({})").format(sql.SQL(sends[name]), sql.Identifier(name))
-            if name in sends
-            else sql.Identifier(name)
-            for name in into.columns
-        )
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, into.source, sql.SQL(form.options))
-    return summed(conn, query, form, algorithm, cancel)
-
-
-_SEND_FUNCTIONS: Final = """
-SELECT a.attname, t.typsend::regproc::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'vector'
-WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend <> 0
-  AND t.typtype = 'b' AND t.typelem = 0
-"""
-"""Of the columns of pgvector's types."""
-
-
-def summed(
-    conn: Connection[Any], query: sql.Composed, form: Format, algorithm: Algorithm, cancel: Cancel
-) -> tuple[int, int]:
-    """The rows that a ``COPY … TO STDOUT`` sends, and the sum of their fingerprint numbers."""
-    rows = total = 0
-    number_of = algorithm.of_row
-    with conn.cursor() as cursor, cursor.copy(query) as copy:
-        for row in form.copied(copy):
-            rows += 1
-            total += number_of(row)
-            if not rows & 0xFFF:
-                cancel.check()
-    return rows, total

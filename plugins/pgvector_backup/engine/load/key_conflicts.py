@@ -11,8 +11,8 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.codec.rows import Field
-from pgvector_backup.engine.load.copy_in import Destination
 from pgvector_backup.engine.load.langchain_pair import RENAMED_COLUMNS, Selection
+from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.postgres.keys import same_key, same_row
 from pgvector_backup.engine.postgres.tables import count_rows

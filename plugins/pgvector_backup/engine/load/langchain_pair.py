@@ -13,7 +13,8 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.load.copy_in import Destination, RowFilter
+from pgvector_backup.engine.load.copy_in import RowFilter
+from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable
 
 _UUID: Final = "uuid"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.load.copy_in import Destination
+from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.postgres.keys import same_key, same_row
 from pgvector_backup.engine.postgres.tables import Table
 

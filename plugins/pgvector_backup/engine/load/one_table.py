@@ -18,9 +18,11 @@ from pgvector_backup.engine.contract.restore_result import TableRestore
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.load import foreign_csv, staged_rows
 from pgvector_backup.engine.load.builds import Builds
-from pgvector_backup.engine.load.copy_in import Destination, Load, Loaded, read_back
+from pgvector_backup.engine.load.copy_in import Load, Loaded
 from pgvector_backup.engine.load.langchain_pair import Selection
+from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.plan import TablePlan
+from pgvector_backup.engine.load.read_back import read_back
 from pgvector_backup.engine.load.refusals import load_fault
 from pgvector_backup.engine.load.staged_rows import Outcome
 from pgvector_backup.engine.postgres.tables import count_rows

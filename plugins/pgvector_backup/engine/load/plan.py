@@ -11,9 +11,9 @@ from psycopg import Connection
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import OnConflict, RestoreRequest
 from pgvector_backup.engine.load import dropped, target
-from pgvector_backup.engine.load.copy_in import Destination
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.langchain_pair import Selection
+from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.table_name import TableName

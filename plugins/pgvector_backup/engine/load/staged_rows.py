@@ -16,8 +16,10 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY
-from pgvector_backup.engine.load.copy_in import Destination, Loaded, summed
+from pgvector_backup.engine.load.copy_in import Loaded
 from pgvector_backup.engine.load.merges import merge
+from pgvector_backup.engine.load.open_copy import Destination
+from pgvector_backup.engine.load.read_back import summed
 from pgvector_backup.engine.postgres.keys import same_key
 from pgvector_backup.engine.postgres.session import on_own_path
 from pgvector_backup.engine.postgres.tables import Table, count_rows
