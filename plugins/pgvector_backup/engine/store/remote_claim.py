@@ -83,7 +83,8 @@ class RemoteClaim(Claim):
                 if match and match["kind"] == "maker" and other.name != own and lives(store, other, now[own].modified):
                     raise Conflict(
                         f"{store.shown}: another backup is at work there, and this store cannot keep two apart "
-                        "(it has no conditional writes); wait for the other one to end, then run again"
+                        "(it has no conditional writes); wait for the other one to end, then run again",
+                        can_retry=True,
                     )
             if of_set([one for one in now if not LEASE.fullmatch(one)], backup_id):
                 claim.discard()
