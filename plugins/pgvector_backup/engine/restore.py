@@ -23,7 +23,7 @@ from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.load import permitted, places, provide, staged_rows
+from pgvector_backup.engine.load import permitted, places, provide, staged_rows, vetting
 from pgvector_backup.engine.load.advances import advance
 from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, row_bytes
 from pgvector_backup.engine.load.forecast import forecast
@@ -67,6 +67,7 @@ def restore(
     :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
+    :raises Conflict: when what the set defines would call a function that could do anything
     :raises Conflict: when a key is there already, a column does not fit, a table cannot be emptied
     :raises DatabaseFault: when the server refuses or fails; nothing was changed
     """
@@ -99,6 +100,7 @@ def restore(
             _tell_databases(found.source, target)
             where = places.find(conn, chosen, request)
             permitted.require(conn, where, request, settings)
+            vetting.vet_texts(where)
             if dry_run:
                 plans = decide(conn, where, request, selection)
                 outcome = _Outcome({one.label: forecast(conn, one, stored_set, selection, cancel) for one in plans})
@@ -182,6 +184,8 @@ class _Deed:
         if sum(row_bytes(place.stored) for place in where) >= WORTH_WORKERS:
             allow_workers(conn, self.settings.jobs)
         made = provide.make(conn, where, self.request)
+        if not self.request.trust_definitions:
+            vetting.vet_functions(conn, where)
         provide.lock(conn, where, self.request)
         plans = decide(conn, where, self.request, self.selection)
         for one in plans:

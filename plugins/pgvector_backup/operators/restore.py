@@ -35,6 +35,7 @@ class _RestoreTask(PgVectorTask):
     :param rename_collection: new names by old ones (templated)
     :param schema: to restore into, in place of the one backed up (templated)
     :param create_missing: whether to make what is missing
+    :param trust_definitions: whether what is made may call functions that could do anything
 
     Further arguments as of `PgVectorTask`, all keyword-only.
     """
@@ -63,6 +64,7 @@ class _RestoreTask(PgVectorTask):
         rename_collection: Mapping[str, str] | None = None,
         schema: str | None = None,
         create_missing: bool = True,
+        trust_definitions: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,6 +78,7 @@ class _RestoreTask(PgVectorTask):
         self.rename_collection = rename_collection
         self.schema = schema
         self.create_missing = create_missing
+        self.trust_definitions = trust_definitions
         self.remember_given()
 
     def request(self, context: Context) -> RestoreRequest:
@@ -98,6 +101,7 @@ class _RestoreTask(PgVectorTask):
             "rename_collection": self.rendered("rename_collection", mapping_of),
             "schema": self.rendered("schema", text_of),
             "create_missing": self.create_missing,
+            "trust_definitions": self.trust_definitions,
         }
         return self.asked(context, RESTORE_KEYS, arguments)
 

@@ -162,6 +162,14 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         title="Create what is missing",
         description="The extension, schema, tables, constraints and indexes that the set tells of.",
     ),
+    Key(
+        name="trust_definitions",
+        types=("boolean",),
+        default=False,
+        title="Trust the set's definitions",
+        description="Make tables whose defaults, checks or indexes call functions that are not the server's own, not "
+        "of an extension and not immutable. They run with the rights of the connection's role.",
+    ),
 )
 
 VERIFY_KEYS: Final[tuple[Key, ...]] = (

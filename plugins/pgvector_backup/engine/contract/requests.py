@@ -70,6 +70,7 @@ class RestoreRequest:
     rename_collection: Mapping[str, str] = field(default_factory=dict)
     schema: str | None = None
     create_missing: bool = True
+    trust_definitions: bool = False
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> RestoreRequest:

@@ -202,12 +202,6 @@ class Settings:
     keep_at_least: int = setting(
         "1", WHOLE_NUMBER, "good sets of a database and location that stay whatever else is said"
     )
-    trust_definitions: bool = setting(
-        "False",
-        BOOLEAN,
-        "whether a restore may make defaults, checks and indexes that call functions which are neither the server's "
-        "own nor of an extension",
-    )
     readable_by_others: bool = setting(
         "False",
         BOOLEAN,

@@ -17,9 +17,8 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
-from pgvector_backup.engine.load import properties, sequences
+from pgvector_backup.engine.load import grammar, properties, sequences
 from pgvector_backup.engine.load.attempts import attempt, execute_one
-from pgvector_backup.engine.load.expressions import enclosed
 from pgvector_backup.engine.load.relocation import relocated, relocated_type
 from pgvector_backup.engine.load.sequences import Counters
 from pgvector_backup.engine.postgres.session import own_path
@@ -197,7 +196,7 @@ def _set_default(conn: Connection[Any], name: TableName, column: Column, express
 
 def _expression(column: Column) -> str:
     """A default's or a generated column's expression, which cannot leave the brackets that it is put into."""
-    return enclosed(column.default or "", f"column {column.name}")
+    return grammar.expression(column.default or "", f"column {column.name}")
 
 
 def add_constraint(

@@ -9,8 +9,8 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.load import grammar
 from pgvector_backup.engine.load.attempts import attempt
-from pgvector_backup.engine.load.expressions import enclosed
 from pgvector_backup.engine.load.relocation import relocated
 from pgvector_backup.engine.postgres.properties import ExtendedStatistics, Policy, Properties
 from pgvector_backup.engine.postgres.table_name import TableName
@@ -181,7 +181,7 @@ def _make_statistics(
     here = TableName(name.schema if moved or one.schema == entry.schema else one.schema, one.name)
     columns: list[sql.Composable] = [sql.Identifier(column) for column in one.columns]
     columns += [
-        sql.SQL("({})").format(sql.SQL(relocated(conn, enclosed(text, f"statistics {one.name}"))))
+        sql.SQL("({})").format(sql.SQL(relocated(conn, grammar.expression(text, f"statistics {one.name}"))))
         for text in one.expressions
     ]
     # A single expression has no kinds.
@@ -215,7 +215,7 @@ def _make_policy(conn: Connection[Any], entry: TableEntry, one: Policy, name: Ta
     for word, text in (("USING", one.using), ("WITH CHECK", one.check)):
         if text is not None:
             statement += sql.SQL(" {} ({})").format(
-                sql.SQL(word), sql.SQL(relocated(conn, enclosed(text, f"policy {one.name}")))
+                sql.SQL(word), sql.SQL(relocated(conn, grammar.expression(text, f"policy {one.name}")))
             )
     if (refused := attempt(conn, statement)) is not None:
         notes.append(f"{entry.name}: policy {one.name} was left out: {refused}")

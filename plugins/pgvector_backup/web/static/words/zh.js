@@ -259,4 +259,7 @@ export default {
   "key.schema.description": "恢复到此模式，而不是备份时的模式。",
   "key.create_missing.title": "创建缺少的对象",
   "key.create_missing.description": "备份集中记录的扩展、模式、表、约束和索引。",
+  "key.trust_definitions.title": "信任备份集中的定义",
+  "key.trust_definitions.description":
+    "允许创建的默认值、检查约束或索引调用既非服务器自带、也不属于扩展、且并非 immutable 的函数；它们以该连接角色的权限运行。",
 };

@@ -1,0 +1,188 @@
+"""What a set defines, judged before any row is touched: whether a server prints such, and what it would run.
+
+Whoever restores runs what the set defines: a check is evaluated for every row, an index's expression too, a generated
+column's as well, all of it with the rights of the connection's role. So each text has to be one definition of its kind
+(see `grammar`), and each function in it one that cannot do more than compute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection, sql
+
+from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.load import grammar
+from pgvector_backup.engine.load.attempts import execute_one
+from pgvector_backup.engine.load.definitions import index_definition
+from pgvector_backup.engine.load.places import Place
+from pgvector_backup.engine.load.relocation import relocated
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.sets.manifest import TableEntry
+
+_OPERATORS: Final = re.compile(r":(?:opno|opnos) (?:\(o )?(?P<oids>[0-9 ]+)")
+_CALLS: Final = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (?P<oids>[0-9]+)")
+
+_HARMLESS: Final = (
+    "nextval", "currval", "lastval", "random", "gen_random_uuid", "uuidv4", "uuidv7", "clock_timestamp", "timeofday",
+    "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt",
+)  # fmt: skip
+"""Volatile functions of the server or of its own extensions that give a value and do nothing else."""
+
+
+def vet_texts(places: Sequence[Place]) -> None:
+    """Hold every definition of the tables that are going to be made against the grammar.
+
+    :raises IntegrityFault: naming the first that is none
+    """
+    for place in places:
+        if place.created and place.stored.entry is not None:
+            _vet_entry(place.stored.entry)
+
+
+def _vet_entry(entry: TableEntry) -> None:
+    for column in entry.columns:
+        what = f"{entry.name}: column {column.name}"
+        grammar.type_name(column.type, what)
+        if column.default is not None:
+            grammar.expression(column.default, what)
+    for constraint in entry.constraints:
+        # Kinds that nobody here knows are not made.
+        if constraint.type in grammar.KINDS:
+            what = f"{entry.name}: constraint {constraint.name}"
+            grammar.constraint(constraint.type, constraint.definition, what)
+    for index in entry.indexes:
+        grammar.index(index.definition, f"{entry.name}: index {index.name}")
+    known = entry.properties
+    if known is None:
+        return
+    for policy in known.policies:
+        for text in (policy.using, policy.check):
+            if text is not None:
+                grammar.expression(text, f"{entry.name}: policy {policy.name}")
+    for statistics in known.statistics:
+        for text in statistics.expressions:
+            grammar.expression(text, f"{entry.name}: statistics {statistics.name}")
+
+
+def vet_functions(conn: Connection[Any], places: Sequence[Place]) -> None:
+    """Look at what tables just made, still empty, would run once they had rows.
+
+    Checks and indexes are made for that, and undone.
+
+    :raises Conflict: naming a function that is neither the server's own nor of an extension nor immutable, or that
+        does more than compute
+    """
+    for place in places:
+        entry = place.stored.entry
+        if place.created and entry is not None:
+            _vet_table(conn, entry, place.name)
+
+
+def _vet_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> None:
+    table = name.identifier.as_string(conn)
+    _refuse(entry, _found(conn, table))
+    for constraint in entry.constraints:
+        if constraint.type in ("check", "exclusion"):
+            definition = sql.SQL(relocated(conn, constraint.definition))
+            statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                name.identifier, sql.Identifier(constraint.name), definition
+            )
+            _try(conn, entry, f"constraint {constraint.name}", table, statement)
+    for index in entry.indexes:
+        if index.constraint is None:
+            _try(conn, entry, f"index {index.name}", table, index_definition(conn, entry, index, name))
+
+
+def _try(conn: Connection[Any], entry: TableEntry, what: str, table: str, statement: sql.Composed) -> None:
+    """Make something of an empty table, look at it, undo it."""
+    conn.execute("SAVEPOINT vetting")
+    try:
+        execute_one(conn, statement)
+        _refuse(entry, _found(conn, table))
+    except psycopg.Error as fault:
+        _go_on(entry, what, fault)
+    conn.execute("ROLLBACK TO SAVEPOINT vetting")
+
+
+def _go_on(entry: TableEntry, what: str, fault: psycopg.Error) -> None:
+    """What cannot be made now cannot be made later either, which is then said; a lost connection is another matter."""
+    if isinstance(fault, psycopg.errors.InsufficientPrivilege):
+        # It names what this role may not call, or not use: nobody's own table did, and a drill's role may call less.
+        raise Conflict(
+            f"{entry.name}: {what} of the set is refused: {fault.diag.message_primary}; look at the manifest. Nothing "
+            "was changed"
+        ) from None
+    if isinstance(fault, psycopg.OperationalError) and not isinstance(fault, psycopg.errors.ProgramLimitExceeded):
+        raise fault
+
+
+def _found(conn: Connection[Any], table: str) -> list[tuple[str, str, str]]:
+    """What a table's expressions call that is not to be trusted: what it is in, its name, why."""
+    found = []
+    for what, tree, later in conn.execute(_TREES, {"table": table}).fetchall():
+        calls = {int(match["oids"]) for match in _CALLS.finditer(tree)} - {0}
+        operators = {int(oid) for match in _OPERATORS.finditer(tree) for oid in match["oids"].split()} - {0}
+        if calls or operators:
+            suspicious = conn.execute(
+                _SUSPICIOUS,
+                {
+                    "calls": list(calls),
+                    "operators": list(operators),
+                    "harmless": list(_HARMLESS),
+                    "later": later,
+                },
+            ).fetchall()
+            found += [(what, row[0], row[1]) for row in suspicious]
+    return found
+
+
+def _refuse(entry: TableEntry, found: Sequence[tuple[str, str, str]]) -> None:
+    for what, function, why in found:
+        raise Conflict(
+            f"{entry.name}: {what} of the set calls {function}, which is {why}; look at the manifest, and set "
+            "trust_definitions if whoever wrote the set may run it as this connection's role. Nothing was changed"
+        )
+
+
+# A node tree is text; nothing else tells which of the server's own functions an expression calls, for those are not
+# noted in pg_depend.
+_TREES: Final = """
+SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column ' ELSE 'the default of column ' END || a.attname,
+       d.adbin::text, a.attgenerated = ''
+FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+WHERE d.adrelid = pg_catalog.to_regclass(%(table)s)
+UNION ALL
+SELECT 'constraint ' || c.conname, c.conbin::text, false FROM pg_catalog.pg_constraint c
+WHERE c.conrelid = pg_catalog.to_regclass(%(table)s) AND c.conbin IS NOT NULL
+UNION ALL
+SELECT 'index ' || c.relname, coalesce(i.indexprs::text, '') || ' ' || coalesce(i.indpred::text, ''), false
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = pg_catalog.to_regclass(%(table)s)
+"""
+
+# Oids below 16384 are those of the server's own functions. A default runs when its application inserts, not here.
+_SUSPICIOUS: Final = """
+WITH called(oid) AS (
+    SELECT pg_catalog.unnest(%(calls)s::pg_catalog.oid[])
+    UNION
+    SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o WHERE o.oid = ANY (%(operators)s)
+), known AS (
+    SELECT p.oid, p.proname, p.provolatile, p.oid < 16384 AS own, EXISTS (
+        SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+    ) AS extended FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+)
+SELECT k.oid::pg_catalog.regprocedure::text,
+       CASE WHEN NOT k.own AND NOT k.extended THEN 'neither the server''s own nor of an extension nor immutable'
+            WHEN k.provolatile = 'v' THEN 'one that does more than compute'
+            ELSE 'closed to ordinary roles' END
+FROM known k
+WHERE (NOT k.own AND NOT k.extended AND k.provolatile <> 'i')
+   OR ((k.own OR k.extended AND NOT %(later)s) AND k.provolatile = 'v' AND k.proname::text <> ALL (%(harmless)s))
+   OR (k.own AND NOT pg_catalog.has_function_privilege('public', k.oid, 'EXECUTE'))
+ORDER BY 1
+"""
