@@ -311,3 +311,46 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 def test_a_day_holds_up_to_its_end() -> None:
     until = parse_until("2027-03-01", timezone.utc)
     assert until == datetime(2027, 3, 1, 23, 59, 59, tzinfo=timezone.utc)
+
+
+# --- crashes ---
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_a_removal_that_dies_at_any_step_leaves_whole_sets_and_nothing_that_a_sweep_does_not_remove(
+    stocked: House, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    stocked.configure(keep_last=3)
+    deeds = iter(range(1000))
+
+    def dying(deed: Any) -> Any:
+        def done(*arguments: Any) -> Any:
+            if next(deeds) == step:
+                raise Died
+            return deed(*arguments)
+
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "remove", dying(Location.remove))
+        patched.setattr(Location, "retire", dying(Location.retire))
+        with pytest.raises(Died):
+            pruned(stocked)
+    listed = Catalog(stocked.settings).at(place(stocked)).sets
+    assert {"20261126_120000", "20261125_120000", "20261124_120000"} <= {one.backup_id for one in listed}
+    assert all(one.manifest_file is not None for one in listed), "what is left of a set is no foreign set"
+    for one in listed:
+        assert stocked.verify(backup_path="vector_bak", timestamp=one.backup_id, depth="files").failure is None
+    place(stocked).sweep()
+    there = {one.backup_id for one in listed}
+    assert not [
+        name
+        for name in stocked.files()
+        if not any(backup_id in name for backup_id in there) and name != "vector_backup_log.txt"
+    ]
+    pruned(stocked)
+    assert ids(stocked) == ["20261126_120000", "20261125_120000", "20261124_120000"]

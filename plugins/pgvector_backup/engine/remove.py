@@ -32,7 +32,12 @@ def remove(location: Location, found: FoundSet) -> list[str]:
         now = datetime.now(timezone.utc)
         if pin is not None and pin.holds(now):
             raise Conflict(f"set {found.backup_id} is {pin.describe(timezone.utc)}; unpin it first")
-        return _removed(location, names)
+        # Until the last file is gone a claim lies there, by which the next sweep ends what a crash has interrupted.
+        claim = location.retire(found.manifest_file)
+        _removed(location, names[1:])
+        location.remove(claim)
+        _log.info("removed set %s from %s", found.backup_id, location.directory)
+        return names
 
 
 def files_of(location: Location, found: FoundSet) -> list[str]:

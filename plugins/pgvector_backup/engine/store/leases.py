@@ -98,6 +98,14 @@ class RemoteLeases(Leases):
         with self._held(manifest, "remover", ("reader", "remover"), taken):
             yield
 
+    def retire(self, manifest: str) -> str:
+        """See `Leases`; the claim is there before the manifest goes, and is dead when this process is."""
+        claim = manifest + STAGED
+        token = "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))
+        self._store.put(claim, liveness.signature(token, 0))
+        self._store.delete(manifest)
+        return claim
+
     def append(self, name: str, section: bytes) -> None:
         """See `Leases`; stores cannot append, so the file is written anew, over the very content that was read."""
         until = time.monotonic() + _APPEND_FOR

@@ -21,6 +21,7 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.store import modes, staging
 from pgvector_backup.engine.store.file_locks import lock, open_regular
+from pgvector_backup.engine.store.naming import STAGED
 from pgvector_backup.engine.store.staging import LocalClaim, StagedFile
 from pgvector_backup.engine.store.store import Entry, Leases, Store
 
@@ -175,6 +176,14 @@ class LocalLeases(Leases):
             manifest, fcntl.LOCK_EX, "a restore, a verify or a truncate is reading it; wait for it to end"
         ):
             yield
+
+    def retire(self, manifest: str) -> str:
+        """See `Leases`; the manifest, which lists the set's files, becomes a claim like that of a run which died."""
+        claim = manifest + STAGED
+        with storage_translated():
+            os.rename(self._store.path / manifest, self._store.path / claim)
+            staging.fsync_directory(self._store.path)
+        return claim
 
     def append(self, name: str, section: bytes) -> None:
         """See `Leases`."""

@@ -106,6 +106,10 @@ class Location:
         """
         return self._leases.exclusive(check_bare(manifest))
 
+    def retire(self, manifest: str) -> str:
+        """See `Leases.retire`."""
+        return self._leases.retire(check_bare(manifest))
+
     def append_log(self, section: str) -> None:
         """Add a run's section to the log file; sections stay whole, whoever else is adding theirs."""
         self.store.make()

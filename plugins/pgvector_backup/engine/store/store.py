@@ -197,5 +197,12 @@ class Leases(abc.ABC):
         """
 
     @abc.abstractmethod
+    def retire(self, manifest: str) -> str:
+        """Make a set stop being one, while one has it to oneself; what a crash then leaves, a sweep removes.
+
+        :return: the claim that takes the manifest's place, to be removed after everything else of the set
+        """
+
+    @abc.abstractmethod
     def append(self, name: str, section: bytes) -> None:
         """Add to the end of a small file; what others add at the same time stays whole."""
