@@ -171,7 +171,7 @@ def test_a_backup_can_be_cancelled(installation: Installation, visit: Visitors) 
 
         seen.button("Cancel run").click()
         expect(seen.dialog).to_contain_text("The database is not changed")
-        seen.dialog.get_by_role("button", name="Do nothing").click()
+        seen.dialog.get_by_role("button", name="Cancel", exact=True).click()
         expect(seen.dialog).to_have_count(0)
         assert installation.query("gate", WAITING_AT_GATE)
 
@@ -266,7 +266,7 @@ def test_a_set_is_deleted_only_when_told_so(installation: Installation, visit: V
         part = seen.open_set(key)
         part.get_by_role("button", name="Delete").click()
         expect(seen.dialog).to_contain_text(key)
-        expect(seen.dialog.get_by_role("button", name="Do nothing")).to_be_focused()
+        expect(seen.dialog.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
         seen.window.keyboard.press("Enter")
         expect(seen.dialog).to_have_count(0)
         assert len(data_files(directory)) == 5
@@ -556,7 +556,7 @@ def test_everything_can_be_reached_by_keyboard(visit: Visitors, one_set: MadeSet
         press("Escape")
         tab_to(f"remove-{key}")
         press("Enter")
-        expect(seen.dialog.get_by_role("button", name="Do nothing")).to_be_focused()
+        expect(seen.dialog.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
         press("Enter")
         expect(seen.dialog).to_have_count(0)
         assert seen.posted() == []

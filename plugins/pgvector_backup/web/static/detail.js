@@ -27,12 +27,12 @@ export function setDetail(set, told, actions) {
     "div",
     { class: "set-detail" },
     buttons(set, told, actions),
-    set.damaged &&
+    (set.damaged || set.verified?.ok === false) &&
       h(
         "p",
         { class: "notice bad" },
         icon("warning"),
-        h("span", {}, h("strong", {}, t("set.damaged")), " ", set.damaged),
+        h("span", {}, h("strong", {}, t("set.damaged")), " ", set.damaged ?? set.fault ?? ""),
       ),
     Object.entries(told.failed_tables ?? {}).map(([label, why]) =>
       h("p", { class: "notice bad" }, icon("warning"), h("span", {}, h("code", {}, label), ": ", why)),
@@ -114,7 +114,7 @@ function tablePart(set, label, table) {
   return h(
     "section",
     { class: "table-part", data: { table: label } },
-    h("h4", {}, h("code", {}, label)),
+    h("h3", {}, h("code", {}, label)),
     h(
       "p",
       { class: "figures" },

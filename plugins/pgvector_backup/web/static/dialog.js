@@ -14,10 +14,11 @@ let number = 0;
  * @param {function(): (Node|string|Array)} [options.consequence] what will happen and to what, as the fields are now
  * @param {function(): (string|null)} [options.confirmation] the word to type before anything happens; null: none
  * @param {string} [options.confirm] words of the button; none: there is nothing to do but to close
+ * @param {string} [options.backOut] words of the button that leaves all as it is
  * @param {boolean} [options.danger]
  * @param {function(): Promise} [options.act]
  */
-export function ask({ title, content = [], consequence, confirmation, confirm, danger = false, act }) {
+export function ask({ title, content = [], consequence, confirmation, confirm, backOut, danger = false, act }) {
   const id = `dialog-${(number += 1)}`;
   const told = h("div", { class: "consequence", id: `${id}-told`, "aria-live": "polite" });
   const guard = h("div", { class: "guard" });
@@ -25,7 +26,7 @@ export function ask({ title, content = [], consequence, confirmation, confirm, d
   const cancel = h(
     "button",
     { type: "button", class: "button", on: { click: () => dialog.close() } },
-    t(confirm ? "action.back_out" : "action.close"),
+    backOut ?? t(confirm ? "action.back_out" : "action.close"),
   );
   const go =
     confirm && h("button", { type: "submit", class: `button ${danger ? "danger solid" : "primary"}` }, confirm);

@@ -88,21 +88,61 @@ export function askVerify({ overview, set, started }) {
   });
 }
 
+/** What a restore may be for; each puts the fields below as it takes. */
+const AIMS = {
+  missing: { truncate_before_restore: false, on_conflict: "skip" },
+  equal: { truncate_before_restore: true, on_conflict: "error" },
+  copy: { truncate_before_restore: false, on_conflict: "error" },
+};
+
+function aimsField(form) {
+  const name = "restore-aim";
+  const put = (aim) => {
+    for (const [key, value] of Object.entries(AIMS[aim])) {
+      const control = form.nodes.find((node) => node.dataset.key === key)?.querySelector("input, select");
+      if (control?.type === "checkbox") control.checked = value;
+      else if (control) control.value = value;
+    }
+    if (aim === "copy")
+      form.nodes.find((node) => node.dataset.key === "rename_collection")?.scrollIntoView({ block: "nearest" });
+  };
+  return h(
+    "fieldset",
+    { class: "field aims", data: { key: "aim" } },
+    h("legend", {}, t("restore.aim")),
+    Object.keys(AIMS).map((aim) =>
+      h(
+        "label",
+        { class: "choice" },
+        h("input", { type: "radio", name, value: aim, on: { change: () => put(aim) } }),
+        h("span", {}, t(`restore.aim.${aim}`)),
+      ),
+    ),
+  );
+}
+
 /** Restore a set, or some of its tables. */
-export function askRestore({ overview, set, started }) {
+export function askRestore({ overview, set: given, started }) {
+  const set = { ...given, tables: given.tables ?? {} };
   const labels = Object.keys(set.tables);
   const form = fieldsFor(overview.restore_keys, "restore", {
     skip: ["backup_path", "task_id", "timestamp"],
     choices: { tables: labels },
     suggestions: { db_connection: overview.connections?.known },
   });
+  const from = [set.database && code(set.database), set.server && `PostgreSQL ${set.server.server_version}`];
   const chosen = (conf) => conf.tables ?? labels;
   const replaces = (conf) => conf.truncate_before_restore === true || conf.on_conflict === "update";
   const largest = (conf) =>
     [...chosen(conf)].sort((one, other) => (set.tables[other].rows ?? 0) - (set.tables[one].rows ?? 0))[0] ?? null;
   ask({
     title: t("restore.title", { set: set.timestamp }),
-    content: form.nodes,
+    content: [
+      set.fault && danger(t("restore.damaged"), " ", set.fault),
+      set.database && will(...mixed("restore.from", { database: from.filter(Boolean).flatMap((one, i) => (i ? [", ", one] : [one])) })),
+      aimsField(form),
+      ...form.nodes,
+    ].filter(Boolean),
     consequence: () => {
       const conf = form.conf();
       const tables = chosen(conf);
@@ -187,12 +227,37 @@ export function askDelete({ overview, set, deleted }) {
   });
 }
 
+/** Delete several sets, one after the other; what fails stays, and stops the rest. */
+export function askDeleteMany({ overview, sets, deleted }) {
+  const newest = overview.newest_good && sets.find((set) => keyOf(set) === keyOf(overview.newest_good));
+  const total = sets.reduce((sum, set) => sum + (set.bytes ?? 0), 0);
+  ask({
+    title: t("delete.many.title", { count: sets.length }),
+    content: [
+      danger(t("delete.many.will", { count: sets.length, size: size(total) })),
+      h(
+        "ul",
+        { class: "files" },
+        sets.map((set) => h("li", {}, code(keyOf(set)), set.database && h("span", { class: "muted" }, set.database))),
+      ),
+      newest && danger(t("delete.newest")),
+    ].filter(Boolean),
+    confirmation: () => t("delete.many.word", { count: sets.length }),
+    confirm: t("delete.go"),
+    danger: true,
+    act: async () => {
+      for (const set of sets) deleted(set, await api.remove(set));
+    },
+  });
+}
+
 /** Cancel a run. */
 export function askCancel({ run, cancelled }) {
   ask({
     title: t("cancel.title"),
     content: [will(t(`cancel.will.${run.kind}`)), h("p", { class: "muted small" }, code(run.run_id))],
     confirm: t("cancel.go"),
+    backOut: t("cancel.back_out"),
     danger: true,
     act: async () => cancelled(run, await api.cancel(run.kind, run.run_id)),
   });

@@ -9,9 +9,10 @@ import { view } from "./sets.js";
  * The filter.
  *
  * @param {Array} locations of the API's list
+ * @param {string[]} databases that the sets are of
  * @param {function({place?: string, words?: string})} filtered called with what the user changes
  */
-export function filterBar(locations, filtered) {
+export function filterBar(locations, databases, filtered) {
   const place = h(
     "select",
     {
@@ -23,6 +24,17 @@ export function filterBar(locations, filtered) {
     locations.map(option),
   );
   place.value = locations.some((one) => one.relative_path === view.place) ? view.place : "";
+  const database = h(
+    "select",
+    {
+      id: "filter-database",
+      data: { focus: "database" },
+      on: { change: (event) => filtered({ database: event.target.value }) },
+    },
+    h("option", { value: "" }, t("place.all")),
+    databases.map((one) => h("option", { value: one }, one)),
+  );
+  database.value = databases.includes(view.database) ? view.database : "";
   const words = h("input", {
     id: "filter-words",
     type: "search",
@@ -35,6 +47,8 @@ export function filterBar(locations, filtered) {
     "div",
     { class: "filter", role: "search" },
     h("div", { class: "field" }, h("label", { for: "filter-place" }, t("filter.place")), place),
+    databases.length > 1 &&
+      h("div", { class: "field" }, h("label", { for: "filter-database" }, t("filter.database")), database),
     h("div", { class: "field" }, h("label", { for: "filter-words" }, t("filter.words")), words),
     h("p", { class: "muted small", role: "status", data: { part: "count" } }),
   );

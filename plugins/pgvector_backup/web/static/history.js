@@ -26,6 +26,7 @@ export class History {
   #hidden = new Set();
   #sets = [];
   #labels = [];
+  #named = (set, label) => label;
   #resize = new ResizeObserver(() => this.#fit());
 
   constructor(container) {
@@ -37,7 +38,16 @@ export class History {
     this.#sets = sets
       .filter((set) => set.manifest_file && isDated(set) && Object.keys(set.tables).length)
       .sort((a, b) => secondsOf(a) - secondsOf(b));
+    // Sets of several databases are lines of their own, whatever their tables are called.
+    const several = new Set(this.#sets.map((set) => set.database)).size > 1;
+    this.#named = (set, label) => (several && set.database ? `${set.database} · ${label}` : label);
     this.redraw();
+  }
+
+  /** The table of a set that a line is of. */
+  #table(set, line) {
+    const found = Object.entries(set.tables).find(([label]) => this.#named(set, label) === line);
+    return found?.[1];
   }
 
   /** Draw again: the colours, the words or the width may have changed. */
@@ -49,7 +59,7 @@ export class History {
       fill(this.#container, h("p", { class: "muted" }, t(this.#sets.length ? "history.no_library" : "history.none")));
       return;
     }
-    this.#labels = [...new Set(this.#sets.flatMap((set) => Object.keys(set.tables)))].sort();
+    this.#labels = [...new Set(this.#sets.flatMap((set) => Object.keys(set.tables).map((label) => this.#named(set, label))))].sort();
     const figures = CHARTS.map(figureOf);
     fill(this.#container, this.#legend(), h("div", { class: "charts" }, figures));
     CHARTS.forEach((chart, index) => this.#plot(chart, figures[index]));
@@ -92,7 +102,10 @@ export class History {
     const shown = this.#labels.filter((label) => !this.#hidden.has(label));
     const moments = this.#sets.map(secondsOf);
     const lines = shown.map((label) =>
-      this.#sets.map((set) => (set.tables[label] && chart.of(set.tables[label])) ?? null),
+      this.#sets.map((set) => {
+        const table = this.#table(set, label);
+        return (table && chart.of(table)) ?? null;
+      }),
     );
     const known = lines.flat().filter((value) => value !== null);
     canvas.setAttribute("aria-label", this.#summary(chart, shown, lines));

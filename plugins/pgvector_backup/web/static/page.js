@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { setDetail } from "./detail.js";
-import { askBackup, askCancel, askDelete, askDownload, askRestore, askVerify } from "./dialogs.js";
+import { askBackup, askCancel, askDelete, askDeleteMany, askDownload, askRestore, askVerify } from "./dialogs.js";
 import { announce, byFocus, fill, h } from "./dom.js";
 import { filterBar } from "./filter.js";
 import { percent, renewAges } from "./format.js";
@@ -12,7 +12,8 @@ import { language, locale, onLanguage, t } from "./i18n.js";
 import { problem } from "./problem.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
 import { keyOf, madeAt } from "./set.js";
-import { chosen, filterBy, noSets, openSet, setTable, showMore, view } from "./sets.js";
+import { recentRuns } from "./recent.js";
+import { chosen, filterBy, noSets, openSet, setTable, showMore, tickedBar, view } from "./sets.js";
 import { tiles } from "./state.js";
 import { followTheme } from "./theme.js";
 import { warningList } from "./warnings.js";
@@ -33,7 +34,7 @@ let timer = null;
 
 const page = document.getElementById("page");
 const part = Object.fromEntries(
-  ["head", "problem", "warnings", "running", "notices", "tiles", "filter", "history", "sets"].map((name) => [
+  ["head", "problem", "warnings", "running", "notices", "tiles", "recent", "filter", "history", "sets"].map((name) => [
     name,
     h("div", { data: { part: name } }),
   ]),
@@ -56,7 +57,7 @@ function build() {
     part.head,
     part.problem,
     part.warnings,
-    section("now", t("now.title"), part.running, part.notices, part.tiles),
+    section("now", t("now.title"), part.running, part.notices, part.tiles, part.recent),
     section("sets", t("sets.title"), part.filter, part.history, part.sets),
   );
 }
@@ -77,7 +78,7 @@ function allowed() {
     restore: trigger("restore", (set) => askRestore({ overview: known.overview, set, started })),
     remove: overview?.can_edit ? (set) => askDelete({ overview: known.overview, set, deleted }) : t("why.rights"),
     cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
-    download: (set, detail) => askDownload({ set, detail }),
+    download: overview?.can_download === false ? t("why.download") : (set, detail) => askDownload({ set, detail }),
   };
 }
 
@@ -100,17 +101,27 @@ function drawNow() {
         warningList(overview.warnings, { backUp: able("backup"), verify: able("verify"), open: reveal }),
       ),
   );
-  fill(part.running, runningCards(overview.running, { canCancel: able("cancel") !== null, cancel: may.cancel }));
+  fill(
+    part.running,
+    runningCards(overview.running, {
+      canCancel: able("cancel") !== null,
+      cancel: may.cancel,
+      places: { connection: overview.connections?.default, root: overview.storage?.backup_root },
+    }),
+  );
   fill(
     part.notices,
     [...ended.values()].map((run) => noticeCard(run, () => dismiss(run))),
   );
   fill(part.tiles, h("div", { class: "tiles" }, tiles(overview, sets, reveal)));
+  fill(part.recent, recentRuns(overview.recent ?? []));
 }
 
 function drawFilter() {
-  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, filtered));
+  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, databases(), filtered));
 }
+
+const databases = () => [...new Set(known.sets.map((set) => set.database).filter(Boolean))].sort();
 
 function drawSets() {
   const sets = chosen(known.sets);
@@ -118,11 +129,14 @@ function drawSets() {
   if (shown) shown.textContent = t("sets.count", { count: sets.length, all: known.sets.length });
   if (known.sets.length === 0) return fill(part.sets, known.overview && noSets(allowed().backup));
   if (sets.length === 0) return fill(part.sets, h("p", { class: "muted" }, t("sets.none_chosen")));
+  const { remove } = allowed();
   return fill(
     part.sets,
+    tickedBar(known.sets, (ticked) => askDeleteMany({ overview: known.overview, sets: ticked, deleted })),
     setTable(sets, {
       detail: detailOf,
       toggle,
+      tick: typeof remove === "function" ? tick : null,
       more: () => {
         showMore();
         drawSets();
@@ -179,6 +193,11 @@ function toggle(set) {
   drawSets();
 }
 
+function tick(key) {
+  if (!view.ticked.delete(key)) view.ticked.add(key);
+  drawSets();
+}
+
 /** Open a set, scroll to it and put the focus on it. */
 function reveal(relativePath, timestamp) {
   const key = `${relativePath}/${timestamp}`;
@@ -213,9 +232,11 @@ function started(kind, { run_id: runId }) {
 
 function deleted(set) {
   view.open.delete(keyOf(set));
+  view.ticked.delete(keyOf(set));
   details.delete(keyOf(set));
   announce(t("delete.done", { set: set.timestamp }));
-  refresh();
+  // The list too, which is not asked for again and again while something runs.
+  refreshList().then(refresh, refresh);
 }
 
 function dismiss(run) {

@@ -7,7 +7,7 @@ import { t } from "./i18n.js";
 
 /** A run's state as a badge. */
 export function stateBadge(run) {
-  const state = run.cancelled ? "cancelled" : run.state;
+  const state = run.cancelled ? "cancelled" : run.cancelling ? "cancelling" : run.state;
   return h("span", { class: `badge ${state}` }, t(`state.${state}`));
 }
 
@@ -20,9 +20,10 @@ export function runLink(run, words = t("run.open")) {
  * What is running, one card a run.
  *
  * @param {Array} runs
- * @param {{canCancel: boolean, cancel: function}} actions
+ * @param {{canCancel: boolean, cancel: function, places: {connection: string, root: string}}} actions `places`: where
+ *   a run goes that names nothing itself
  */
-export function runningCards(runs, { canCancel, cancel }) {
+export function runningCards(runs, { canCancel, cancel, places }) {
   return runs.map((run) => {
     const shown = run.progress;
     const share = shown?.share ?? null;
@@ -33,10 +34,11 @@ export function runningCards(runs, { canCancel, cancel }) {
       h(
         "header",
         { class: "card-head" },
-        h("h3", { id: title }, t(`run.${run.kind}.${run.state === "queued" ? "queued" : "running"}`), placeOf(run)),
+        h("h3", { id: title }, t(`run.${run.kind}.${run.state === "queued" ? "queued" : "running"}`)),
         stateBadge(run),
-        canCancel && cancelButton(run, cancel),
+        canCancel && !run.cancelling && cancelButton(run, cancel),
       ),
+      h("p", { class: "route" }, route(run, places)),
       h("progress", { class: "bar", max: 1, "aria-labelledby": title, ...(share === null ? {} : { value: share }) }),
       h("p", { class: "figures" }, figures(run)),
       tables(shown),
@@ -45,8 +47,17 @@ export function runningCards(runs, { canCancel, cancel }) {
   });
 }
 
-function placeOf(run) {
-  return run.task_id ? h("span", { class: "muted" }, ` · ${run.task_id}`) : null;
+/** What a run is about: from where to where. */
+function route(run, { connection, root }) {
+  const { asked = {} } = run;
+  const database = h("code", {}, asked.db_connection ?? connection);
+  const set = [asked.backup_path ?? asked.task_id, asked.timestamp].filter(Boolean).join("/");
+  const arrow = h("span", { role: "img", "aria-label": t("run.to") }, " → ");
+  const tables = asked.tables?.length ? ` (${asked.tables.join(", ")})` : "";
+  if (run.kind === "backup")
+    return [database, arrow, h("code", {}, [root, asked.task_id].filter(Boolean).join("/") || t("place.global"))];
+  if (run.kind === "restore") return [h("code", {}, set), tables, arrow, database];
+  return set ? h("code", {}, set) : t("run.newest_sets");
 }
 
 function cancelButton(run, cancel) {
@@ -124,7 +135,7 @@ function origin(run) {
 
 /** How a run ended, in one sentence or two: `{good, title, text}`. */
 export function outcome(run) {
-  if (run.cancelled) return { good: false, title: t(`run.${run.kind}.cancelled`), text: t("run.cancelled.text") };
+  if (run.cancelled) return { good: true, mild: true, title: t(`run.${run.kind}.cancelled`), text: t("run.cancelled.text") };
   if (run.state !== "success") {
     const why = run.error?.response ?? t("run.failed.text");
     const unchanged = run.kind === "restore" && !run.result?.restore_performed ? ` ${t("run.restore.unchanged")}` : "";
@@ -151,14 +162,20 @@ function summary(kind, result) {
   if (kind === "restore") {
     const restored = Object.entries(result.restore_results ?? {});
     const rows = restored.reduce((sum, [, table]) => sum + (table.rows_restored ?? 0), 0);
+    const skipped = restored.reduce((sum, [, table]) => sum + (table.rows_skipped ?? 0), 0);
+    const into = result.target_database?.database;
     return [
       t("summary.restore", {
         count: rows,
         tables: restored.map(([label]) => label).join(", "),
         time: duration(result.duration),
       }),
+      skipped > 0 && t("summary.skipped", { count: skipped }),
+      into && t("summary.into", { database: into }),
       ...restored.flatMap(([, table]) => table.notes ?? []),
-    ].join(" ");
+    ]
+      .filter(Boolean)
+      .join(" ");
   }
   const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
   if (!verified.length) return result.response ?? "";
@@ -170,11 +187,11 @@ function summary(kind, result) {
 
 /** One ended run as a notice that stays until it is dismissed. */
 export function noticeCard(run, dismiss) {
-  const { good, title, text } = outcome(run);
+  const { good, mild, title, text } = outcome(run);
   return h(
     "article",
-    { class: `notice ${good ? "good" : "bad"}`, data: { notice: run.run_id } },
-    icon(good ? "check" : "warning"),
+    { class: `notice ${mild ? "mild" : good ? "good" : "bad"}`, data: { notice: run.run_id } },
+    icon(mild ? "info" : good ? "check" : "warning"),
     h("div", {}, h("strong", {}, title), text && h("p", {}, text), h("p", { class: "small" }, runLink(run))),
     h(
       "button",

@@ -12,6 +12,9 @@ export function placeName(set) {
   return set.type === "global" || !set.task_id ? t("place.global") : set.task_id;
 }
 
+/** The database that a set is of, or null. */
+export const databaseOf = (set) => set.database ?? null;
+
 /** Whether it is known when a set was made; without a manifest nothing tells the time zone of its name. */
 export const isDated = (set) => /(Z|[+-]\d\d:?\d\d)$/.test(set.created_at ?? "");
 

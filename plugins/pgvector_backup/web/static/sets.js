@@ -2,16 +2,16 @@
 
 import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
-import { age, count, duration, fileFormat, size } from "./format.js";
+import { age, count, duration, fileFormat, moment, size } from "./format.js";
 import { t } from "./i18n.js";
-import { isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
+import { databaseOf, isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
 
 const STEP = 50; // sets shown at first, and with each "more"
 
 const COLUMNS = ["when", "where", "rows", "size", "duration", "format", "verified", "run"];
 
 /** What the user has chosen to see. `place`: "" all, "global", or a location's path. */
-export const view = { place: "", words: "", limit: STEP, open: new Set() };
+export const view = { place: "", database: "", words: "", limit: STEP, open: new Set(), ticked: new Set() };
 
 /** Show from the beginning what a changed filter leaves. */
 export function filterBy(change) {
@@ -20,7 +20,7 @@ export function filterBy(change) {
 
 /** Open one set, whatever the filter hides now. */
 export function openSet(key, sets) {
-  if (!chosen(sets).some((set) => keyOf(set) === key)) filterBy({ place: "", words: "" });
+  if (!chosen(sets).some((set) => keyOf(set) === key)) filterBy({ place: "", database: "", words: "" });
   view.open.add(key);
   const index = chosen(sets).findIndex((set) => keyOf(set) === key);
   while (index >= view.limit) view.limit += STEP;
@@ -32,11 +32,32 @@ export function chosen(sets) {
   return sets.filter(
     (set) =>
       (view.place === "" || set.relative_path === view.place) &&
-      (words === "" ||
-        `${set.relative_path} ${set.timestamp} ${set.backup_date} ${set.run_id ?? ""} ${Object.keys(set.tables).join(" ")}`
-          .toLowerCase()
-          .includes(words)),
+      (view.database === "" || set.database === view.database) &&
+      (words === "" || wordsOf(set).includes(words)),
   );
+}
+
+/** All that a set can be found by: what the page shows of it, and what its files are called. */
+function wordsOf(set) {
+  return [
+    set.relative_path,
+    set.timestamp,
+    set.backup_date,
+    isDated(set) ? moment(set.created_at) : "",
+    set.run_id,
+    set.database,
+    set.server?.system_identifier,
+    fileFormat(set.tables),
+    ...Object.entries(set.tables).flatMap(([label, table]) => [
+      label,
+      table.format,
+      table.compression,
+      ...Object.keys(table.collections ?? {}),
+    ]),
+  ]
+    .filter(Boolean)
+    .join(" ")
+    .toLowerCase();
 }
 
 /** Show some more of the sets. */
@@ -71,9 +92,10 @@ export function noSets(backUp) {
  * The table.
  *
  * @param {Array} sets what the filter leaves
- * @param {{detail: function, toggle: function, more: function}} actions `detail` gives the node of an open set
+ * @param {{detail: function, toggle: function, more: function, tick: function?}} actions `detail` gives the node of an
+ *   open set; `tick` is told which set was ticked or no longer is
  */
-export function setTable(sets, { detail, toggle, more }) {
+export function setTable(sets, { detail, toggle, more, tick }) {
   const shown = sets.slice(0, view.limit);
   return [
     h(
@@ -90,7 +112,7 @@ export function setTable(sets, { detail, toggle, more }) {
           ),
         ),
       ),
-      shown.map((set, index) => setBody(set, index, { detail, toggle })),
+      shown.map((set, index) => setBody(set, index, { detail, toggle, tick })),
     ),
     sets.length > shown.length &&
       h(
@@ -105,7 +127,7 @@ export function setTable(sets, { detail, toggle, more }) {
   ];
 }
 
-function setBody(set, index, { detail, toggle }) {
+function setBody(set, index, { detail, toggle, tick }) {
   const key = keyOf(set);
   const open = view.open.has(key);
   const id = `detail-${index}`;
@@ -123,8 +145,11 @@ function setBody(set, index, { detail, toggle }) {
     h("span", {}, whenOf(set)),
   );
   const cells = {
-    when: [opener, isDated(set) && h("span", { class: "muted small ago" }, age(set.created_at))],
-    where: h("span", { class: "place" }, placeName(set)),
+    when: [tick && tickBox(set, key, tick), opener, isDated(set) && h("span", { class: "muted small ago" }, age(set.created_at))],
+    where: [
+      h("span", { class: "place" }, placeName(set)),
+      databaseOf(set) && h("span", { class: "muted small place", title: t("fact.database") }, databaseOf(set)),
+    ],
     rows: count(set.rows),
     size: size(set.bytes),
     duration: duration(set.duration),
@@ -140,7 +165,7 @@ function setBody(set, index, { detail, toggle }) {
       {
         role: "row",
         class: "summary",
-        on: { click: (event) => event.target.closest("a, button, time") || toggle(set) },
+        on: { click: (event) => event.target.closest("a, button, time, label, input") || toggle(set) },
       },
       COLUMNS.map((name) =>
         h("td", { role: "cell", class: `col-${name}`, data: { label: t(`column.${name}`) } }, cells[name]),
@@ -148,5 +173,36 @@ function setBody(set, index, { detail, toggle }) {
     ),
     open &&
       h("tr", { role: "row", class: "detail", id }, h("td", { role: "cell", colspan: COLUMNS.length }, detail(set))),
+  );
+}
+
+function tickBox(set, key, tick) {
+  return h(
+    "label",
+    { class: "tick" },
+    h("input", {
+      type: "checkbox",
+      checked: view.ticked.has(key),
+      "aria-label": t("sets.tick", { set: set.timestamp }),
+      data: { focus: `tick-${key}` },
+      on: { change: () => tick(key) },
+    }),
+  );
+}
+
+/** What can be done with the ticked sets: a bar above the table, empty while none is ticked. */
+export function tickedBar(sets, remove) {
+  const ticked = sets.filter((set) => view.ticked.has(keyOf(set)));
+  if (ticked.length === 0) return null;
+  return h(
+    "div",
+    { class: "toolbar ticked" },
+    h("span", { role: "status" }, t("sets.ticked", { count: ticked.length })),
+    h(
+      "button",
+      { type: "button", class: "button danger", data: { focus: "remove-ticked" }, on: { click: () => remove(ticked) } },
+      icon("bin"),
+      t("action.remove_ticked"),
+    ),
   );
 }

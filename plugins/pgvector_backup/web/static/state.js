@@ -14,7 +14,7 @@ import { isDated, placeName, verifiedBadge } from "./set.js";
  * @param {function} open shows a set
  */
 export function tiles(overview, sets, open) {
-  return [last(overview, sets), good(overview, open), verified(overview), next(overview)];
+  return [last(overview, sets), good(overview, open), verified(overview), next(overview), storage(overview)];
 }
 
 function tile(name, title, ...content) {
@@ -63,7 +63,7 @@ function good({ newest_good: set }, open) {
     "good",
     title,
     big(isDated(set) ? time(set.created_at, relative(set.created_at)) : set.backup_date),
-    line([t("rows", { count: set.rows ?? 0 }), size(set.bytes), placeName(set)].join(" · ")),
+    line([set.database, t("rows", { count: set.rows ?? 0 }), size(set.bytes), placeName(set)].filter(Boolean).join(" · ")),
     line(
       h(
         "button",
@@ -92,6 +92,23 @@ function verified({ newest_good: set }) {
         ? [t(`depth.${done.depth}`), done.when && [" · ", time(done.when, relative(done.when))]]
         : t("tile.unverified.text"),
     ),
+  );
+}
+
+/** Where the sets are, how much they take, how much is free. */
+function storage({ storage: place }) {
+  if (!place) return null;
+  const low = place.free !== null && place.free < Math.max(place.bytes / 10, 1024 ** 3);
+  return tile(
+    "storage",
+    t("tile.storage"),
+    big(size(place.bytes), low && h("span", { class: "badge warn" }, t("tile.storage.low"))),
+    line(
+      [t("tile.storage.sets", { count: place.sets }), place.free === null ? null : t("tile.storage.free", { size: size(place.free) })]
+        .filter(Boolean)
+        .join(" · "),
+    ),
+    place.backup_root && line(h("code", { class: "path" }, place.backup_root)),
   );
 }
 

@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
-const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED"]);
+const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "VERIFY_RUN_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED"]);
 
 /**
  * The warnings of an overview.
@@ -17,13 +17,16 @@ export function warningList(warnings, actions) {
   return sorted.map((warning) =>
     h(
       "li",
-      { class: `warning ${GRAVE.has(warning.code) ? "grave" : "mild"}`, data: { code: warning.code } },
+      { class: `warning ${GRAVE.has(warning.code) ? "grave" : "mild"}${named(warning) ? " named" : ""}`, data: { code: warning.code } },
       icon(warning.code === "PAUSED" ? "info" : "warning"),
       h("p", {}, warning.message),
       remedy(warning, actions),
     ),
   );
 }
+
+/** Whether its sentence begins with a name, which keeps its own small letter. */
+const named = ({ params }) => params.database !== undefined || params.streak > 1;
 
 function remedy({ code, params }, { backUp, verify, open }) {
   const button = (words, act) =>
@@ -44,8 +47,10 @@ function remedy({ code, params }, { backUp, verify, open }) {
     case "DAMAGED":
       return params.timestamp && button(t("action.show"), () => open(params.relative_path, params.timestamp));
     case "LAST_FAILED":
+    case "VERIFY_RUN_FAILED":
       return (
-        params.run_id && airflowLink(`dags/pgvector_backup/runs/${encodeURIComponent(params.run_id)}`, t("run.open"))
+        params.run_id &&
+        airflowLink(`dags/pgvector_${params.kind ?? "backup"}/runs/${encodeURIComponent(params.run_id)}`, t("run.open"))
       );
     case "PAUSED":
       return airflowLink("dags/pgvector_backup", t("warning.open_dag"));
