@@ -315,7 +315,8 @@ def test_twenty_faults_of_each_kind_end_in_a_whole_set_or_a_clear_error(
     assert leftovers(bucket) == []
     if kind in ("500", "503", "slow"):
         assert failed == 0  # what passes is waited for
-    assert failed < 20
+    if kind == fault:
+        assert failed < 20  # one bad answer is not the end of every run, as an outage is
 
 
 def test_a_read_that_breaks_off_is_resumed_where_it_was(
