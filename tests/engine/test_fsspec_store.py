@@ -43,7 +43,9 @@ def test_a_set_is_uploaded_and_emptied_on_its_word(house: House, bucket: str) ->
 
     assert result.directory == f"{bucket}/vector_bak"
     files = [table.file for table in result.tables.values()]
-    assert names == sorted([*files, *(f"{file}.idx" for file in files), str(result.manifest_file)])
+    assert names == sorted(
+        [*files, *(f"{file}.idx" for file in files), f"schema_{result.backup_id}.sql", str(result.manifest_file)]
+    )
     fs, path = fsspec.core.url_to_fs(result.directory)
     manifest = Manifest.from_bytes(fs.cat_file(f"{path}/{result.manifest_file}"))
     assert [fs.size(f"{path}/{table.file}") for table in manifest.tables] == [t.bytes for t in manifest.tables]

@@ -49,7 +49,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(bucket: Bucket, result: BackupResult) -> None:
     """The bucket holds the set and nothing else, byte for byte as the manifest says."""
     files = [table.file for table in result.tables.values()]
-    assert bucket.names() == sorted([*files, *(f"{file}.idx" for file in files), str(result.manifest_file)])
+    assert bucket.names() == sorted(
+        [*files, *(f"{file}.idx" for file in files), f"schema_{result.backup_id}.sql", str(result.manifest_file)]
+    )
     for table in json.loads(bucket.get(str(result.manifest_file)))["tables"]:
         content = bucket.get(table["file"])
         assert len(content) == table["bytes"]

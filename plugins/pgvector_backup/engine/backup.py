@@ -26,6 +26,7 @@ from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Stream, copy_out
 from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cut, estimate, header
 from pgvector_backup.engine.dump.readers import Readers
+from pgvector_backup.engine.load import by_hand
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres import standing, transactions
 from pgvector_backup.engine.postgres.errors import translated
@@ -134,6 +135,7 @@ def backup(
                 failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
                 fingerprint_algorithm=algorithm.name,
             )
+            _stage_script(claim, manifest)
             claim.commit(manifest.to_bytes())
             _log.info(
                 "set %s is on disk with %d of %d tables: %s",
@@ -245,6 +247,19 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
         progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
         on_end=ended,
     )
+
+
+def _stage_script(claim: Claim, manifest: Manifest) -> None:
+    """What psql alone needs to load the set; a set is whole without it."""
+    try:
+        script = by_hand.script(manifest).encode()
+    except (BackupError, UnicodeError) as fault:
+        _log.warning("set %s has no script for psql: %s", manifest.backup_id, fault)
+        return
+    with translated():
+        staged = claim.stage("schema", "sql")
+        staged.write(script)
+        staged.sync()
 
 
 def _log_failure(label: str, failure: BackupError | None) -> None:

@@ -18,7 +18,7 @@ from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id
+from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id, script_name
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import DAG_IDS
@@ -139,6 +139,8 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
     """One set with all that its manifest, the log and its verification tell."""
     told = set_json(one, durations, has_log=found.has_log)
     told |= {"source": None, "verification": None if one.verification is None else dict(one.verification)}
+    script = script_name(one.backup_id)
+    told["schema_file"] = script if any(entry.name == script for entry in location.entries()) else None
     told["log_section"] = _log_section(location, one.backup_id) if found.has_log else None
     try:
         manifest = None if one.manifest_file is None else Manifest.read(location, one.manifest_file)

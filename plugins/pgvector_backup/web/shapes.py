@@ -169,6 +169,7 @@ class BackupSetDetail(BackupSet):
     """A backup set with all that is known of it."""
 
     source: dict[str, Any] | None
+    schema_file: str | None
     log_section: str | None
     verification: dict[str, Any] | None
 

@@ -55,24 +55,28 @@ def tail(conn: Connection[Any], entry: TableEntry, notes: list[str]) -> sql.Comp
 
 def before_rows(conn: Connection[Any], entry: TableEntry, name: TableName, notes: list[str]) -> None:
     """What decides how rows are kept: storage, compression, storage parameters."""
-
-    def set_(what: str, *statements: sql.Composed) -> None:
-        if (refused := attempt(conn, *statements)) is not None:
+    for what, statement in beginning(entry, name):
+        if what.startswith("compression") and conn.info.server_version < _COMPRESSION:
+            continue
+        if (refused := attempt(conn, statement)) is not None:
             notes.append(f"{entry.name}: {what} was left out: {refused}")
 
+
+def beginning(entry: TableEntry, name: TableName) -> Iterator[tuple[str, sql.Composed]]:
+    """What decides how rows are kept: what it is, and the statement."""
     for column in entry.columns:
         alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} ").format(name.identifier, sql.Identifier(column.name))
         if column.storage is not None:
-            set_(f"storage of column {column.name}", alter + _word("SET STORAGE {}", column.storage, "storage"))
-        if column.compression is not None and conn.info.server_version >= _COMPRESSION:
+            yield f"storage of column {column.name}", alter + _word("SET STORAGE {}", column.storage, "storage")
+        if column.compression is not None:
             word = _word("SET COMPRESSION {}", column.compression, "compression")
-            set_(f"compression of column {column.name}", alter + word)
+            yield f"compression of column {column.name}", alter + word
         if column.options:
-            set_(f"options of column {column.name}", alter + sql.SQL("SET ({})").format(_options(column.options)))
+            yield f"options of column {column.name}", alter + sql.SQL("SET ({})").format(_options(column.options))
     if entry.properties is not None:
         for prefix, options in (("", entry.properties.options), ("toast.", entry.properties.toast_options)):
             for option in options:
-                set_(
+                yield (
                     f"storage parameter {prefix}{option}",
                     sql.SQL("ALTER TABLE {} SET ({})").format(name.identifier, _options([option], prefix)),
                 )
@@ -80,7 +84,7 @@ def before_rows(conn: Connection[Any], entry: TableEntry, name: TableName, notes
 
 def after_rows(conn: Connection[Any], entry: TableEntry, name: TableName, notes: list[str]) -> None:
     """What comes last: statistics, comments, row security. The table is closed to others by it, so it ends the work."""
-    for what, statements in _finishing(entry, name):
+    for what, statements in finishing(entry, name):
         if (refused := attempt(conn, *statements)) is not None:
             notes.append(f"{entry.name}: {what} was left out: {refused}")
     known = entry.properties
@@ -93,7 +97,8 @@ def after_rows(conn: Connection[Any], entry: TableEntry, name: TableName, notes:
     notes += _left_out(entry)
 
 
-def _finishing(entry: TableEntry, name: TableName) -> Iterator[tuple[str, list[sql.Composed]]]:
+def finishing(entry: TableEntry, name: TableName) -> Iterator[tuple[str, list[sql.Composed]]]:
+    """What comes last but for policies and statistics of several columns: what it is, and its statements."""
     for column in entry.columns:
         yield from _of_column(column, name.identifier)
     for index in entry.indexes:

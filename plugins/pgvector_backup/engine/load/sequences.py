@@ -53,7 +53,7 @@ class Counters:
             if one.identity and one.owned_by == column:
                 here = self.now.get((one.schema, one.name))
                 called = sql.SQL("") if here is None else sql.SQL("SEQUENCE NAME {} ").format(here.identifier)
-                return sql.SQL(" ({}{})").format(called, _options(one))
+                return sql.SQL(" ({}{})").format(called, options(one))
         return sql.SQL("")
 
     def _named(self, name: TableName) -> SequenceState | None:
@@ -86,7 +86,7 @@ def make(conn: Connection[Any], entry: TableEntry, name: TableName, notes: list[
             unlogged = one.unlogged and conn.info.server_version >= _UNLOGGED
             conn.execute(
                 sql.SQL("CREATE {}SEQUENCE {} AS {} {}").format(
-                    sql.SQL("UNLOGGED " if unlogged else ""), wanted.identifier, _type(one), _options(one)
+                    sql.SQL("UNLOGGED " if unlogged else ""), wanted.identifier, _type(one), options(one)
                 )
             )
         now[one.schema, one.name] = wanted
@@ -179,7 +179,8 @@ def _type(one: SequenceState) -> sql.SQL:
     return sql.SQL(one.type)
 
 
-def _options(one: SequenceState) -> sql.Composed:
+def options(one: SequenceState) -> sql.Composed:
+    """The options of CREATE SEQUENCE, or of an identity column in brackets."""
     return sql.SQL("INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {} CACHE {} {}CYCLE").format(
         *(sql.SQL(str(int(number))) for number in (one.increment, one.minimum, one.maximum, one.start, one.cache)),
         sql.SQL("" if one.cycle else "NO "),

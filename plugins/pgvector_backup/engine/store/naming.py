@@ -30,10 +30,10 @@ _ID: Final = r"[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*"
 _CLAIM: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json\.tmp")
 _MANIFEST: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json")
 _BARE_CSV: Final = re.compile(r"(?P<label>[^/]+)_(?P<id>[0-9]{8}_[0-9]{6})\.csv")
-_OURS: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*")
+_OURS: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*")
 LEASE: Final = re.compile(r"(?P<of>.+)\.(?P<token>[a-z]{12})\.(?P<kind>maker|reader|remover|writer)\.tmp")
 """An object by which a run holds something in a store without locks."""
-_STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json)(?:\.[a-z]+)*\.tmp")
+_STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*\.tmp")
 
 
 def data_file_name(label: str, backup_id: str, suffix: str) -> str:
@@ -74,6 +74,11 @@ def pin_name(backup_id: str) -> str:
 def emptied_name(backup_id: str) -> str:
     """The name of the file that tells which tables were emptied on the word of a set."""
     return f"emptied_{backup_id}.json"
+
+
+def script_name(backup_id: str) -> str:
+    """The name of what psql needs to load a set by hand."""
+    return f"schema_{backup_id}.sql"
 
 
 def committed_id(name: str) -> str | None:
@@ -152,4 +157,4 @@ def of_table(file: str, backup_id: str, names: list[str]) -> list[str]:
 def beside_manifest(backup_id: str) -> list[str]:
     """The names that a set's own small files may have."""
     named = (manifest_name, verification_name, pin_name, emptied_name)
-    return [*(name(backup_id) for name in named), f"schema_{backup_id}.sql"]
+    return [*(name(backup_id) for name in named), script_name(backup_id)]

@@ -28,6 +28,7 @@ from pgvector_backup.engine.store.naming import (
     is_staged,
     manifest_name,
     of_set,
+    script_name,
 )
 from pgvector_backup.engine.store.store import Claim, Writer
 
@@ -292,6 +293,7 @@ def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
     """The files that a dead claim was committing: none unless its manifest had been written whole."""
     try:
         files = [table[kind] for table in json.loads(claim.read(_CLAIM_BYTES))["tables"] for kind in ("file", "index")]
+        files.append(script_name(backup_id))
         return [check_bare(name) for name in of_set(files, backup_id)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityFault):
         return []

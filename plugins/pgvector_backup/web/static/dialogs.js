@@ -182,6 +182,7 @@ export function askDownload({ set, detail }) {
     { file: table.file, size: size(table.bytes), sha256: table.sha256 },
     ...(table.index ? [{ file: table.index }] : []),
   ]);
+  if (detail.schema_file) files.push({ file: detail.schema_file });
   if (set.manifest_file) files.push({ file: set.manifest_file });
   if (set.log_file) files.push({ file: set.log_file });
   ask({

@@ -1,0 +1,181 @@
+"""What ``psql`` alone needs to load a set: a script of the extension, the tables, their rows, then keys and indexes.
+
+It lies beside the files as ``schema_{timestamp}.sql``, for the day on which nothing of this project is at hand. It is
+made for people and for psql; a restore never reads it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+from psycopg import sql
+
+from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.load import properties
+from pgvector_backup.engine.load.sequences import options
+from pgvector_backup.engine.postgres.properties import Policy, SequenceState
+from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.postgres.tables import Column
+from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+
+_UNPACK: Final = {"zstd": "zstd -dc", "gzip": "gzip -dc"}
+_KINDS: Final = (("primary key", "unique", "exclusion", "check"), ("foreign key",))
+
+_HEAD: Final = """\
+-- Set {backup_id} of database {database}, made {created_at} by PostgreSQL {server} with pgvector {pgvector}.
+-- In the directory of these files: psql -X -d DATABASE -f schema_{backup_id}.sql
+-- It is one transaction: all of it is there afterwards, or nothing. The tables must not be there yet.
+-- Not in it: roles and what they were granted, triggers, functions and types of your own, rows of other tables.
+\\set ON_ERROR_STOP on
+SET client_encoding = 'UTF8';
+BEGIN;
+"""
+
+_EXTENSION: Final = """\
+CREATE EXTENSION IF NOT EXISTS vector;
+SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(n.nspname), true)
+    FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
+"""
+
+
+def script(manifest: Manifest) -> str:
+    """The whole script."""
+    source = manifest.source
+    parts = [
+        _HEAD.format(
+            backup_id=manifest.backup_id,
+            database=_one_line(source.database),
+            created_at=_one_line(manifest.created_at),
+            server=_one_line(source.server_version),
+            pgvector=_one_line(source.pgvector_version or "none"),
+        )
+    ]
+    if source.pgvector_version is not None:
+        parts.append(_EXTENSION)
+    schemas = {entry.schema for entry in manifest.tables}
+    schemas |= {one.schema for entry in manifest.tables for one in entry.sequences}
+    parts += [f"CREATE SCHEMA IF NOT EXISTS {_name(schema)};\n" for schema in sorted(schemas)]
+    known: dict[str, SequenceState] = {}
+    for entry in manifest.tables:
+        for one in entry.sequences:
+            if not one.identity and one.label not in known:
+                known[one.label] = one
+                parts.append(
+                    f"CREATE SEQUENCE {_name(one.schema, one.name)} AS {one.type} {options(one).as_string(None)};\n"
+                )
+    for entry in manifest.tables:
+        parts.append(_table(entry))
+    parts.append("\n-- rows\n")
+    parts += [_rows(entry) for entry in manifest.tables]
+    parts.append("\n-- keys, indexes, sequences\n")
+    for kinds in _KINDS:
+        for entry in manifest.tables:
+            parts += _constraints(entry, kinds)
+    for entry in manifest.tables:
+        parts += _rest(entry)
+    parts.append("COMMIT;\n")
+    return "".join(parts)
+
+
+def _table(entry: TableEntry) -> str:
+    place = TableName(entry.schema, entry.table)
+    unlogged = entry.properties is not None and entry.properties.unlogged
+    columns = ",\n".join(f"    {_column(entry, column)}" for column in entry.columns)
+    text = f"\nCREATE {'UNLOGGED ' if unlogged else ''}TABLE {place.identifier.as_string(None)} (\n{columns}\n);\n"
+    for _, statement in properties.beginning(entry, place):
+        text += f"{statement.as_string(None)};\n"
+    for one in entry.sequences:
+        if one.owned_by is not None and not one.identity:
+            owner = f"{place.identifier.as_string(None)}.{_name(one.owned_by)}"
+            text += f"ALTER SEQUENCE {_name(one.schema, one.name)} OWNED BY {owner};\n"
+    return text
+
+
+def _column(entry: TableEntry, column: Column) -> str:
+    parts = [_name(column.name), column.type]
+    if column.collation is not None:
+        parts.append(f"COLLATE {_name(*column.collation)}")
+    if column.generated:
+        parts.append(f"GENERATED ALWAYS AS ({column.default}) {'VIRTUAL' if column.virtual else 'STORED'}")
+    elif column.identity is not None:
+        own = next((one for one in entry.sequences if one.identity and one.owned_by == column.name), None)
+        always = "ALWAYS" if column.identity == "always" else "BY DEFAULT"
+        parts.append(f"GENERATED {always} AS IDENTITY")
+        if own is not None:
+            parts.append(f"(SEQUENCE NAME {_name(own.schema, own.name)} {options(own).as_string(None)})")
+    elif column.default is not None:
+        parts.append(f"DEFAULT {column.default}")
+    if column.not_null:
+        parts += _not_null(entry, column)
+    return " ".join(parts)
+
+
+def _not_null(entry: TableEntry, column: Column) -> list[str]:
+    named = next((one for one in entry.constraints if one.type == "not null" and one.columns == (column.name,)), None)
+    if named is None:
+        return ["NOT NULL"]
+    if not named.validated:
+        return []  # it comes after the rows, which may break it
+    return ["CONSTRAINT", _name(named.name), "NOT NULL", *(["NO INHERIT"] if named.no_inherit else [])]
+
+
+def _rows(entry: TableEntry) -> str:
+    """One line that copies, whatever a name holds: what follows the line's end, psql would take for an order."""
+    columns = [_name(column.name) for column in entry.columns if not column.generated]
+    where = f"{_name(entry.schema, entry.table)} ({', '.join(columns)})"
+    if any(char in where for char in "\r\n\0"):
+        return (
+            f"-- {_one_line(entry.name)}: a name in it has a line's end, which \\copy cannot take; load it otherwise\n"
+        )
+    written = FORMATS[entry.format]
+    kind = written.options + (", HEADER true" if written.header is None else "")
+    file = f"'{entry.file}'"
+    if entry.compression != "none":
+        command = f"{_UNPACK[entry.compression]} {shlex.quote(entry.file)}"
+        file = "PROGRAM '" + command.replace("'", "''") + "'"
+    return f"\\copy {where} FROM {file} WITH ({kind})\n"
+
+
+def _constraints(entry: TableEntry, kinds: tuple[str, ...]) -> Iterator[str]:
+    for one in entry.constraints:
+        loose = one.type == "not null" and not one.validated and "check" in kinds
+        if one.type in kinds or loose:
+            unchecked = " NOT VALID" if one.type == "foreign key" and not one.checked and one.validated else ""
+            where = _name(entry.schema, entry.table)
+            yield f"ALTER TABLE {where} ADD CONSTRAINT {_name(one.name)} {one.definition}{unchecked};\n"
+
+
+def _rest(entry: TableEntry) -> Iterator[str]:
+    for index in entry.indexes:
+        if index.constraint is None and index.valid:
+            yield f"{index.definition};\n"
+    for one in entry.sequences:
+        if one.last_value is not None:
+            sequence = sql.Literal(_name(one.schema, one.name)).as_string(None)
+            yield f"SELECT pg_catalog.setval({sequence}, {one.last_value}, {str(one.is_called).lower()});\n"
+    place = TableName(entry.schema, entry.table)
+    for _, statements in properties.finishing(entry, place):
+        for statement in statements:
+            yield f"{statement.as_string(None)};\n"
+    known = entry.properties
+    for policy in () if known is None else known.policies:
+        yield f"{_policy(policy, entry)};\n"
+
+
+def _policy(one: Policy, entry: TableEntry) -> str:
+    roles = ", ".join("PUBLIC" if role == "public" else _name(role) for role in one.roles)
+    text = f"CREATE POLICY {_name(one.name)} ON {_name(entry.schema, entry.table)}"
+    text += f" AS {'PERMISSIVE' if one.permissive else 'RESTRICTIVE'} FOR {one.command} TO {roles}"
+    if one.using is not None:
+        text += f" USING ({one.using})"
+    return text if one.check is None else f"{text} WITH CHECK ({one.check})"
+
+
+def _name(*parts: str) -> str:
+    return sql.Identifier(*parts).as_string(None)
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
