@@ -80,7 +80,7 @@ def drill(
             tables=tuple(entry.name for entry in manifest.tables) or None,
         )
         try:
-            restore(request, settings, scratch, now=now, run_id=run_id, cancel=cancel)
+            result = restore(request, settings, scratch, now=now, run_id=run_id, cancel=cancel, stand_ins=True)
         except (IntegrityFault, InvalidParams, StorageFault):
             raise
         except BackupError as fault:
@@ -89,6 +89,8 @@ def drill(
                 f"the drill could not restore the set, whose files are whole: {fault.message}",
                 can_retry=fault.can_retry,
             ) from None
+        for label, restored in result.tables.items():
+            tables[label].inspection.notes += [f"drill: {note}" for note in restored.notes]
         _log.info("restored into the scratch database in %.3f s", time.monotonic() - started)
         with translated(), session(scratch, cancel, lock_timeout=settings.lock_timeout) as conn:
             # Exact answers: every row is looked at.

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.load.plan import TablePlan, decide
 from pgvector_backup.engine.load.read_back import allow_workers
 from pgvector_backup.engine.load.refusals import commit_fault, load_fault
+from pgvector_backup.engine.load.stand_ins import stand_in
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.source import Source, source_of
@@ -56,6 +57,7 @@ def restore(
     cancel: Cancel | None = None,
     on_progress: OnProgress | None = None,
     dry_run: bool = False,
+    stand_ins: bool = False,
 ) -> RestoreResult:
     """Bring tables of a set back, all of them or none.
 
@@ -64,6 +66,7 @@ def restore(
     :param run_id: told in the log
     :param on_progress: told about once a second how far the rows are
     :param dry_run: check the set and the target, tell what would be done, change nothing
+    :param stand_ins: whether columns of types that the server does not have are made as texts or bytes, for a drill
     :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
@@ -97,6 +100,9 @@ def restore(
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             target = _database_of(conn)
             conn.execute("BEGIN")
+            stood_in: dict[str, tuple[str, ...]] = {}
+            if stand_ins:
+                chosen = stand_in(conn, chosen, stood_in)
             _tell_databases(found.source, target)
             where = places.find(conn, chosen, request)
             permitted.require(conn, where, request, settings)
@@ -111,6 +117,8 @@ def restore(
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():
                     conn.execute("COMMIT")
+    for label, notes in stood_in.items():
+        outcome.tables[label] = replace(outcome.tables[label], notes=(*notes, *outcome.tables[label].notes))
     return RestoreResult(
         backup_path=found.relative_path,
         backup_id=found.backup_id,

@@ -27,11 +27,13 @@ class Format(ABC):
     :param suffix: what file names end in
     :param options: of COPY, for rows alone
     :param is_text: whether values are written as text, which a server has to parse
+    :param any_value: the type whose values come back as they were, whatever type they were of
     :param header: bytes before the first row; None: the server writes them, from the names of the columns
     :param trailer: bytes after the last row
     """
 
     name: ClassVar[FormatName]
+    any_value: ClassVar[str]
     suffix: ClassVar[str]
     options: ClassVar[str]
     is_text: ClassVar[bool]
@@ -78,6 +80,7 @@ class Format(ABC):
 
 class _Csv(Format):
     name = "csv"
+    any_value = "text"
     suffix = "csv"
     options = "FORMAT csv, HEADER false"
     is_text = True
@@ -105,6 +108,7 @@ class _Csv(Format):
 
 class _Binary(Format):
     name = "binary"
+    any_value = "bytea"
     suffix = "pgcopy"
     options = "FORMAT binary"
     is_text = False
