@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.set_json import describe_set
 from tests.helpers.command import Command
 from tests.helpers.database import Database
 from tests.helpers.house import House
@@ -56,6 +58,22 @@ def test_backup_in_words(house: House, command: Command) -> None:
     assert EMBEDDING in done.out
     assert "58" in done.out
     assert done.err == ""
+
+
+def test_a_set_is_described_as_over_http(house: House, command: Command) -> None:
+    house.langchain()
+    command("backup", "--quiet")
+    (place,) = Catalog(house.settings).locations()
+    described = describe_set(place.sets[0], has_log=place.has_log)
+    for words in (["list"], ["show"]):
+        told = command(*words, "--json").json
+        told = told["sets"][0] if "sets" in told else told
+        assert {name: told[name] for name in described if name != "tables"} == {
+            name: value for name, value in described.items() if name != "tables"
+        }
+        for table in told["tables"]:
+            for name, value in described["tables"][table["name"]].items():
+                assert table[name] == value
 
 
 def test_logs_go_to_stderr(house: House, command: Command) -> None:

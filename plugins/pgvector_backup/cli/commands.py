@@ -27,6 +27,7 @@ from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.set_json import describe_set
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.store.root import locate
 from pgvector_backup.engine.truncate import truncate
@@ -67,15 +68,20 @@ def _list(order: Order) -> Answer:
         found = [catalog.at(catalog.place(None, arguments.task_id))]
     else:
         found = [place for place in catalog.locations() if place.location.task_id is None or not arguments.global_only]
-    sets = sorted((one for place in found for one in place.sets), key=lambda one: one.moment, reverse=True)
-    body = {"backup_root": str(settings.backup_root), "sets": [_told(one) for one in sets]}
-    return Answer(body, lambda: words.say_list(sets, str(settings.backup_root)))
+    pairs = [(one, place.has_log) for place in found for one in place.sets]
+    pairs.sort(key=lambda pair: pair[0].moment, reverse=True)
+    body = {
+        "backup_root": str(settings.backup_root),
+        "sets": [_set_json(one, has_log=has_log) for one, has_log in pairs],
+    }
+    return Answer(body, lambda: words.say_list([one for one, _ in pairs], str(settings.backup_root)))
 
 
 def _show(order: Order) -> Answer:
     location, found = find_set(order)
     manifest = None if found.manifest_file is None or found.damaged else Manifest.read(location, found.manifest_file)
-    body = _told(found)
+    has_log = Catalog(order.configuration.settings()).at(location).has_log
+    body = _set_json(found, has_log=has_log)
     if manifest is not None:
         body |= {
             "run_id": manifest.run_id,
@@ -86,21 +92,15 @@ def _show(order: Order) -> Answer:
             },
             "fingerprint_algorithm": manifest.fingerprint_algorithm,
             "tables": [
-                {
-                    "name": entry.name,
+                table
+                | {
                     "kind": entry.kind,
-                    "rows": entry.rows,
-                    "bytes": entry.bytes,
-                    "file": entry.file,
-                    "format": entry.format,
-                    "compression": entry.compression,
-                    "sha256": entry.sha256,
                     "fingerprint": entry.fingerprint,
                     "columns": {column.name: column.type for column in entry.columns},
                     "primary_key": list(entry.primary_key),
                     "indexes": [index.definition for index in entry.indexes],
                 }
-                for entry in manifest.tables
+                for table, entry in zip(body["tables"], manifest.tables, strict=True)
             ],
         }
     body["verification"] = found.verification
@@ -252,21 +252,8 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
 }
 
 
-def _told(one: FoundSet) -> dict[str, Any]:
-    return {
-        "backup_path": one.relative_path,
-        "task_id": one.task_id,
-        "timestamp": one.backup_id,
-        "created_at": one.created_at,
-        "backup_directory": one.directory,
-        "manifest_file": one.manifest_file,
-        "rows": one.rows,
-        "bytes": one.bytes,
-        "whole": one.whole,
-        "damaged": one.damaged,
-        "failed_tables": dict(one.failed_tables or {}),
-        "verified": words.verified(one),
-        "tables": [
-            {"name": table.name, "file": table.file, "rows": table.rows, "bytes": table.bytes} for table in one.tables
-        ],
-    }
+def _set_json(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
+    """A set as everywhere, with where it lies on this machine; its tables are a list here, as they always were."""
+    described = describe_set(one, has_log=has_log)
+    tables = [{"name": name, **table} for name, table in described["tables"].items()]
+    return {"backup_path": one.relative_path, "backup_directory": one.directory, **described, "tables": tables}

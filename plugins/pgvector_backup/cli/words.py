@@ -118,7 +118,7 @@ def say_set(body: Mapping[str, Any]) -> None:
         say()
         say(f"table      {table['name']}: {rows(table['rows'])} rows, {human_size(table['bytes'])}")
         say(f"file       {table['file']}")
-        if "sha256" in table:
+        if "columns" in table:
             say(f"sha256     {table['sha256']}")
             say(f"columns    {', '.join(f'{name} {kind}' for name, kind in table['columns'].items())}")
             for definition in table["indexes"]:

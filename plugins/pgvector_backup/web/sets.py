@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,10 +11,10 @@ from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, NotFound
 from pgvector_backup.engine.contract.run_log import section_of
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.set_json import describe_set, kind_of_place
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LOG_FILE, check_task_id, script_name
 from pgvector_backup.engine.store.root import locate
@@ -24,11 +22,6 @@ from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web.durations import Durations
 from pgvector_backup.web.runs import run_url
-
-COLLECTION, EMBEDDING = "langchain_pg_collection", "langchain_pg_embedding"
-
-_VERIFIED: Final = {"when": "verified_at", "depth": "depth", "ok": "ok", "run_id": "run_id"}
-"""What the last verification is told in short as, by its keys in the file that the verify wrote."""
 
 
 def catalog() -> Catalog:
@@ -91,7 +84,7 @@ _rendered: Final[dict[str, tuple[FoundLocation, int, dict[str, Any]]]] = {}
 
 def _location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]:
     return {
-        "type": _type(found.location.task_id),
+        "type": kind_of_place(found.location.task_id),
         "task_id": found.location.task_id,
         "relative_path": found.location.relative_path,
         "backups": [set_json(one, durations, has_log=found.has_log) for one in found.sets],
@@ -99,40 +92,14 @@ def _location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]
 
 
 def set_json(one: FoundSet, durations: Durations, *, has_log: bool) -> dict[str, Any]:
-    """One set: first the fields that clients of the older API know, then what we know more."""
-    collection, embedding = _table(one.tables, COLLECTION), _table(one.tables, EMBEDDING)
+    """One set, and what Airflow knows besides of the run that made it."""
     took = durations.of(one)
-    return {
-        "timestamp": one.backup_id,
-        "collection_file": collection.file if collection else None,
-        "embedding_file": embedding.file if embedding else None,
-        "collection_size": human_size(collection.bytes) if collection else None,
-        "embedding_size": human_size(embedding.bytes) if embedding else None,
-        "backup_date": datetime.fromisoformat(one.created_at).strftime("%Y-%m-%d %H:%M:%S"),
-        "has_log": has_log,
-        "log_file": LOG_FILE if has_log else None,
-        "type": _type(one.task_id),
-        "task_id": one.task_id,
-        "relative_path": one.relative_path,
-        "manifest_file": one.manifest_file,
-        "backup_id": one.backup_id,
-        "created_at": one.created_at,
-        "rows": one.rows,
-        "bytes": one.bytes,
-        "size": human_size(one.bytes),
-        "tables": {table.name: _table_json(table, took.tables.get(table.name)) for table in one.tables},
-        "failed_tables": dict(one.failed_tables or {}),
-        "run_id": one.run_id,
-        "run_url": run_url(DAG_IDS["backup"], one.run_id) if one.run_id else None,
-        "duration": took.whole,
-        "verified": _verified(one.verification),
-        "damaged": one.damaged,
-        "whole": one.whole,
-        "fault": one.fault,
-        "good": one.good,
-        "database": None if one.source is None else one.source.database,
-        "server": _server_json(one),
-    }
+    described = describe_set(one, has_log=has_log)
+    for name, table in described["tables"].items():
+        table["duration"] = took.tables.get(name)
+    described["run_url"] = run_url(DAG_IDS["backup"], one.run_id) if one.run_id else None
+    described["duration"] = took.whole
+    return described
 
 
 def detail_json(location: Location, found: FoundLocation, one: FoundSet, durations: Durations) -> dict[str, Any]:
@@ -158,43 +125,6 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
 def as_json(value: Any) -> Any:
     """What a manifest's dataclasses hold, in JSON's own types."""
     return json.loads(json.dumps(value))
-
-
-def _server_json(one: FoundSet) -> dict[str, Any] | None:
-    if one.source is None:
-        return None
-    return {
-        "server_version": one.source.server_version,
-        "pgvector_version": one.source.pgvector_version,
-        "system_identifier": one.source.system_identifier,
-    }
-
-
-def _table_json(table: FoundTable, seconds: float | None) -> dict[str, Any]:
-    return {
-        "file": table.file,
-        "rows": table.rows,
-        "bytes": table.bytes,
-        "raw_bytes": table.raw_bytes,
-        "size": human_size(table.bytes),
-        "format": table.format,
-        "compression": table.compression,
-        "sha256": table.sha256,
-        "duration": seconds,
-    }
-
-
-def _table(tables: Sequence[FoundTable], name: str) -> FoundTable | None:
-    """A table by its bare name, in whatever schema."""
-    return next((table for table in tables if table.name.rsplit(".", 1)[-1] == name), None)
-
-
-def _type(task_id: str | None) -> str:
-    return "global" if task_id is None else "task"
-
-
-def _verified(verification: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if verification is None else {name: verification.get(key) for name, key in _VERIFIED.items()}
 
 
 def _log_section(location: Location, backup_id: str) -> str | None:
