@@ -1,4 +1,4 @@
-# The project's commands. Everything they create is in .venv, .demo and .bench, and in the tools' caches, all
+# The project's commands. Everything they create is in .venv, .demo, .bench and .mutants, and in the tools' caches, all
 # of it below this directory.
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ WANTED := { pwd -P; cat requirements.lock; }
 STAMP := .venv/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-fast test-matrix lint bench bench-full docs lock clean
+.PHONY: help install demo serve test test-fast test-matrix mutants lint bench bench-full docs lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -52,6 +52,9 @@ test-fast: install ## run the quick tests only, in a minute or two: unit and eng
 test-matrix: install ## run a short suite on other versions of Airflow, Python, psycopg, PostgreSQL, into docs/versions.md
 	@$(BIN)/python -m matrix $(ARGS)
 
+mutants: install ## change one thing at a time where a wrong line loses data, and ask the tests; into docs/mutants.md
+	@$(BIN)/python -m mutants $(ARGS)
+
 lint: install ## check style, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -71,5 +74,5 @@ lock: install ## write requirements.lock anew from requirements.txt
 	$(BIN)/uv pip compile -q --no-cache --universal --generate-hashes --python-version 3.10 --no-annotate --no-header requirements.txt -o requirements.lock
 
 clean: ## remove everything the other commands created, the demo's backups too
-	rm -rf .venv .demo .bench .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .bench .matrix .mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

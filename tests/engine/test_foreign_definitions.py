@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
-from tests.conftest import Database
+from tests.helpers.database import Database
 from tests.helpers.forging import reseal
 from tests.helpers.house import House
 

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
-from tests.engine.test_restore_states import definitions, rows, script
-from tests.helpers.database import Database
+from tests.engine.test_restore_states import script
+from tests.helpers.database import Database, definitions
 from tests.helpers.house import House
+from tests.helpers.outcomes import rows
 
 
 def notes(result: Any) -> str:

@@ -217,6 +217,8 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
             "AIRFLOW_CONN_PGVECTOR_CHANGING": server.uri("changing"),
             "AIRFLOW_CONN_WAREHOUSE": server.uri("library"),
             "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": str(root),
+            # Any host, and the one socket that the embedded server has.
+            "AIRFLOW__PGVECTOR_BACKUP__ALLOWED_URI_HOSTS": f"*,{server.socket_directory}",
             # Due once, as soon as Airflow is up, and then not while the tests last.
             "AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "@yearly",
             "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE": "none",

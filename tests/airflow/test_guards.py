@@ -1,0 +1,81 @@
+"""Between a task and its operator: a stop is handed on, a password is masked, nothing unused is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.log import redact
+
+from pgvector_backup.engine.base.errors import Cancelled
+from pgvector_backup.installation.configuration import ConnectionRules
+from pgvector_backup.installation.uris import read_uri
+from pgvector_backup.operators.backup import PgVectorBackupOperator
+from pgvector_backup.operators.restore import PgVectorRestoreOperator
+from pgvector_backup.operators.truncate import PgVectorTruncateOperator
+from pgvector_backup.operators.verify import PgVectorVerifyOperator
+from tests.helpers.own_airflow import Run
+
+OPERATORS = [PgVectorBackupOperator, PgVectorTruncateOperator, PgVectorRestoreOperator, PgVectorVerifyOperator]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
+def test_a_task_that_is_killed_stops_its_story(operator: Any) -> None:
+    further = {"backup": {"manifest_file": "m"}} if operator is PgVectorTruncateOperator else {}
+    task = operator(task_id="t", **further)
+    task.on_kill()  # before the work has begun there is nothing to stop
+    story = task.cancel()
+    story.check()
+    task.on_kill()
+    with pytest.raises(Cancelled):
+        story.check()
+
+
+def test_a_killed_backup_ends_and_leaves_nothing(house: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story is the one that `on_kill` asks, whose next step then is its last."""
+    made = PgVectorBackupOperator.cancel
+
+    def killed(self: PgVectorBackupOperator) -> Any:
+        story = made(self)
+        self.on_kill()
+        return story
+
+    monkeypatch.setattr(PgVectorBackupOperator, "cancel", killed)
+    outcome = run({})
+    assert outcome.state == "failed"
+    assert outcome.xcoms["backup", "error"]["error_type"] == "CANCELLED"
+    assert [path for path in house.rglob("*") if path.suffix in (".csv", ".json", ".tmp")] == []
+
+
+@pytest.mark.parametrize("depth", ["files", "rows"])
+def test_a_verify_asks_for_no_connection_that_it_does_not_use(house: Path, run: Run, depth: str) -> None:
+    assert run({}).state == "success"
+    outcome = run({"depth": depth, "db_connection": "pgvector_not_there"}, dag_id="pgvector_verify")
+    assert outcome.state == "success"
+
+
+@pytest.mark.parametrize(
+    ("uri", "password"),
+    [
+        ("postgresql://u:plain-words@h/d", "plain-words"),
+        ("postgresql://u:with%2Fslash%3Aand%40@h/d", "with/slash:and@"),
+        ("postgresql://h/d?user=u&password=as-an-option", "as-an-option"),
+    ],
+)
+def test_a_uris_password_is_masked_in_every_spelling(uri: str, password: str) -> None:
+    assert password in str(redact(f"before {password} after"))
+    given, told = read_uri(uri, ConnectionRules(default="x", allowed=(), uri_allowed=True))
+    assert told == password
+    assert password not in given.values()
+    assert password not in str(redact(f"before {password} after"))
+    assert uri not in str(redact(f"before {uri} after"))
+
+
+def test_a_refused_uri_is_masked_too(connection: Callable[..., None]) -> None:
+    uri = "mysql://u:never-allowed@h/d"
+    with pytest.raises(Exception, match="postgresql://") as refused:
+        read_uri(uri, ConnectionRules(default="x", allowed=(), uri_allowed=True))
+    assert "never-allowed" not in str(refused.value)
+    assert uri not in str(redact(f"before {uri} after"))
