@@ -54,7 +54,8 @@ def _notes(plan: TablePlan, meeting: Meeting) -> list[str]:
     if conflicts and plan.on_conflict == "error":
         notes.append(
             f"{plan.label}: {conflicts:,} of its keys are there already, so the restore would be refused; set "
-            "truncate_before_restore, or on_conflict to skip or update"
+            "on_conflict to skip, which puts back what is missing and leaves the rows that are there, or to update, "
+            "which overwrites them; truncate_before_restore replaces all rows of the table"
         )
     elif meeting.other_key and plan.on_conflict == "update":
         notes.append(

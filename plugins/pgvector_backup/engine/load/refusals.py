@@ -20,7 +20,8 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
         yield
     except psycopg.errors.UniqueViolation as fault:
         remedy = (
-            "set truncate_before_restore, or on_conflict to skip or update"
+            "set on_conflict to skip, which puts back what is missing and leaves the rows that are there, or to "
+            "update, which overwrites them; truncate_before_restore replaces all rows of the table"
             if on_conflict == "error"
             else "it is of another constraint than the one that on_conflict goes by; set truncate_before_restore"
         )

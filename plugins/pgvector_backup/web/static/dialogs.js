@@ -167,6 +167,8 @@ export function askRestore({ overview, set: given, started }) {
     danger: true,
     act: async () => {
       const conf = form.conf();
+      // Whoever copies a collection under a new name means that one, not all others beside it.
+      if (conf.rename_collection && !conf.collections) conf.collections = Object.keys(conf.rename_collection);
       if (chosen(conf).length === 0) throw new Error(t("restore.no_table"));
       started(
         "restore",
