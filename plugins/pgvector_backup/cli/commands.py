@@ -255,5 +255,7 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
 def _set_json(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
     """A set as everywhere, with where it lies on this machine; its tables are a list here, as they always were."""
     described = describe_set(one, has_log=has_log)
+    if (verified := described["verified"]) is not None:
+        verified["verified_at"] = verified["when"]  # as it has always been called here
     tables = [{"name": name, **table} for name, table in described["tables"].items()]
     return {"backup_path": one.relative_path, "backup_directory": one.directory, **described, "tables": tables}

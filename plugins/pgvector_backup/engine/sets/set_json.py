@@ -83,8 +83,8 @@ def _table(tables: Sequence[FoundTable], name: str) -> FoundTable | None:
 
 
 def _verified(verification: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The last verification in short; ``when`` is what clients of the older API know ``verified_at`` by."""
+    """The last verification in short."""
     if verification is None:
         return None
-    short = {name: verification.get(name) for name in ("verified_at", "depth", "ok", "run_id")}
-    return {"when": short["verified_at"], **short}
+    names = {"when": "verified_at", "depth": "depth", "ok": "ok", "run_id": "run_id"}
+    return {name: verification.get(key) for name, key in names.items()}
