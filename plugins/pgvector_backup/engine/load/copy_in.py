@@ -8,6 +8,7 @@ tables that a killed run would leave behind.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +17,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
@@ -31,6 +32,7 @@ _ENCODED_ROWS: Final = 16
 """Encoded and sent at once: few enough that the server is at work while the next ones are made."""
 
 _SAMPLED_ROWS: Final = 100
+_CONTEXT: Final = re.compile(r"COPY [^\n]*?, line (?P<line>\d+)(?:, column (?P<column>[^\n:]+))?")
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 
 RowFilter = Callable[[Sequence[Field]], bool]
@@ -62,6 +64,7 @@ class Loaded:
 class Load:
     """One table's file on its way into a table.
 
+    :param file: its bare name
     :param form: of the file
     :param encoder: makes binary rows of CSV; None: the server parses
     :param row_filter: rows that are wanted; None: all
@@ -72,6 +75,7 @@ class Load:
 
     conn: Connection[Any]
     into: Destination
+    file: str
     form: Format
     blocks: Iterator[Block]
     encoder: RowEncoder | None
@@ -82,9 +86,22 @@ class Load:
     progress: Progress
     cancel: Cancel
     _copy: OpenCopy | None = field(default=None, init=False)
+    _as_text: bool = field(default=False, init=False)
+    _line: int = field(default=2, init=False)  # of the file, in which the next row begins; the first one is the header
 
     def run(self) -> Loaded:
-        """Send every row that is wanted; the server has taken them all when this returns."""
+        """Send every row that is wanted; the server has taken them all when this returns.
+
+        :raises Conflict: when a value cannot be one of the table's, saying where in the file it is
+        """
+        try:
+            return self._run()
+        except psycopg.DataError as fault:
+            found = _CONTEXT.match(fault.diag.context or "")
+            where = None if found is None else self._place(int(found["line"]))
+            raise self._misfit(fault, where, found and found["column"]) from fault
+
+    def _run(self) -> Loaded:
         first = next(self.blocks, None)
         if self.encoder is not None and first is not None and not self._agrees(first):
             _log.warning(
@@ -95,6 +112,7 @@ class Load:
             self.proof = self.algorithm
         sent_as = BINARY if self.encoder is not None else self.form
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
+        self._as_text = sent_as is CSV
         self.progress.start()
         broken_off = False
         with OpenCopy(self.conn, self.into, sent_as) as self._copy:
@@ -162,46 +180,60 @@ class Load:
     def _encoded(self, block: Block, loaded: Loaded) -> int:
         number_of, wanted = self.algorithm.of_row, len(self.into.columns)
         rows = read_sum = 0
-        pending: list[tuple[bytes, list[Field]]] = []
+        pending: list[tuple[bytes, list[Field], int]] = []
         left: list[bytes] = []
+        lines: list[int] = []  # of the file, in which those begin that the server has to read
         line = block.first_line or 0
         for row, fields in CSV.rows(block.data):
             rows += 1
             read_sum += number_of(row)
             _require(fields, wanted)
+            started, self._line = self._line, self._line + row.count(b"\n")
             if self.repair is not None:
                 fields = self.repair(line, fields)  # noqa: PLW2901
                 line += row.count(b"\n")
             if self.row_filter is None or self.row_filter(fields):
-                pending.append((row, fields))
+                pending.append((row, fields, started))
                 if len(pending) == _ENCODED_ROWS:
-                    left += self._send_encoded(pending, loaded)
+                    self._send_encoded(pending, loaded, left, lines)
                     pending.clear()
         if pending:
-            left += self._send_encoded(pending, loaded)
+            self._send_encoded(pending, loaded, left, lines)
         if left:
-            for encoded in self._converted(left):
+            for encoded in self._converted(left, lines):
                 loaded.sent_sum += self.proof.of_row(encoded)
                 self._write(encoded)
         loaded.read_sum += read_sum
         return rows
 
-    def _send_encoded(self, rows: Sequence[tuple[bytes, list[Field]]], loaded: Loaded) -> list[bytes]:
-        """Send rows in the binary format; those that the server has to read come back, in CSV."""
+    def _send_encoded(
+        self, rows: Sequence[tuple[bytes, list[Field], int]], loaded: Loaded, left: list[bytes], lines: list[int]
+    ) -> None:
+        """Send rows in the binary format; those that the server has to read join those left, in CSV."""
         assert self.encoder is not None
         number_of = self.proof.of_row
-        encoded = self.encoder.many([fields for _, fields in rows])
+        encoded = self.encoder.many([fields for _, fields, _ in rows])
         ready = [row for row in encoded if row is not None]
         loaded.sent_sum += sum(map(number_of, ready))
         loaded.rows_sent += len(rows)
         self._write(b"".join(ready))
         if len(ready) == len(rows):
-            return []
-        return [
-            row if self.repair is None else CSV.row(fields)
-            for (row, fields), made in zip(rows, encoded, strict=True)
-            if made is None
-        ]
+            return
+        for (row, fields, line), made in zip(rows, encoded, strict=True):
+            if made is None:
+                left.append(row if self.repair is None else CSV.row(fields))
+                lines.append(line)
+
+    def _place(self, line: int) -> str:
+        """Where a line of what is being sent is in the file."""
+        if self._as_text and self.row_filter is None:
+            return f"line {line + 1:,}"
+        return f"row {line:,} of those sent"
+
+    def _misfit(self, fault: psycopg.DataError, where: str | None, column: str | None) -> Conflict:
+        said = (fault.diag.message_primary or str(fault)).strip()
+        parts = [self.file, *([where] if where else []), *([f"column {column}"] if column else [])]
+        return Conflict(f"{self.progress.label}: {said} ({', '.join(parts)}); nothing was changed")
 
     def _write(self, data: bytes) -> None:
         assert self._copy is not None
@@ -209,8 +241,11 @@ class Load:
 
     # --- what the server reads for us ---
 
-    def _converted(self, rows: Sequence[bytes]) -> Iterator[bytes]:
-        """Rows of CSV in the binary format, as the server itself makes it of them."""
+    def _converted(self, rows: Sequence[bytes], lines: Sequence[int] = ()) -> Iterator[bytes]:
+        """Rows of CSV in the binary format, as the server itself makes it of them.
+
+        :param lines: of the file, in which they begin
+        """
         if self._copy is not None:
             self._copy.close()
         with self.conn.cursor() as cursor:
@@ -219,9 +254,14 @@ class Load:
                     sql.Identifier("pgvector_backup_converted"), self.into.column_list, self.into.source
                 )
             )
-            with cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_CONVERTED, sql.SQL(CSV.options))) as copy:
-                for row in rows:
-                    copy.write(row)
+            try:
+                with cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_CONVERTED, sql.SQL(CSV.options))) as copy:
+                    for row in rows:
+                        copy.write(row)
+            except psycopg.DataError as fault:
+                found = _CONTEXT.match(fault.diag.context or "")
+                where = None if found is None or not lines else _line_of(int(found["line"]), rows, lines)
+                raise self._misfit(fault, where, found and found["column"]) from fault
             with cursor.copy(sql.SQL("COPY {} TO STDOUT ({})").format(_CONVERTED, sql.SQL(BINARY.options))) as copy:
                 converted = [bytes(row) for row in BINARY.copied(copy)]
             cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
@@ -247,8 +287,25 @@ class Load:
             if len(rows) == _SAMPLED_ROWS:
                 break
         made = self.encoder.many([fields for _, fields in rows])
-        sample = [(row, encoded) for (row, _), encoded in zip(rows, made, strict=True) if encoded is not None]
-        return not sample or list(self._converted([row for row, _ in sample])) == [encoded for _, encoded in sample]
+        sample, lines, line = [], [], self._line
+        for (row, _), encoded in zip(rows, made, strict=True):
+            if encoded is not None:
+                sample.append((row, encoded))
+                lines.append(line)
+            line += row.count(b"\n")
+        converted = self._converted([row for row, _ in sample], lines)
+        return not sample or list(converted) == [encoded for _, encoded in sample]
+
+
+def _line_of(number: int, rows: Sequence[bytes], lines: Sequence[int]) -> str:
+    """The file's line of a line that the server counts in a few rows of the file."""
+    begun = 1
+    for row, line in zip(rows, lines, strict=True):
+        ended = begun + row.count(b"\n")
+        if number < ended:
+            return f"line {line + number - begun:,}"
+        begun = ended
+    return f"line {lines[-1]:,}"
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:

@@ -117,6 +117,7 @@ class TableLoad:
         loaded = Load(
             conn=self.conn,
             into=into,
+            file=stored.file,
             form=stored.format,
             blocks=self.stored_set.blocks(stored, self.cancel),
             encoder=encoder,

@@ -32,8 +32,8 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
         raise Conflict(
             f"{label}: {_detail(fault, 'a foreign key finds no row')}; restore the other table too; {_UNCHANGED}"
         ) from fault
-    except (psycopg.errors.CheckViolation, psycopg.errors.NotNullViolation) as fault:
-        raise Conflict(f"{label}: {_said(fault)}; {_UNCHANGED}") from fault
+    except psycopg.IntegrityError as fault:
+        raise Conflict(f"{label}: {_said(fault)}{_where(fault)}; {_UNCHANGED}") from fault
     except psycopg.errors.DiskFull as fault:
         raise DatabaseFault(
             f"{label}: the server's disk is full: {_said(fault)}; free some there; {_UNCHANGED}", can_retry=True
@@ -44,8 +44,9 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
             f"empty it, CREATE and TEMP on schema and database; {_UNCHANGED}",
             can_retry=False,
         ) from fault
-    except psycopg.errors.DataException as fault:
-        # Dimensions, an infinity, text that is no number: no row of this set will ever fit.
+    except psycopg.DataError as fault:
+        # Dimensions, an infinity, text that is no number, a character that this database's encoding lacks: no row of
+        # this set will ever fit.
         raise Conflict(f"{label}: {_said(fault)}{_where(fault)}; {_UNCHANGED}") from fault
     except psycopg.errors.SyntaxError as fault:
         # The project's own statements have none: it came with a definition.
