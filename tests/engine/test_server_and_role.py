@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Conflict, DatabaseFault
 from pgvector_backup.engine.postgres.session import pinned, session
@@ -136,18 +136,18 @@ def test_no_connection_to_spare_says_so(house: House) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenedPostgres, OpenedPostgres]]:
     """A primary with a table, and a standby that has replayed it."""
     directory = tmp_path_factory.mktemp("primary")
     copy = tmp_path_factory.mktemp("standby")
-    with EmbeddedPostgres(directory, settings={"port": 6001}) as primary:
+    with OpenedPostgres(directory, settings={"port": 6001}) as primary:
         with psycopg.connect(primary.dsn, autocommit=True) as conn:
             conn.execute("CREATE EXTENSION vector")
             conn.execute("CREATE TABLE t (id int PRIMARY KEY, v vector(3))")
             conn.execute("INSERT INTO t VALUES (1, '[1,2,3]'), (2, NULL)")
             _copy_of(conn, directory, copy)
         (copy / "data" / "standby.signal").touch()
-        with EmbeddedPostgres(copy, settings={"port": 6002}) as standby:
+        with OpenedPostgres(copy, settings={"port": 6002}) as standby:
             yield primary, standby
 
 
@@ -175,7 +175,7 @@ def _copy_of(conn: psycopg.Connection[Any], directory: Path, copy: Path) -> None
 
 
 def test_a_set_of_a_standby_proves_nothing_and_says_so(
-    house: House, pair: tuple[EmbeddedPostgres, EmbeddedPostgres]
+    house: House, pair: tuple[OpenedPostgres, OpenedPostgres]
 ) -> None:
     primary, standby = pair
     house.configure(tables="t", truncate_tables="t")
@@ -197,7 +197,7 @@ def test_a_set_of_a_standby_proves_nothing_and_says_so(
 
 
 def test_all_connections_go_to_the_server_that_the_first_one_reached(
-    house: House, pair: tuple[EmbeddedPostgres, EmbeddedPostgres]
+    house: House, pair: tuple[OpenedPostgres, OpenedPostgres]
 ) -> None:
     primary, standby = pair
     servers = iter([primary.dsn, standby.dsn] * 20)
@@ -210,7 +210,7 @@ def test_all_connections_go_to_the_server_that_the_first_one_reached(
                 assert (conn.info.host, conn.info.port) == (leader.info.host, leader.info.port)
 
 
-def test_several_hosts_in_one_string(house: House, pair: tuple[EmbeddedPostgres, EmbeddedPostgres]) -> None:
+def test_several_hosts_in_one_string(house: House, pair: tuple[OpenedPostgres, OpenedPostgres]) -> None:
     primary, standby = pair
     dsn = (
         f"host={primary.socket_directory},{standby.socket_directory} port={primary.port},{standby.port}"

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgvector_backup.embedded.server import EmbeddedPostgres
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.preview import preview
 from tests.helpers import langchain, traps
@@ -43,7 +43,7 @@ NAMES = "langchain_pg_collection,langchain_pg_embedding,numbered,keyed,parted"
 
 
 @pytest.fixture(scope="module")
-def trapped(server: EmbeddedPostgres) -> Iterator[Database]:
+def trapped(server: OpenedPostgres) -> Iterator[Database]:
     """A database of role `app`, full of traps; role `victim`, a superuser, is to work in it."""
     name = "trapped"
     with psycopg.connect(server.dsn, autocommit=True) as conn:
