@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 
+from pgvector_backup.engine.postgres.session import CONNECT_SECONDS
 from tests.helpers.command import Command
 from tests.helpers.house import House
 from tests.helpers.judge import whole_sets
@@ -101,12 +104,13 @@ def test_settings_of_airflow_cfg_of_the_environment_and_of_flags(house: House, c
         "tables = langchain_pg_collection\n"
     )
     unset = {"AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": None}
-    result = command("backup", "--json", **unset).json
+    result = command("backup", "--json", "--create-root", **unset).json
     assert result["backup_directory"] == f"{house.root}/of_the_file/of_the_file"
     assert result["timestamp"].endswith("+08:00")
     assert list(result["tables_backed_up"]) == ["langchain_pg_collection"]
     by_environment = {**unset, "AIRFLOW__PGVECTOR_BACKUP__BACKUP_DIRECTORY": "of_the_environment"}
     assert command("backup", "--json", **by_environment).json["backup_directory"].endswith("/of_the_environment")
+    (house.root / "f").mkdir()
     by_flag = command("backup", "--json", "--directory", "of_the_flag", "--root", f"{house.root}/f", **by_environment)
     assert by_flag.json["backup_directory"] == f"{house.root}/f/of_the_flag"
 
@@ -168,3 +172,112 @@ def test_a_broken_pipe_is_no_error(house: House) -> None:
     assert b"Traceback" not in error
     assert process.returncode == 141
     assert Path(os.devnull).exists()
+
+
+STRANGE = {
+    "?schema=public&connection_limit=5": ("schema, connection_limit (of Prisma)", "name the schema in `tables`"),
+    "?pgbouncer=true": ("pgbouncer (of Prisma)", "leave it out"),
+    "?ssl=require&command_timeout=60": ("ssl, command_timeout (of asyncpg)", "write sslmode"),
+    "?currentSchema=app": ("currentSchema (of JDBC)", "name the schema in `tables`"),
+    "?pool=5": ("pool (of Rails)", "leave it out"),
+    "?nosuch=1": ("libpq knows no parameter nosuch;", "leave it out"),
+}
+
+
+@pytest.mark.parametrize("query", STRANGE)
+@pytest.mark.parametrize("where", ["--dsn", "DATABASE_URL", "AIRFLOW_CONN_PGVECTOR_DEFAULT"])
+def test_what_is_not_libpqs_is_named(house: House, command: Command, query: str, where: str) -> None:
+    dsn = f"postgresql://keeper@127.0.0.1:1/x{query}"
+    named = {"DATABASE_URL": None, where: dsn}
+    done = command("backup", "--dsn", dsn) if where == "--dsn" else command("backup", **named)
+    assert done.code == 2
+    for text in STRANGE[query]:
+        assert text in done.err
+
+
+@pytest.mark.parametrize("form", ["in the query", "as JSON", "as JSON in JSON"])
+def test_an_airflow_connections_extra(house: House, command: Command, form: str) -> None:
+    house.langchain(5)
+    known = words_of(house)
+    extra = {"application_name": "told by extra", "cursor": "dictcursor", "iam": False, "connect_timeout": 7}
+    uri = f"postgres://postgres@/{known['dbname']}?host={quote(known['host'], safe='')}&port={known['port']}"
+    stored = {
+        "in the query": f"{uri}&{urlencode({'__extra__': json.dumps(extra)})}",
+        "as JSON": json.dumps(
+            {
+                "conn_type": "postgres",
+                "host": known["host"],
+                "port": int(known["port"]),
+                "login": "postgres",
+                "schema": known["dbname"],
+                "extra": extra,
+            }
+        ),
+        "as JSON in JSON": json.dumps(
+            {
+                "conn_type": "postgres",
+                "host": known["host"],
+                "port": int(known["port"]),
+                "login": "postgres",
+                "schema": known["dbname"],
+                "extra": json.dumps(extra),
+            }
+        ),
+    }[form]
+    house.database.run("CREATE VIEW who AS SELECT current_setting('application_name') AS n")
+    done = command(
+        "backup", "-q", "--tables", "who", DATABASE_URL=None, AIRFLOW_CONN_PGVECTOR_DEFAULT=stored,
+        AIRFLOW__PGVECTOR_BACKUP__BACK_UP_VIEWS="True",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (file,) = house.directory.glob("who_*.csv")
+    assert "told by extra" in file.read_text()
+
+
+def test_an_extra_that_fetches_a_password_is_refused_by_name(command: Command) -> None:
+    stored = 'postgres://keeper@127.0.0.1:1/x?__extra__={"iam": true}'
+    done = command("backup", DATABASE_URL=None, AIRFLOW_CONN_PGVECTOR_DEFAULT=stored)
+    assert done.code == 2
+    assert "its extra iam" in done.err
+
+
+@pytest.mark.parametrize("where", ["PGCONNECT_TIMEOUT", "service"])
+def test_a_timeout_of_libpqs_own_counts(command: Command, tmp_path: Path, where: str) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        port = deaf.getsockname()[1]
+        services = tmp_path / "services"
+        services.write_text(f"[slow]\nhost=127.0.0.1\nport={port}\nuser=keeper\nconnect_timeout=2\n")
+        started = time.monotonic()
+        if where == "service":
+            done = command("backup", "--dsn", "service=slow", PGSERVICEFILE=str(services))
+        else:
+            done = command("backup", "--dsn", f"postgresql://keeper@127.0.0.1:{port}/x", PGCONNECT_TIMEOUT="2")
+    assert done.code == 7
+    assert time.monotonic() - started < CONNECT_SECONDS
+
+
+def test_a_root_that_is_gone_is_not_made_anew(house: House, command: Command) -> None:
+    house.langchain(5)
+    gone = house.root.parent / "not_mounted"
+    for words in (
+        ["list"],
+        ["backup"],
+        ["backup", "--dry-run"],
+        ["verify", "--backup-path", "vector_bak", "--timestamp", "latest"],
+        ["restore", "--backup-path", "vector_bak", "--timestamp", "latest", "--yes"],
+    ):
+        done = command(*words, "--root", str(gone))
+        assert done.code == 6, (words, done.err)
+        assert f"{gone}: the backup root does not exist" in done.err
+        assert not gone.exists()
+    assert command("backup", "--create-root", "--root", str(gone)).code == 0
+    assert len(whole_sets(gone / "vector_bak")) == 1
+
+
+def test_the_default_root_is_made(house: House, command: Command) -> None:
+    house.langchain(5)
+    unset = {"AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT": None}
+    assert command("list", **unset).code == 0
+    assert command("backup", **unset).code == 0

@@ -131,6 +131,18 @@ def test_the_question_is_answered(house: House) -> None:
     assert house.count(EMBEDDING) == 0
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_question_ends_at_once(house: House, number: signal.Signals, code: int) -> None:
+    house.langchain()
+    backup = house.backup()
+    with terminal(house, "truncate", "--timestamp", str(backup.backup_id)) as screen:
+        screen.until("to go on")
+        os.kill(screen.process.pid, number)
+        assert screen.process.wait(5) == code
+        assert "nothing was changed" in screen.end()
+    assert house.count(EMBEDDING) == 58
+
+
 def running(house: House) -> bool:
     """Whether a backup is in the middle of its rows."""
     return any(name.startswith("wide_") for name in house.files())

@@ -27,6 +27,7 @@ settings: flags, else AIRFLOW__PGVECTOR_BACKUP__KEY, else [pgvector_backup] of a
 _FLAGS: Final = {
     "backup_root": "--root",
     "backup_directory": "--directory",
+    "create_root": "--create-root",
     "tables": "--tables",
     "truncate_tables": "--tables",
     "timestamp_format": "--timestamp-format",
@@ -66,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     one = _command(commands, "backup", "write the tables, as of one moment, to a new set of files", database=True)
     _keys(one, BACKUP_KEYS)
     _settings(one, "tables", "timestamp_format", "jobs", "max_mb_per_second", "lock_timeout", "progress_rows")
+    one.add_argument(
+        "--create-root",
+        dest="setting_create_root",
+        action="store_const",
+        const="True",
+        help=_MEANINGS["create_root"],
+    )
     _dry_run(one, "say what would be read, how large that is and whether there is room")
 
     one = _command(commands, "list", "list the sets, newest first")

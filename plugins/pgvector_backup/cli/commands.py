@@ -29,7 +29,7 @@ from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.set_json import describe_set
 from pgvector_backup.engine.store.naming import LATEST
-from pgvector_backup.engine.store.root import locate
+from pgvector_backup.engine.store.root import locate, require_root
 from pgvector_backup.engine.truncate import truncate
 from pgvector_backup.engine.verify import verify
 
@@ -44,6 +44,7 @@ def _backup(order: Order) -> Answer:
         planned = preview(request, settings, connect, cancel=order.cancel)
         return Answer(planned.to_json(), lambda: words.say_preview(planned.to_json()), planned.failure)
     run_id, now = order.run_id, order.configuration.now()
+    require_root(settings.backup_root, create=settings.may_make_root)
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     try:
         with progress_bars(not arguments.quiet) as bars:

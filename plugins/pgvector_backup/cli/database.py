@@ -7,25 +7,31 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
+from pgvector_backup.engine.postgres.parameters import query_names, strange, with_defaults
+from pgvector_backup.engine.postgres.session import Connect
 
 _log: Final = logging.getLogger(__name__)
 
-# What the DSN says wins. Keepalives tell a dead server from a slow one within a minute or so.
-_DEFAULTS: Final = {
-    "connect_timeout": CONNECT_SECONDS,
-    "application_name": "pgvector_backup",
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-}
+_OF_THE_HOOK: Final = (
+    "cursor",
+    "sqlalchemy_scheme",
+    "sqlalchemy_query",
+    "aws_conn_id",
+    "azure_conn_id",
+    "cluster-identifier",
+    "workgroup-name",
+)
+"""Extras of an Airflow connection that are for its hook, not for libpq."""
+
+_TOKENS: Final = ("iam", "redshift", "redshift-serverless")
+"""Extras with which the hook gets a password elsewhere."""
 
 
 def connect_to(dsn: str | None, configuration: Configuration) -> Connect:
@@ -53,7 +59,7 @@ def connect_to(dsn: str | None, configuration: Configuration) -> Connect:
         given = _of_airflow(stored, variable)
     else:
         given = {}
-    parameters: dict[str, Any] = {**_DEFAULTS, **given}
+    parameters = with_defaults(given, environment)
     return lambda: psycopg.connect(**parameters)
 
 
@@ -62,6 +68,8 @@ def _read(dsn: str, source: str) -> dict[str, Any]:
     plain = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", dsn)
     if "://" in plain and not plain.startswith(("postgres://", "postgresql://")):
         raise InvalidParams(f"{source}: a URI begins with postgresql://")
+    if "://" in plain and (why := strange(query_names(plain))) is not None:
+        raise InvalidParams(f"{source}: {why}")
     try:
         return {name: value for name, value in conninfo_to_dict(plain).items() if value is not None}
     except psycopg.Error:
@@ -72,17 +80,32 @@ def _read(dsn: str, source: str) -> dict[str, Any]:
 
 
 def _of_airflow(stored: str, variable: str) -> dict[str, Any]:
-    """Airflow keeps a connection as a URI or as JSON."""
-    if not stored.lstrip().startswith("{"):
-        return _read(stored, variable)
+    """Airflow keeps a connection as a URI, its extra in the query or in ``__extra__``, or as JSON."""
     try:
-        body = json.loads(stored)
-        extra = body.get("extra") or {}
+        if stored.lstrip().startswith("{"):
+            body = json.loads(stored)
+            extra = body.get("extra") or {}
+            given = _words(body)
+        else:
+            parts = urlsplit(stored)
+            query = dict(parse_qsl(parts.query, keep_blank_values=True))
+            extra = json.loads(query.pop("__extra__", "{}") or "{}")
+            given = _read(urlunsplit(parts._replace(query="")), variable)
+            extra = {**(json.loads(extra) if isinstance(extra, str) else extra), **query}
         if isinstance(extra, str):
             extra = json.loads(extra)
-        return {**_words(body), **{name: value for name, value in extra.items() if isinstance(value, (str, int))}}
-    except (ValueError, AttributeError):
+        extra = dict(extra)
+    except (ValueError, AttributeError, TypeError):
         raise InvalidParams(f"{variable}: neither a URI nor Airflow's JSON of a connection") from None
+    if wanted := [name for name in _TOKENS if str(extra.pop(name, "")).lower() in ("true", "1")]:
+        raise InvalidParams(
+            f"{variable}: its extra {', '.join(wanted)} has Airflow's hook fetch a password, which the command line "
+            "does not; set PGPASSWORD, or run the DAG"
+        )
+    mine = {name: value for name, value in extra.items() if name not in _OF_THE_HOOK and isinstance(value, (str, int))}
+    if (why := strange(mine)) is not None:
+        raise InvalidParams(f"{variable}: in its extra, {why}")
+    return {**given, **mine}
 
 
 def _words(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final
 
-from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.errors import Cancelled, InvalidParams
 from pgvector_backup.engine.base.plain_text import plain, plain_lines
 from pgvector_backup.engine.base.progress import OnProgress
 
@@ -77,8 +79,31 @@ def confirm(what: str, word: str, *, sure: bool) -> None:
         raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
     sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip() != word:
+    with _ending_at_once():
+        answer = sys.stdin.readline()
+    if answer.strip() != word:
         raise InvalidParams("not confirmed; nothing was changed")
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the wait for an answer, after whoever else hears them; Python would wait on."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        other = others[signal.Signals(number)]
+        if callable(other):
+            other(number, frame)
+        sys.stderr.write("\n")
+        raise Cancelled("not confirmed; nothing was changed")
+
+    others = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in others:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number, other in others.items():
+            signal.signal(number, other)
 
 
 def say(text: str = "") -> None:

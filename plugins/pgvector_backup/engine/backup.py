@@ -41,7 +41,7 @@ from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
 from pgvector_backup.engine.store.naming import manifest_name
-from pgvector_backup.engine.store.root import locate
+from pgvector_backup.engine.store.root import locate, require_root
 from pgvector_backup.engine.store.store import Claim
 
 _log: Final = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def backup(
     cancel = cancel or Cancel()
     kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
     algorithm = fingerprint.best()
+    require_root(settings.backup_root, create=settings.may_make_root)
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     for name in location.sweep():
         _log.warning("removed %s, left over by a run that was killed", name)

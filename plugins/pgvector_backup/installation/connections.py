@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from functools import partial
 from typing import Any, Final, cast
 
@@ -14,7 +15,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
-from pgvector_backup.engine.postgres.session import CONNECT_SECONDS, Connect
+from pgvector_backup.engine.postgres.parameters import with_defaults
+from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.installation.configuration import ConnectionRules, restore_connection
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.installation.uris import read_uri, with_nothing_of_the_worker
@@ -23,15 +25,6 @@ _log: Final = logging.getLogger(__name__)
 
 _URI_CONNECTION_ID: Final = "pgvector_backup_uri"
 _RESTORES: Final = "pgvector_restore"
-
-# The connection's own extra wins. Keepalives tell a dead server from a slow one within a minute or so.
-_EXTRA: Final = {
-    "connect_timeout": CONNECT_SECONDS,
-    "application_name": "pgvector_backup",
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-}
 
 
 def connect_to(
@@ -62,7 +55,8 @@ def connect_to(
         f"connection {connection.conn_id}" if connection.conn_id != _URI_CONNECTION_ID else "the URI of conf",
     )
     from_uri = connection.conn_id == _URI_CONNECTION_ID or is_temporary(connection.conn_id)
-    extra = {**_EXTRA, **connection.extra_dejson, **({} if seconds is None else {"connect_timeout": seconds})}
+    known = with_defaults(connection.extra_dejson, os.environ)
+    extra = {**known, **({} if seconds is None else {"connect_timeout": seconds})}
     if from_uri:
         extra = with_nothing_of_the_worker(extra, password=connection.password)
     hook = PostgresHook(

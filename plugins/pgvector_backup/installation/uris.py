@@ -16,6 +16,7 @@ from airflow.sdk.log import mask_secret
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.postgres.parameters import query_names, strange
 from pgvector_backup.installation.configuration import ConnectionRules
 
 _ANY: Final = re.compile(r"[^\x00-\x1f]*")
@@ -56,6 +57,8 @@ def read_uri(uri: str, rules: ConnectionRules) -> tuple[dict[str, Any], str]:
     scheme = uri.split("://", 1)[0]
     if scheme not in ("postgresql", "postgres"):
         raise InvalidParams(f"db_connection: a URI begins with postgresql://, not with {scheme[:20]}://")
+    if (why := strange(query_names(uri))) is not None:
+        raise InvalidParams(f"db_connection: {why}")
     try:
         # libpq itself reads it: what a URI means is what libpq takes it for.
         given = {key: str(value) for key, value in conninfo_to_dict(uri).items() if value is not None}

@@ -133,12 +133,13 @@ class PgVectorReportOperator(PgVectorOperator):
     def _write_log(
         self, context: Context, report: RunReport, outcome: Outcome | None, steps: dict[str, Any]
     ) -> str | None:
-        from pgvector_backup.engine.store.root import locate  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.store.root import locate, require_root  # noqa: PLC0415 (see `operators`)
 
         task_id = None
         try:
             settings = configuration.settings(backup_root=self.own_or_step_s("backup_root", outcome, steps, context))
             task_id = self._directory_task(context, outcome, steps)
+            require_root(settings.backup_root, create=settings.may_make_root)
             location = locate(settings.backup_root, task_id, settings.backup_directory)
             location.append_log(report.log_section(task_id=task_id, run_id=context["run_id"]))
         except BackupError as fault:

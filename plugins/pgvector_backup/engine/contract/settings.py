@@ -121,6 +121,12 @@ def setting(default: str, kind: Kind, meaning: str, *, required: bool = False) -
     return field(metadata=told) if required else field(default=kind.parse(default), metadata=told)
 
 
+class DefaultRoot(str):
+    """The backup root of an installation that names none."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the engine has to know, read and checked; each field's metadata tells users what it means."""
@@ -156,6 +162,12 @@ class Settings:
     lock_timeout: float = setting("10", NUMBER, "seconds to wait for another session's lock")
     include_children: bool = setting(
         "False", BOOLEAN, "whether a table is backed up together with the rows of the tables that inherit from it"
+    )
+    create_root: bool = setting(
+        "False",
+        BOOLEAN,
+        "whether a backup makes a backup_root that is not there; it may be a volume that is not mounted, so otherwise "
+        "that is an error; the default root is made anyhow",
     )
     back_up_views: bool = setting(
         "False",
@@ -208,6 +220,11 @@ class Settings:
         "whether what is written to a disk may be read by every account of the machine, not by its owner and group "
         "alone",
     )
+
+    @property
+    def may_make_root(self) -> bool:
+        """Whether a backup makes a root that is not there."""
+        return self.create_root or isinstance(self.backup_root, DefaultRoot)
 
     def __post_init__(self) -> None:
         for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb"):
@@ -318,7 +335,7 @@ def read_settings(
         return overridden or given(key)
 
     values = {one.name: value_of(Settings, one.name, chosen) for one in fields(Settings)}
-    root = values["backup_root"] or os.path.join(home, DEFAULT_ROOT)
+    root = values["backup_root"] or DefaultRoot(os.path.join(home, DEFAULT_ROOT))
     connection_id = values["storage_connection"].strip()
     values["backup_root"] = (
         root

@@ -29,7 +29,7 @@ from pgvector_backup.engine.store.naming import (
     verification_name,
     without_manifest,
 )
-from pgvector_backup.engine.store.root import locate, locate_all, locate_path
+from pgvector_backup.engine.store.root import locate, locate_all, locate_path, require_root
 from pgvector_backup.engine.store.store import Entry
 
 _log: Final = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Catalog:
 
     def locations(self) -> list[FoundLocation]:
         """Every location that holds sets: the root's own first, then the tasks' by name."""
+        self._require_root()
         places = locate_all(self._settings.backup_root, self._settings.backup_directory)
         found = []
         for place in places:
@@ -85,10 +86,16 @@ class Catalog:
         :raises InvalidParams: for a path that no list has given
         :raises NotFound: when it is not there
         """
+        self._require_root()
         root, directory = self._settings.backup_root, self._settings.backup_directory
         if backup_path is not None:
             return locate_path(root, backup_path, directory)
         return locate(root, task_id, directory, create=False)
+
+    def _require_root(self) -> None:
+        """A root that would be made may not be there yet; any other one that is not there has been lost sight of."""
+        if not self._settings.may_make_root:
+            require_root(self._settings.backup_root)
 
     def find(self, location: Location, timestamp: str, *, of: Source | None = None) -> FoundSet:
         """One set of a location.

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+def missing_root(root: Path) -> StorageFault:
+    """The error for a backup root that is not there."""
+    return StorageFault(
+        f"{root}: the backup root does not exist; mount its volume, make the directory, or have a backup make it with "
+        "--create-root (create_root in [pgvector_backup])"
+    )
+
+
 class LocalStore(Store):
     """A directory.
 

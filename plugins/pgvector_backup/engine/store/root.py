@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from pgvector_backup.engine.base import messages
-from pgvector_backup.engine.base.errors import InvalidParams, NotFound
-from pgvector_backup.engine.store.local import LocalStore
+from pgvector_backup.engine.base.errors import InvalidParams, NotFound, storage_translated
+from pgvector_backup.engine.store import modes
+from pgvector_backup.engine.store.local import LocalStore, missing_root
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import SAFE, check_task_id
 from pgvector_backup.engine.store.options import RemoteRoot
@@ -83,6 +84,21 @@ def locate_all(root: Root, directory_name: str) -> list[Location]:
             return None
 
     return [place for place in store.each(found, [None, *tasks]) if place is not None]
+
+
+def require_root(root: Root, *, create: bool = False) -> None:
+    """Refuse a root on this machine that is not there, such as a volume that is not mounted.
+
+    :param create: whether to make it instead
+    :raises StorageFault: with the remedy
+    """
+    store = store_at(root)
+    if not isinstance(store, LocalStore) or store.path.is_dir():
+        return
+    if not create:
+        raise missing_root(store.path)
+    with storage_translated():
+        store.path.mkdir(mode=modes.of_directory(), parents=True, exist_ok=True)
 
 
 def require_writable(root: Root) -> None:
