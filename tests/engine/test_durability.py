@@ -121,8 +121,11 @@ def test_a_set_stops_being_one_on_disk_before_its_files_go(house: House, calls: 
     calls.clear()
     remove(place, found)
     gone = [at for at, (what, _) in enumerate(calls) if what == "unlink"]
-    assert calls[gone[0]] == ("unlink", result.manifest_file)
-    assert len(gone) == 5
-    assert ("fsync", ".") in calls[gone[0] : gone[1]]
+    retired = f"{result.manifest_file}.tmp"
+    ended = calls.index(("rename", retired))
+    assert ended < gone[0]
+    assert len(gone) == 6
+    assert ("fsync", ".") in calls[ended : gone[0]]
+    assert calls[gone[-1]] == ("unlink", retired)
     assert ("fsync", ".") in calls[gone[-1] :]
     assert house.files() == []

@@ -135,7 +135,7 @@ def test_a_restore_cancelled_after_its_last_step_changes_nothing(house: House) -
     house.database.run("CREATE TABLE t (id serial, v vector(2)); INSERT INTO t (v) VALUES ('[1,2]'), ('[3,4]')")
     house.configure(tables="t")
     house.backup()
-    house.database.run("DELETE FROM t WHERE id = 2; UPDATE t SET v = '[9,9]'")
+    house.database.run("DELETE FROM t WHERE id = 2; UPDATE t SET v = '[9,9]'; SELECT setval('t_id_seq', 1)")
     cancel = Cancel()
 
     def ask() -> None:

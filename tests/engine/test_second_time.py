@@ -195,7 +195,7 @@ def test_a_backup_that_takes_its_files_back_lets_go_of_its_claim_last(
     monkeypatch.setattr(os, "unlink", unlinking)
     with pytest.raises(StorageFault):
         house.backup(now=NOON)
-    assert len(removed) == 5
+    assert len(removed) == 6
     assert set(renamed) < set(removed)
     assert removed[-1] == "manifest_20250721_120000.json.tmp"
     assert house.files() == []
