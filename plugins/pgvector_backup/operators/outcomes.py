@@ -202,6 +202,9 @@ class Upstream:
         return [self._states.get(_key(task.task_id, index)) for index in self._indexes(task)]
 
     def _pull(self, step: Any, key: str, index: int) -> Any:
+        if index == UNMAPPED:
+            # Without an index Airflow asks for all that there are, and does not log as an error that there is none.
+            return self._ti.xcom_pull(task_ids=step.task_id, key=key)
         return self._ti.xcom_pull(task_ids=step.task_id, key=key, map_indexes=index)
 
     def _pull_error(self, step: Any, index: int) -> Any:
