@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_backup.engine.base.errors import BackupError, Conflict, DatabaseFault, IntegrityFault, NotFound
+from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
 from pgvector_backup.engine.codec import python_repr
 from tests.helpers.database import contents
 from tests.helpers.house import House
@@ -187,7 +187,7 @@ def test_what_cannot_be_made_json_is_refused_with_line_and_column(house: House, 
         (b"id,name,meta\n1,2,3,4\n", IntegrityFault, "a row has 4 columns where its header names 3"),
         (b'id,name,meta\n1,"open,\n', IntegrityFault, "a quote is not closed"),
         (b"id,other,meta\n", Conflict, "column other of the set is not in the table"),
-        (b"id,name,meta\nx,n,\n", DatabaseFault, 'invalid input syntax for type integer: "x"'),
+        (b"id,name,meta\nx,n,\n", Conflict, 'invalid input syntax for type integer: "x"'),
     ],
     ids=str,
 )
