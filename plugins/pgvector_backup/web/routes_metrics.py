@@ -14,6 +14,7 @@ from pgvector_backup.engine.sets.numbers import numbers
 from pgvector_backup.installation import configuration
 from pgvector_backup.web import sets
 from pgvector_backup.web.access import may
+from pgvector_backup.web.shapes import ErrorEnvelope
 
 router = APIRouter(tags=["overview"])
 
@@ -38,7 +39,10 @@ async def _allowed(request: Request, bearer: Annotated[Any, Depends(HTTPBearer(a
     operation_id="get_metrics",
     dependencies=[Depends(_allowed)],
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"},
+        **{code: {"model": ErrorEnvelope, "description": "Error"} for code in (401, 403, 500, 503)},
+    },
 )
 def get_metrics() -> Response:
     """Computed from the sets at the scrape; without a look at the store there is ``store_up 0`` and nothing else."""
