@@ -77,9 +77,9 @@ def confirm(what: str, word: str, *, sure: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
-    sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
-    sys.stderr.flush()
     with _ending_at_once():
+        sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
+        sys.stderr.flush()
         answer = sys.stdin.readline()
     if answer.strip() != word:
         raise InvalidParams("not confirmed; nothing was changed")
