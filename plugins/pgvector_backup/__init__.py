@@ -1,3 +1,3 @@
 """Backups of pgvector tables as files one can trust, run by Apache Airflow."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
