@@ -110,7 +110,7 @@ def test_a_backup_without_a_truncate(own: Own, house: Path) -> None:
     outcome = own('Backup(task_id="save") >> Report(task_id="tell", **late)')
     assert outcome.state == "success"
     assert (told(outcome)["backup_performed"], told(outcome)["truncate_performed"]) == (True, False)
-    assert log(house / "vector_bak").splitlines()[-2] == "truncate:  not asked for"
+    assert "truncate:  not asked for" in log(house / "vector_bak").splitlines()
 
 
 def test_a_failed_step_before_the_backup_fails_the_run(own: Own, house: Path, database: Database) -> None:
