@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def _ending_at_once() -> Iterator[None]:
         other = others[signal.Signals(number)]
         if callable(other):
             other(number, frame)
-        sys.stderr.write("\n")
+        os.write(2, b"\n")  # a signal may come in the middle of a write
         raise Cancelled("not confirmed; nothing was changed")
 
     others = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
