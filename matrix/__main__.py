@@ -101,6 +101,9 @@ def run(row: Row) -> dict[str, Any]:
         _call(UV, "venv", "-q", "-p", found, place)
         wanted = [f"apache-airflow{row.airflow}", "apache-airflow-providers-postgres", row.psycopg, *WITH, *row.besides]
         _call(UV, "pip", "install", "-q", "-p", python, *wanted)
+        if row.psycopg == "psycopg":
+            # The provider asks for it; libpq of the system has to do without.
+            _call(UV, "pip", "uninstall", "-q", "-p", python, "psycopg-binary")
         (place / "installed").touch()
     report = place / "outcome.xml"
     report.unlink(missing_ok=True)
