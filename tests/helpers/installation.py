@@ -220,6 +220,8 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
             # Any host, and the one socket that the embedded server has.
             "AIRFLOW__PGVECTOR_BACKUP__ALLOWED_URI_HOSTS": f"*,{server.socket_directory}",
             # Due once, as soon as Airflow is up, and then not while the tests last.
+            # The gate, at which a backup can be held up, is a view.
+            "AIRFLOW__PGVECTOR_BACKUP__BACK_UP_VIEWS": "True",
             "AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "@yearly",
             "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE": "none",
             "AIRFLOW__PGVECTOR_BACKUP__RETRIES": "1",
