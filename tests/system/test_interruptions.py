@@ -80,10 +80,11 @@ def test_a_task_marked_failed_cancels_its_query_and_leaves_no_file(installation:
         assert data_files(directory) == []
         outcome = installation.wait(run_id)
     assert outcome.state == "failed"
-    assert outcome.results["report"]["backup_performed"] is False
     (error,) = outcome.results["report"]["errors"]
-    # The report may be under way before the task has said its last word.
-    assert error.startswith("cancelled on request") or "task backup is failed and gave no reason" in error
+    # The report may be under way before the task has said its last word, and then does not know.
+    said = error.startswith("cancelled on request")
+    assert said or "task backup is failed and gave no reason" in error
+    assert outcome.results["report"]["backup_performed"] is (False if said else None)
     assert data_files(directory) == []
     log = installation.client.task_log(DAG_ID, run_id, "backup")
     assert "asked to stop; cancelling what runs on the server" in log
