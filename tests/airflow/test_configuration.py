@@ -28,9 +28,13 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 def test_backup_root_and_backup_directory(house: Path, run: Run, configure: Configure) -> None:
-    configure(backup_root=house / "made" / "when missing", backup_directory="sets-2025")
+    configure(backup_root=house / "with a space", backup_directory="sets-2025")
+    # A root that is not there may be a volume that is not mounted: it is not made anew.
+    assert run({}).error["error_type"] == "STORAGE_ERROR"
+    assert not (house / "with a space").exists()
+    (house / "with a space").mkdir()
     result = run({}).result
-    assert result["backup_directory"] == str(house / "made" / "when missing" / "sets-2025")
+    assert result["backup_directory"] == str(house / "with a space" / "sets-2025")
     assert result["backup_id"] in "".join(names(Path(result["backup_directory"])))
 
 

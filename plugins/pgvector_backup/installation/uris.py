@@ -99,8 +99,9 @@ def _check_hosts(text: str, rules: ConnectionRules) -> None:
         if not host.strip():
             raise InvalidParams("db_connection: the URI names no host; write postgresql://user:password@host/database")
         named = any(fnmatchcase(host.lower(), glob.lower()) for glob in rules.uri_hosts)
-        # "*" is for hosts: a socket has to be meant.
+        # "*" is for hosts: a socket has to be meant, or URIs be trusted as such (`allow_connection_uri`).
         meant = any(glob.startswith(host[0]) and fnmatchcase(host, glob) for glob in rules.uri_hosts)
+        meant = meant or (rules.uri_allowed and not rules.uri_hosts)
         if (host.startswith(("/", "@", ".")) or "\\" in host) and not meant:
             raise InvalidParams(
                 "db_connection: a URI may not name a socket of the machine that connects; name a host, or have the "

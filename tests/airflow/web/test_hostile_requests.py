@@ -25,7 +25,7 @@ from tests.helpers.api import PREFIX, Api, data_of
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
 
-RULES = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=True)
+RULES = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=False)
 
 
 @pytest.fixture(scope="module", autouse=True)

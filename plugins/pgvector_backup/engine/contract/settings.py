@@ -262,7 +262,10 @@ class AirflowSettings:
         "False", BOOLEAN, "whether conf may hold a postgresql:// URI, which Airflow stores in clear"
     )
     allowed_uri_hosts: tuple[str, ...] = setting(
-        "", LIST, "comma-separated globs of the hosts that a postgresql:// URI may name; empty: whatever host"
+        "",
+        LIST,
+        "comma-separated globs of the hosts that a postgresql:// URI may name, a socket by its directory; empty: whatever "
+        "host, and a socket of the worker only with allow_connection_uri",
     )
     download_needs: str = setting(
         "trigger",
