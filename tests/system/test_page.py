@@ -16,7 +16,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.helpers.browser import open_browser
 from tests.helpers.gate import WAITING_AT_GATE, closed_gate, data_files
 from tests.helpers.installation import DAG_ID, LONG_ROWS, RESTORE_DAG_ID, VERIFY_DAG_ID, Installation, until
-from tests.helpers.visits import ROUTE, Visitors
+from tests.helpers.visits import Visitors
 
 LABELS = ("langchain_pg_collection", "langchain_pg_embedding")
 

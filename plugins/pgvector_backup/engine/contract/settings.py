@@ -264,8 +264,8 @@ class AirflowSettings:
     allowed_uri_hosts: tuple[str, ...] = setting(
         "",
         LIST,
-        "comma-separated globs of the hosts that a postgresql:// URI may name, a socket by its directory; empty: whatever "
-        "host, and a socket of the worker only with allow_connection_uri",
+        "comma-separated globs of the hosts that a postgresql:// URI may name, a socket by its directory; empty: "
+        "whatever host, and a socket of the worker only with allow_connection_uri",
     )
     download_needs: str = setting(
         "trigger",
