@@ -475,7 +475,7 @@ def test_an_error_of_ours_is_one_line_of_the_log(
 ) -> None:
     own('Backup(task_id="save", backup_task_id="nowhere") >> Report(task_id="tell", **late)')
     out = capsys.readouterr().out + caplog.text
-    assert "RESOURCE_NOT_FOUND: 指定的任务目录不存在: nowhere" in out
+    assert "RESOURCE_NOT_FOUND: the task's directory does not exist: nowhere" in out
     assert "Traceback" not in out
     own("breaks()")
     assert "Traceback" in capsys.readouterr().out + caplog.text

@@ -7,10 +7,10 @@ and `VERIFY_KEYS`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, get_args
 
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, NAMES
-from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.store.naming import TASK_ID_LENGTH, TASK_ID_PATTERN
 
@@ -59,7 +59,7 @@ BACKUP_KEYS: Final[tuple[Key, ...]] = (
         title="File format",
         description="`csv` loads anywhere; `binary` is PostgreSQL's own binary COPY format, exact and several times "
         "as fast both ways.",
-        choices=tuple(FORMATS),
+        choices=get_args(FormatName),
     ),
     Key(
         name="compression",
