@@ -43,7 +43,8 @@ def test_an_empty_conf_backs_up_everything(house: Path, run: Run) -> None:
     assert outcome.states == {"backup": "success", "truncate": "skipped", "report": "success"}
     result, directory = outcome.result, house / "vector_bak"
     backup_id = result["backup_id"]
-    assert set(result) == RESULT
+    # The tests' role is a superuser, for which there is advice.
+    assert set(result) == RESULT | {"advice"}
     assert result["response"] == "Vector表备份完成"
     assert result["backup_performed"] is True
     assert result["truncate_performed"] is False
@@ -116,8 +117,8 @@ def test_the_log_file_gets_a_section_per_run(house: Path, run: Run) -> None:
             (line,) = (line for line in lines if line.startswith(f"table:     {label}: "))
             assert f"{table['row_count']} rows, {table['file_size']}" in line
             assert table["backup_file"] in line
-    assert sections[0].splitlines()[-1] == "truncate:  not asked for"
-    assert sections[1].splitlines()[-1] == "truncate:  langchain_pg_embedding: 58 rows -> 0"
+    assert "truncate:  not asked for" in sections[0].splitlines()
+    assert "truncate:  langchain_pg_embedding: 58 rows -> 0" in sections[1].splitlines()
 
 
 def test_an_asset_event_tells_of_the_backup(house: Path, run: Run) -> None:

@@ -280,7 +280,7 @@ def test_remove(house: House, command: Command, backed_up: str) -> None:
     command("verify")
     planned = command("remove", "--timestamp", backed_up, "--dry-run", "--json")
     assert planned.json["remove_performed"] is False
-    assert len(planned.json["files"]) == 6
+    assert len(planned.json["files"]) == 7
     assert whole_sets(house.directory) == [backed_up]
     assert command("remove", "--timestamp", backed_up).code == 2, "nobody can be asked"
     assert command("remove", "--yes").code == 2, "which one has to be said"

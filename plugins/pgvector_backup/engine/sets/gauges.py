@@ -40,7 +40,7 @@ class Family:
     samples: list[tuple[Mapping[str, str], float]] = field(default_factory=list)
 
 
-def numbers(catalog: Catalog) -> list[Family]:
+def gauges(catalog: Catalog) -> list[Family]:
     """Every gauge. A store that cannot be read is told by ``store_up`` alone."""
     families = {name: Family(_PREFIX + name, text) for name, text in _HELP.items()}
     try:
