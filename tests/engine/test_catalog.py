@@ -176,7 +176,7 @@ def test_removing_a_set_leaves_the_others_and_the_log(house: House) -> None:
     place.write(f"verified_{gone.backup_id}.json", b"{}")
     catalog = Catalog(house.settings)
     names = remove(place, catalog.find(place, str(gone.backup_id)))
-    assert len(names) == 6
+    assert len(names) == 7
     assert names[0] == gone.manifest_file
     assert [one.backup_id for one in _all(house)] == [kept.backup_id]
     assert not [name for name in house.files() if str(gone.backup_id) in name]
@@ -223,7 +223,7 @@ def test_sets_in_an_object_store_are_found_as_well(house: House) -> None:
             ("task_1/vector_bak", "20260102_030402", True),
         ]
         place = Catalog(house.settings).place("task_1/vector_bak", None)
-        assert len(remove(place, found[1])) == 5
+        assert len(remove(place, found[1])) == 6
         assert [one.relative_path for one in _all(house)] == ["vector_bak"]
     finally:
         fsspec.filesystem("memory").rm("/", recursive=True)

@@ -14,14 +14,13 @@ from pgvector_backup.engine.base.messages import Sentence, all_beside, all_heard
 from pgvector_backup.web.attention import _TEXTS
 from pgvector_backup.web.language import _BY_STATUS, spoken
 
-SENTENCES = {name: value for name, value in vars(messages).items() if name.isupper()}
+SENTENCES = {name: value for name, value in vars(messages).items() if isinstance(value, Sentence)}
 HAN = re.compile("[\u4e00-\u9fff]")
 
 
 @pytest.mark.parametrize("name", SENTENCES)
 def test_every_sentence_is_there_in_both_languages_with_the_same_parameters(name: str) -> None:
     sentence = SENTENCES[name]
-    assert isinstance(sentence, Sentence)
     assert HAN.search(sentence)
     assert sentence.english
     assert sentence.english.isascii()
@@ -75,6 +74,11 @@ def test_a_list_of_texts_has_its_english_beside_it_only_where_one_differs() -> N
     assert [english(one) for one in all_heard(told, "errors")] == told["errors_en"]
     assert spoken(told, "en") == {"errors": told["errors_en"]}
     assert spoken(told, "zh") == {"errors": told["errors"]}
+
+
+def test_a_result_of_an_earlier_release_is_told_in_english_as_well() -> None:
+    assert spoken({"response": "Vector表备份完成"}, "en") == {"response": "Vector tables backed up"}
+    assert spoken({"response": "Vector表备份完成"}, "zh") == {"response": "Vector表备份完成"}
 
 
 def test_data_stays_as_it_is() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from pgvector_backup.engine.base import messages
+
 Language = Literal["zh", "en"]
 
 _BY_STATUS: Final[dict[int, tuple[str, str]]] = {
@@ -58,13 +60,22 @@ def spoken(data: Any, language: Language) -> Any:
         case Mapping():
             beside = {key for key in data if _is_beside(key, data)}
             return {
-                key: data[f"{key}_en"] if language == "en" and f"{key}_en" in beside else spoken(value, language)
+                key: data[f"{key}_en"]
+                if language == "en" and f"{key}_en" in beside
+                else _of_an_earlier_release(value, language)
+                if key in _SPOKEN and isinstance(value, str)
+                else spoken(value, language)
                 for key, value in data.items()
                 if key not in beside
             }
         case list() | tuple():
             return [spoken(value, language) for value in data]
     return data
+
+
+def _of_an_earlier_release(text: str, language: Language) -> str:
+    """A sentence that its run, made by a release that wrote no English, has left as it stands in the table."""
+    return messages.IN_ENGLISH.get(text, text) if language == "en" else text
 
 
 def _is_beside(key: object, data: Mapping[Any, Any]) -> bool:

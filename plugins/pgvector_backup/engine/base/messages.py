@@ -98,3 +98,6 @@ PRUNE_PLANNED: Final = Sentence(
 )
 PRUNE_FAILED: Final = Sentence("Vector表备份清理失败", "The prune of the backups failed")
 NO_POLICY: Final = Sentence("未设置保留策略,未删除任何备份", "No retention policy is set, nothing was removed")
+
+IN_ENGLISH: Final = {str(one): one.english for one in tuple(globals().values()) if isinstance(one, Sentence)}
+"""Every sentence's English by its Chinese."""

@@ -26,6 +26,7 @@ class Format(ABC):
 
     :param suffix: what file names end in
     :param options: of COPY, for rows alone
+    :param file_options: of COPY, for a whole file
     :param is_text: whether values are written as text, which a server has to parse
     :param any_value: the type whose values come back as they were, whatever type they were of
     :param header: bytes before the first row; None: the server writes them, from the names of the columns
@@ -36,6 +37,7 @@ class Format(ABC):
     any_value: ClassVar[str]
     suffix: ClassVar[str]
     options: ClassVar[str]
+    file_options: ClassVar[str]
     is_text: ClassVar[bool]
     header: ClassVar[bytes | None]
     trailer: ClassVar[bytes]
@@ -83,6 +85,7 @@ class _Csv(Format):
     any_value = "text"
     suffix = "csv"
     options = "FORMAT csv, HEADER false"
+    file_options = "FORMAT csv, HEADER true"
     is_text = True
     header = None
     trailer = b""
@@ -110,7 +113,7 @@ class _Binary(Format):
     name = "binary"
     any_value = "bytea"
     suffix = "pgcopy"
-    options = "FORMAT binary"
+    options = file_options = "FORMAT binary"
     is_text = False
     header = BINARY_HEADER
     trailer = BINARY_TRAILER

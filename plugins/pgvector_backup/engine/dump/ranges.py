@@ -151,5 +151,5 @@ def query_of(
     if limit is not None:
         condition += sql.SQL(" LIMIT {}").format(limit)
     return sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT ({})").format(
-        table.column_list, source, condition, sql.SQL("FORMAT csv, HEADER true" if with_header else chosen.options)
+        table.column_list, source, condition, sql.SQL(chosen.file_options if with_header else chosen.options)
     )

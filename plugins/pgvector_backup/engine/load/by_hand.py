@@ -129,8 +129,7 @@ def _rows(entry: TableEntry) -> str:
         return (
             f"-- {_one_line(entry.name)}: a name in it has a line's end, which \\copy cannot take; load it otherwise\n"
         )
-    written = FORMATS[entry.format]
-    kind = written.options + (", HEADER true" if written.header is None else "")
+    kind = FORMATS[entry.format].file_options
     file = f"'{entry.file}'"
     if entry.compression != "none":
         command = f"{_UNPACK[entry.compression]} {shlex.quote(entry.file)}"
