@@ -364,4 +364,4 @@ def test_a_drill_that_is_cancelled_ends(house: House) -> None:
     with pytest.raises(psycopg.errors.QueryCanceled), scratch_database(None, LIMITS, cancel, lock_timeout=2) as scratch:
         body(scratch)
     thread.join()
-    assert until(lambda: servers() == [])
+    until(lambda: servers() == [], "the drill's server to end")

@@ -351,7 +351,10 @@ class TestDownload:
             answer = api.call("GET", f"/download/vector_bak/{quote(file.name)}")
             assert answer.status_code == 200
             assert answer.content == file.read_bytes()
-            if file.name != "vector_backup_log.txt":
+            if file.name.startswith("schema_"):
+                # No manifest tells of it.
+                assert answer.headers["etag"].startswith('W/"')
+            elif file.name != "vector_backup_log.txt":
                 assert answer.headers["etag"] == f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"'
 
     def test_head(self, api: Api, path: str, content: bytes) -> None:
