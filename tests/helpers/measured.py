@@ -49,7 +49,7 @@ def restore(order: dict[str, Any], now: datetime) -> int:
 
     result = restore(
         RestoreRequest.from_mapping({"backup_path": "vector_bak", "timestamp": "latest"} | order["request"]),
-        Settings(backup_root=order["root"]),
+        Settings(backup_root=order["root"], tables=parse_names(order.get("tables", "t")), truncate_tables=()),
         lambda: psycopg.connect(order["uri"]),
         now=now,
     )
