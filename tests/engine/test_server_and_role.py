@@ -28,12 +28,12 @@ IDENTITY = {
 @pytest.fixture
 def keeper(house: House) -> Iterator[House]:
     """A house whose role may read its one table and empty it."""
-    house.database.run("CREATE ROLE keeper LOGIN; CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
-    house.database.run("GRANT SELECT, TRUNCATE ON t TO keeper")
+    house.database.run("CREATE ROLE teller LOGIN; CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    house.database.run("GRANT SELECT, TRUNCATE ON t TO teller")
     house.configure(tables="t", truncate_tables="t")
-    house.connect = partial(house.database.connect, "keeper")
+    house.connect = partial(house.database.connect, "teller")
     yield house
-    house.database.run("DROP OWNED BY keeper; DROP ROLE keeper")
+    house.database.run("DROP OWNED BY teller; DROP ROLE teller")
 
 
 @pytest.mark.parametrize("how", ["revoked", "raises"])
@@ -51,7 +51,7 @@ def test_a_server_that_does_not_tell_which_it_is_is_backed_up(keeper: House, fun
     with pytest.raises(Conflict, match=IDENTITY[function]):
         keeper.truncate(result)
     assert keeper.count("t") == 1
-    keeper.database.run("CREATE SCHEMA copy; GRANT ALL ON SCHEMA copy TO keeper")
+    keeper.database.run("CREATE SCHEMA copy; GRANT ALL ON SCHEMA copy TO teller")
     assert keeper.restore(schema="copy").tables["t"].rows == 1
 
 
