@@ -51,4 +51,6 @@ def bucket(seaweed: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 @pytest.fixture
 def house(database: Database, tmp_path: Path) -> House:
-    return House(database, tmp_path / "unused")
+    root = tmp_path / "local"
+    root.mkdir()
+    return House(database, root)
