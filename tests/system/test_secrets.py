@@ -36,7 +36,7 @@ ENCODED = quote(PASSWORD, safe="")
         (URI_DAG_ID, uri_with(f"{ENCODED}%zz"), "INVALID_PARAMS"),
         (URI_DAG_ID, uri_with(ENCODED, "[::1"), "INVALID_PARAMS"),
         (URI_DAG_ID, f"{uri_with(ENCODED)}?nosuchoption=1", "INVALID_PARAMS"),
-        (URI_DAG_ID, f"{uri_with(ENCODED)}?connect_timeout=s3cret", "DATABASE_ERROR"),
+        (URI_DAG_ID, f"{uri_with(ENCODED)}?connect_timeout=s3cret", "INVALID_PARAMS"),
         (URI_DAG_ID, f"postgresql://127.0.0.1:1/library?user=keeper&password={ENCODED}", "DATABASE_ERROR"),
     ],
     ids=[
