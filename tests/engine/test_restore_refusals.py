@@ -199,9 +199,7 @@ def test_a_manifest_that_tells_another_story(backed_up: House, change: dict[str,
 
 def test_a_manifest_whose_columns_are_in_another_order(backed_up: House) -> None:
     rewrite(backed_up, lambda body: body["tables"][1]["columns"].reverse())
-    refused(
-        backed_up, IntegrityFault, "its primary key is of columns that it does not have", timestamp="20250721_234914"
-    )
+    refused(backed_up, IntegrityFault, "its header does not name the table's columns", timestamp="20250721_234914")
 
 
 def test_index_and_manifest_that_lie_together(backed_up: House) -> None:

@@ -85,7 +85,9 @@ def test_a_large_table_goes_up_in_parts_and_nothing_lies_on_this_machine(
 ) -> None:
     house.database.run(WIDE.replace("{rows}", "8000"))
     house.configure(backup_root=bucket.url, tables="wide")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr(tempfile, "tempdir", None)
     written: list[str] = []
     opened = os.open
@@ -103,7 +105,7 @@ def test_a_large_table_goes_up_in_parts_and_nothing_lies_on_this_machine(
     tag = bucket.server.client().head_object(Bucket=bucket.name, Key=f"sets/vector_bak/{result.tables['wide'].file}")
     assert tag["ETag"].strip('"').endswith("-4")
     assert written == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
     assert bucket.uploads() == []
 
 

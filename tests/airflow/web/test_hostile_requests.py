@@ -26,6 +26,7 @@ from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
 
 RULES = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=False)
+WITH_URIS = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,7 +130,7 @@ def test_a_uri_that_fails_maps_no_network() -> None:
     for where in (f"127.0.0.1:{port}", "no-such-host.invalid:5432"):
         uri = f"postgresql://u:hidden@{where}/d"
         with pytest.raises(Exception) as fault:
-            connect_to(uri, None, RULES)()
+            connect_to(uri, None, WITH_URIS)()
         texts.add(str(fault.value))
         assert fault.value.__suppress_context__
     (text,) = texts
@@ -148,7 +149,7 @@ def test_a_uri_takes_nothing_from_the_worker_s_environment(monkeypatch: pytest.M
     monkeypatch.setattr(psycopg.Connection, "connect", catch)
     monkeypatch.setenv("PGPASSWORD", "the worker's")
     with pytest.raises(psycopg.OperationalError, match="did not let us in"):
-        connect_to("postgresql://u@db.example.com/d", None, RULES)()
+        connect_to("postgresql://u@db.example.com/d", None, WITH_URIS)()
     assert seen["password"] == ""
     assert (seen["passfile"], seen["sslcertmode"], seen["gssencmode"]) == ("/dev/null", "disable", "disable")
     assert "gss" not in seen["require_auth"]
