@@ -186,15 +186,18 @@ class TestList:
         assert first["summary"]["total_backup_sets"] == 2000
         assert {name.split("_")[0] for name in opened} == {"manifest"}
         opened.clear()
-        taken = []
+        taken, packed = [], []
         for _ in range(3):
-            # Of this process, client and server: what others on this machine do meanwhile is not counted.
+            # Against what the machine needs, at this moment, for the answer's JSON alone.
             started = time.process_time()
             answer = api.call("GET", "/restore/list", headers={"Accept-Encoding": "identity"})
             taken.append(time.process_time() - started)
-            assert answer.json()["data"]["summary"]["total_backup_sets"] == 2000
+            started = time.process_time()
+            told = json.loads(json.dumps(answer.json()))
+            packed.append(time.process_time() - started)
+            assert told["data"]["summary"]["total_backup_sets"] == 2000
         assert opened == []
-        assert min(taken) < 0.3, taken
+        assert min(taken) < 6 * min(packed), (taken, packed)
 
 
 class TestDetail:
