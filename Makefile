@@ -5,6 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
+# The tests start hundreds of interpreters: none of them shall compile again what the one before has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # As many processes as there are cores; tests/conftest.py says which tests have to share one, and which begin first.
 PARALLEL := -n logical --maxprocesses=8 --dist loadgroup --no-loadscope-reorder
 
