@@ -61,7 +61,7 @@ def remote_database(connect: Connect, limits: Limits, cancel: Cancel, lock_timeo
 
 
 def _makes_roles(conn: Connection[Any]) -> bool:
-    superuser, may_make_roles, powerful = scratch_role.rights_of(conn)
+    superuser, may_make_roles, powerful = scratch_role.powers_of(conn)
     if powerful and not superuser and not may_make_roles:
         raise DatabaseFault(
             f"role {conn.info.user} is a member of {', '.join(powerful)}, and what a set defines would run with those "
@@ -75,7 +75,7 @@ def _create(conn: Connection[Any], name: str, role: str | None, password: str) -
     try:
         if role is not None:
             scratch_role.create(conn, role, password)
-            superuser, _, _ = scratch_role.rights_of(conn)
+            superuser, _, _ = scratch_role.powers_of(conn)
             if not superuser:  # only a member may make a database for it; its maker may make itself one
                 conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
             owned = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0")

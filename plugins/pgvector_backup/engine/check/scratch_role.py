@@ -53,7 +53,7 @@ def prepare_database(conn: Connection[Any]) -> None:
     """
     if conn.execute("SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = 'vector'").fetchone():
         conn.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    superuser, _, _ = rights_of(conn)
+    superuser, _, _ = powers_of(conn)
     if not superuser:
         return  # nobody else can take anything away from everybody
     for (signature,) in conn.execute(_FUNCTIONS).fetchall():
@@ -63,7 +63,7 @@ def prepare_database(conn: Connection[Any]) -> None:
         conn.execute(sql.SQL("REVOKE USAGE ON LANGUAGE {} FROM PUBLIC").format(sql.Identifier(language)))
 
 
-def rights_of(conn: Connection[Any]) -> tuple[bool, bool, list[str]]:
+def powers_of(conn: Connection[Any]) -> tuple[bool, bool, list[str]]:
     """What a connection's role may do beyond its own database.
 
     :return: whether it is a superuser, whether it may make roles, and which powerful roles it is a member of

@@ -104,7 +104,7 @@ class ReaderProcess:
                 assert isinstance(message, Filled)
                 facts = (message.unpacked, message.rows, message.row_sum)
                 if message.slot is None:
-                    yield Block(self._heard(self._channel.recv_bytes), *facts)
+                    yield Block(self._received(self._channel.recv_bytes), *facts)
                     continue
                 begin = message.slot * BLOCK_BYTES
                 with memory[begin : begin + message.length] as stored:
@@ -149,13 +149,13 @@ class ReaderProcess:
             self._channel.send(message)
 
     def _receive(self) -> Ready | Filled | Done:
-        message = self._heard(self._channel.recv)
+        message = self._received(self._channel.recv)
         if isinstance(message, Failed):
             raise message.fault
         assert isinstance(message, (Ready, Filled, Done))
         return message
 
-    def _heard(self, receive: Callable[[], _T]) -> _T:
+    def _received(self, receive: Callable[[], _T]) -> _T:
         try:
             return receive()
         except (EOFError, OSError):

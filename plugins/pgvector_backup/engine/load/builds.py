@@ -143,7 +143,7 @@ class Builds:
         pid = self.conn.info.backend_pid
         with (
             load_fault(one.label, on_conflict=one.on_conflict),
-            _watched(self.connect, pid, self.cancel, label=one.label, index=name),
+            _with_build_progress(self.connect, pid, self.cancel, label=one.label, index=name),
         ):
             refused = build_one(self.conn, one.label, name, partial(attempt, self.conn, *make))
         if refused is None:
@@ -212,7 +212,7 @@ def build_one(conn: Connection[Any], label: str, name: str, make: Callable[[], s
 
 
 @contextmanager
-def _watched(connect: Connect, pid: int, cancel: Cancel, *, label: str, index: str) -> Iterator[None]:
+def _with_build_progress(connect: Connect, pid: int, cancel: Cancel, *, label: str, index: str) -> Iterator[None]:
     """Tell in the log, by a connection of its own, how far the index build of a backend is."""
     over = threading.Event()
 

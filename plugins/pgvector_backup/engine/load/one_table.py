@@ -92,7 +92,9 @@ class TableLoad:
             if note:
                 plan.notes.append(note)
         if plan.rows_kept:  # those of an empty table are dropped already
-            coming = staged_rows.coming(conn, plan.table, staging, into=plan.destination, on_conflict=plan.on_conflict)
+            coming = staged_rows.rows_to_write(
+                conn, plan.table, staging, into=plan.destination, on_conflict=plan.on_conflict
+            )
             self.builds.drop_indexes(plan, plan.rebuilt(coming))
         return staged_rows.insert(
             conn,

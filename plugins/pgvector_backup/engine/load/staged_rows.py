@@ -67,7 +67,9 @@ def create(conn: Connection[Any], label: str, into: Destination) -> Destination:
     return Destination(name, name, into.columns)
 
 
-def coming(conn: Connection[Any], table: Table, staging: Destination, *, into: Destination, on_conflict: str) -> int:
+def rows_to_write(
+    conn: Connection[Any], table: Table, staging: Destination, *, into: Destination, on_conflict: str
+) -> int:
     """How many rows an insert will write, new ones and new versions: what its indexes will have to take."""
     rows = count_rows(conn, staging.source)
     if on_conflict != "skip" or not table.primary_key:

@@ -146,7 +146,7 @@ def take(
                     leader.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.source))
                     described[name] = description.recorded(leader, table)
         if with_children:
-            _leave_to_themselves(leader, described)
+            _exclude_separate_children(leader, described)
         source = source_of(leader)
         yield Snapshot(
             exported=exported,
@@ -167,7 +167,7 @@ def take(
         leader.execute("COMMIT")
 
 
-def _leave_to_themselves(conn: Connection[Any], described: dict[TableName, Table]) -> None:
+def _exclude_separate_children(conn: Connection[Any], described: dict[TableName, Table]) -> None:
     """Read a parent alone where a child of it is backed up by itself: no row is to be in a set twice."""
     for name, table in described.items():
         others = {one.oid for one in described.values()} - {table.oid}

@@ -47,7 +47,7 @@ class ForeignFile:
                 mark = b""
 
     def blocks(self, cancel: Cancel) -> Iterator[Block]:
-        """Rows with a plain line end each, whatever was there; the last line may have none."""
+        """The file's rows as CSV of ours, a plain line end each, whichever it had; the last line may have none."""
         lines = self.lines(cancel)
         header = next(lines, b"")
         line = first = 2 + header.count(b"\n")

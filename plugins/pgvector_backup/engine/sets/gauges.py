@@ -58,7 +58,7 @@ def gauges(catalog: Catalog) -> list[Family]:
 def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], float]]:
     where = {"location": place.location.relative_path}
     with suppress(BackupError):
-        free = place.location.free()
+        free = place.location.free_bytes()
         if free is not None:
             yield "free_bytes", where, free
     groups: dict[tuple[str, str], list[FoundSet]] = {}

@@ -125,7 +125,7 @@ class FsspecStore(RemoteStore):
                 f"{free:,} are free; free some, or set TMPDIR"
             )
 
-    def free(self) -> None:
+    def free_bytes(self) -> None:
         """See `Store`; fsspec does not tell."""
 
     def require_writable(self) -> None:

@@ -125,14 +125,14 @@ class LocalStore(Store):
 
     def require_space(self, needed: int) -> None:
         """See `Store`."""
-        free = self.free()
+        free = self.free_bytes()
         if needed > free:
             raise StorageFault(
                 f"{self.path}: the backup needs about {needed:,} bytes and {free:,} are free; "
                 "free some, or move backup_root"
             )
 
-    def free(self) -> int:
+    def free_bytes(self) -> int:
         """See `Store`; of the file system in which the directory is, or would be made."""
         with storage_translated():
             there = next(path for path in (self.path, *self.path.parents) if path.is_dir())

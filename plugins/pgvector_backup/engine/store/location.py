@@ -52,9 +52,9 @@ class Location:
         """
         self.store.require_space(needed)
 
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """Bytes that can still be stored; None where nobody can say."""
-        return self.store.free()
+        return self.store.free_bytes()
 
     def sweep(self) -> list[str]:
         """Remove what killed runs have left here.

@@ -146,7 +146,7 @@ class ObjectWriter(Writer):
 
 
 class _Parts:
-    """MD5 sums of the parts of an object, which S3 makes its entity tag of."""
+    """The entity tag (ETag) that S3 gives an upload in parts: the MD5 sum of its parts' MD5 sums."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -111,7 +111,7 @@ class ObjectStore(RemoteStore):
     def require_space(self, needed: int) -> None:
         """See `Store`; a bucket takes what comes, and nothing lies on the worker's disk in between."""
 
-    def free(self) -> None:
+    def free_bytes(self) -> None:
         """See `Store`; a bucket does not tell."""
 
     def require_writable(self) -> None:

@@ -53,7 +53,7 @@ def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, 
     :raises NotFound: when the task's directory is not there
     """
     location = locate(root, task_id, directory_name)
-    return location.directory, location.free()
+    return location.directory, location.free_bytes()
 
 
 def locate_path(root: Root, relative_path: str, directory_name: str) -> Location:

@@ -150,7 +150,7 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """Bytes that can still be stored; None where nobody can say."""
 
     @abc.abstractmethod
