@@ -13,8 +13,7 @@ from typing import Final
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
-from pgvector_backup.engine.contract.requests import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 
 HERE: Final = Path(__file__).parent

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
+from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
 from tests.helpers.outcomes import check_error
 from tests.helpers.own_airflow import Configure, Run, load_dag
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
-from pgvector_backup.engine.contract.prune_result import PruneRequest, PruneResult
+from pgvector_backup.engine.contract.prune_result import PruneResult
+from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, read_pin, write_pin

@@ -13,8 +13,8 @@ import pytest
 from pgvector_backup.cli.arguments import parser
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
-from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.contract.settings import (
     SECTION,
     AirflowSettings,
@@ -44,7 +44,12 @@ def test_a_reference_page_says_what_the_code_does(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "request_type"),
-    [(BACKUP_KEYS, BackupRequest), (RESTORE_KEYS, RestoreRequest), (VERIFY_KEYS, VerifyRequest)],
+    [
+        (BACKUP_KEYS, BackupRequest),
+        (RESTORE_KEYS, RestoreRequest),
+        (VERIFY_KEYS, VerifyRequest),
+        (PRUNE_KEYS, PruneRequest),
+    ],
 )
 def test_a_request_without_keys_has_the_defaults_of_the_keys(keys: tuple[Key, ...], request_type: Any) -> None:
     told = {key.name: key.default for key in keys}

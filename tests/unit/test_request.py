@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PIN_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_PATTERN, check_task_id
 
@@ -104,7 +104,9 @@ def test_whatever_the_conf_it_is_taken_as_it_is_or_refused(conf: dict[str, Any])
         assert {name: getattr(request, name) for name in conf} == conf
 
 
-@pytest.mark.parametrize("key", [*BACKUP_KEYS, *RESTORE_KEYS, *VERIFY_KEYS], ids=lambda key: key.name)
+@pytest.mark.parametrize(
+    "key", [*BACKUP_KEYS, *RESTORE_KEYS, *VERIFY_KEYS, *PRUNE_KEYS, *PIN_KEYS], ids=lambda key: key.name
+)
 def test_every_key_carries_what_a_form_needs(key: Any) -> None:
     assert key.title
     assert key.description

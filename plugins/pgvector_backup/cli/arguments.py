@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import pgvector_backup
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 
 _EPILOG: Final = """\

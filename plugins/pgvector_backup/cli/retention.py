@@ -9,10 +9,12 @@ from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.order import Answer, Order, find_set, user
 from pgvector_backup.cli.terminal import confirm, say, say_table
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS, PruneRequest
+from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
+from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.pin import pin
 from pgvector_backup.engine.prune import prune
-from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, write_pin
+from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until
 from pgvector_backup.engine.store.naming import LATEST
 
 
@@ -43,21 +45,21 @@ def pin_set(order: Order) -> Answer:
     _require_timestamp(arguments.timestamp)
     location, one = find_set(order)
     now = order.configuration.now()
-    pin = Pin(user(), arguments.reason, parse_until(arguments.until, now.tzinfo or timezone.utc), now)
-    if not pin.holds(now):
+    held = Pin(user(), arguments.reason, parse_until(arguments.until, now.tzinfo or timezone.utc), now)
+    if not held.holds(now):
         raise InvalidParams(f"until: {arguments.until!r} is past")
-    write_pin(location, one.backup_id, pin)
-    body = {"backup_path": one.relative_path, "timestamp": one.backup_id, "pin": pin.to_json()}
-    return Answer(body, lambda: say(f"set {one.backup_id}: {pin.describe(_zone(now))}"))
+    pin(location, one, held)
+    body = {"backup_path": one.relative_path, "timestamp": one.backup_id, "pin": held.to_json()}
+    return Answer(body, lambda: say(f"set {one.backup_id}: {held.describe(_zone(now))}"))
 
 
 def unpin_set(order: Order) -> Answer:
     """Let the policy decide on a set again."""
     _require_timestamp(order.arguments.timestamp)
     location, one = find_set(order)
-    pin = lift_pin(location, one.backup_id)
-    body = {"backup_path": one.relative_path, "timestamp": one.backup_id, "was_pinned": pin.to_json()}
-    was = pin.describe(_zone(order.configuration.now()))
+    held = lift_pin(location, one.backup_id)
+    body = {"backup_path": one.relative_path, "timestamp": one.backup_id, "was_pinned": held.to_json()}
+    was = held.describe(_zone(order.configuration.now()))
     return Answer(body, lambda: say(f"set {one.backup_id} is no longer {was}"))
 
 
@@ -94,10 +96,6 @@ def _tell(body: dict[str, Any]) -> None:
     )
     for error in body["errors"]:
         say(f"error: {error}")
-
-
-def _fate(kept: dict[str, Any]) -> str:
-    return "retained" if "retained" in kept else "stays"
 
 
 def _why(one: dict[str, Any]) -> str:

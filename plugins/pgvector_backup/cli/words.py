@@ -104,6 +104,9 @@ def say_set(body: Mapping[str, Any]) -> None:
     say(f"made       {body['created_at']}")
     if body["damaged"]:
         say(f"DAMAGED    {body['damaged']}")
+    if (pin := body["pin"]) is not None:
+        until = "" if pin["until"] is None else f" until {pin['until']}"
+        say(f"pinned     by {pin['by']}{until}: {pin['reason']}")
     if source := body.get("source"):
         pgvector = source["pgvector_version"] or "none"
         say(f"of         database {source['database']}, PostgreSQL {source['server_version']}, pgvector {pgvector}")

@@ -9,27 +9,25 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict
-from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneRequest, PruneResult
+from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneResult
+from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.sets.beside import read_emptied, read_pin
+from pgvector_backup.engine.sets.beside import read_emptied
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
-from pgvector_backup.engine.sets.retention import Candidate, Decision, plan, policy_of
+from pgvector_backup.engine.sets.found import PROVING, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import emptied_name, pin_name
+from pgvector_backup.engine.store.naming import emptied_name
 
 _log: Final = logging.getLogger(__name__)
 
 _ANNOUNCED: Final = "prune_announced.json"
 """A plan that would remove more than half of a location, until a second run says the same."""
-
-_PROVING: Final = ("rows", "drill")
-"""Depths of a verify that prove a set."""
 
 
 def prune(
@@ -59,7 +57,7 @@ def prune(
             cancel.check()
             locations[place.location.relative_path] = place.location
             try:
-                made = plan(_candidates(place), policy, now, now.tzinfo or timezone.utc)
+                made = planned(place, policy, now)
                 waiting = _waiting(place.location, made.drastic(), made.removed, request)
                 pruned.append(
                     _carried_out(
@@ -88,6 +86,14 @@ def prune(
     return result
 
 
+def planned(place: FoundLocation, policy: Policy, now: datetime) -> Plan:
+    """What a policy says of each set of one location; another tool's files are not ours to remove.
+
+    :param now: with the time zone in which days, weeks and so on begin
+    """
+    return plan(candidates(place), policy, now, now.tzinfo or timezone.utc)
+
+
 def _places(request: PruneRequest, settings: Settings) -> Iterable[FoundLocation]:
     catalog = Catalog(settings)
     if request.backup_path is None and request.task_id is None:
@@ -95,8 +101,8 @@ def _places(request: PruneRequest, settings: Settings) -> Iterable[FoundLocation
     return [catalog.at(catalog.place(request.backup_path, request.task_id))]
 
 
-def _candidates(place: FoundLocation) -> list[Candidate]:
-    """What a plan has to know of each set of ours; another tool's files are not ours to remove."""
+def candidates(place: FoundLocation) -> list[Candidate]:
+    """What a plan has to know of each set of ours."""
     sets = [one for one in place.sets if one.manifest_file is not None]
     beside = {entry.name for entry in place.location.entries()}
     sources = {one.identity for one in sets if one.identity is not None}
@@ -113,33 +119,12 @@ def _candidate(location: Location, one: FoundSet, beside: set[str], only: object
         source=one.identity if one.identity is not None else only or f"unknown: {one.backup_id}",
         created_at=datetime.fromtimestamp(one.moment, timezone.utc),
         bytes=one.bytes,
-        fault=_fault(one),
+        fault=one.fault,
         rows={table.name: table.rows or 0 for table in one.tables},
-        proven=_proven(one),
-        pin=read_pin(location, one.backup_id) if pin_name(one.backup_id) in beside else None,
+        proven=one.passed_at(*PROVING),
+        pin=one.pin,
         relied_on=read_emptied(location, one.backup_id, labels) if emptied_name(one.backup_id) in beside else (),
     )
-
-
-def _fault(one: FoundSet) -> str | None:
-    if one.damaged is not None:
-        return f"damaged: {one.damaged}"
-    if one.failed_tables:
-        return f"partial: {', '.join(one.failed_tables)} failed"
-    if one.verification is not None and one.verification.get("ok") is False:
-        return "damaged: its last verify failed"
-    return None
-
-
-def _proven(one: FoundSet) -> datetime | None:
-    last = (one.verification or {}).get("last")
-    moments = []
-    for depth in _PROVING:
-        passed: Any = last.get(depth) if isinstance(last, dict) else None
-        if isinstance(passed, dict) and passed.get("ok") is True:
-            with suppress(ValueError, TypeError):
-                moments.append(datetime.fromisoformat(passed["verified_at"]).astimezone(timezone.utc))
-    return max(moments, default=None)
 
 
 def _waiting(

@@ -10,7 +10,7 @@ from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.sets.beside import read_pin
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import beside_manifest, of_set, of_table
+from pgvector_backup.engine.store.naming import beside_manifest, of_set, of_table, pin_name
 
 _log: Final = logging.getLogger(__name__)
 
@@ -26,18 +26,22 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     """
     names = files_of(location, found)
     if found.manifest_file is None:
+        _check_not_pinned(location, found)
         return _removed(location, names)
     with location.exclusive_lock(found.manifest_file):
-        pin = read_pin(location, found.backup_id)
-        now = datetime.now(timezone.utc)
-        if pin is not None and pin.holds(now):
-            raise Conflict(f"set {found.backup_id} is {pin.describe(timezone.utc)}; unpin it first")
+        _check_not_pinned(location, found)
         # Until the last file is gone a claim lies there, by which the next sweep ends what a crash has interrupted.
         claim = location.retire(found.manifest_file)
         _removed(location, names[1:])
         location.remove(claim)
         _log.info("removed set %s from %s", found.backup_id, location.directory)
         return names
+
+
+def _check_not_pinned(location: Location, found: FoundSet) -> None:
+    pin = read_pin(location, found.backup_id)
+    if pin is not None and pin.holds(datetime.now(timezone.utc)):
+        raise Conflict(f"set {found.backup_id} is {pin.describe(timezone.utc)}; unpin it first")
 
 
 def files_of(location: Location, found: FoundSet) -> list[str]:
@@ -47,7 +51,7 @@ def files_of(location: Location, found: FoundSet) -> list[str]:
     set's id and no other set's.
     """
     if found.manifest_file is None:
-        return [table.file for table in found.tables]
+        return [table.file for table in found.tables] + ([] if found.pin is None else [pin_name(found.backup_id)])
     names = sorted(entry.name for entry in location.entries())
     own = set(beside_manifest(found.backup_id))
     if found.tables:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgvector_backup.engine.contract.prune_result import PRUNE_KEYS, PruneRequest
+from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
+from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.task import PgVectorTask

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from pgvector_backup import __version__
-from pgvector_backup.web import routes_metrics, routes_overview, routes_sets
+from pgvector_backup.web import routes_metrics, routes_overview, routes_retention, routes_sets
 from pgvector_backup.web.access import requires, requires_same_origin
 from pgvector_backup.web.faults import put_in_envelopes
 from pgvector_backup.web.routes_runs import OFFERS, router_of
@@ -22,7 +22,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="pgvector backup",
         version=__version__,
-        description="Backups of pgvector tables: made, listed, verified, restored.",
+        description="Backups of pgvector tables: made, listed, verified, restored, pruned.",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -31,6 +31,7 @@ def create_app() -> FastAPI:
         dependencies=[Depends(requires_same_origin)],
     )
     put_in_envelopes(app)
+    app.include_router(routes_retention.router)  # its paths end in more than those of the sets
     app.include_router(routes_sets.router)
     app.include_router(routes_overview.router)
     app.include_router(routes_metrics.router)

@@ -38,6 +38,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{what} has failed {streak} times in a row, since {since}: {response}",
     ),
     "VERIFY_RUN_FAILED": ("最近一次校验未通过: {response}", "the last verification failed: {response}"),
+    "PRUNE_FAILED": ("最近一次清理失败: {response}", "the last prune failed: {response}"),
     "ROOT_UNREADABLE": ("无法读取备份目录: {response}", "the backups cannot be read: {response}"),
 }
 
@@ -53,6 +54,8 @@ class Concern:
         """The warning with its sentence."""
         text = _TEXTS["FAILING" if self.params.get("streak", 1) > 1 else self.code][language == "en"]
         shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in self.params.items()}
+        if language == "en" and "response_en" in shown:
+            shown["response"] = shown["response_en"]
         of = self.params.get("database")
         message = text.format(**shown) if of is None else f"{of}: {text.format(**shown)}"
         return {"code": self.code, "params": dict(self.params), "message": message}
@@ -112,7 +115,7 @@ def _is_scheduled(place: FoundLocation, sets: Sequence[FoundSet]) -> bool:
 
 
 def _overdue(newest: FoundSet, which: Mapping[str, Any], schedule: str | None, now: datetime) -> list[Concern]:
-    interval = _interval(schedule, now)
+    interval = interval_of(schedule, now)
     age = timedelta(seconds=now.timestamp() - newest.moment)
     if interval is None or age <= (allowed := interval + min(interval, _GRACE)):
         return []
@@ -121,8 +124,8 @@ def _overdue(newest: FoundSet, which: Mapping[str, Any], schedule: str | None, n
     return [Concern("OVERDUE", {**which, "backup_date": date, **figures})]
 
 
-def _interval(schedule: str | None, now: datetime) -> timedelta | None:
-    """Between the last two moments that the schedule names."""
+def interval_of(schedule: str | None, now: datetime) -> timedelta | None:
+    """Between the last two moments that a schedule names; None where it names none."""
     if schedule is None or not croniter.is_valid(schedule):
         return None
     ticks = croniter(schedule, now)
@@ -134,7 +137,7 @@ def _unverified(
     newest: FoundSet, sets: Sequence[FoundSet], which: Mapping[str, Any], schedule: str | None, now: datetime
 ) -> list[Concern]:
     """That nobody has read the newest set back; no concern while one before it was, not long ago."""
-    recent = max(_RECENT, 2 * (_interval(schedule, now) or _RECENT)).total_seconds()
+    recent = max(_RECENT, 2 * (interval_of(schedule, now) or _RECENT)).total_seconds()
     proven = any((one.verification or {}).get("ok") is True and now.timestamp() - one.moment <= recent for one in sets)
     return [] if newest.verification is not None or proven else [Concern("UNVERIFIED", which)]
 

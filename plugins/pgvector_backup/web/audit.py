@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from pgvector_backup.installation.runs import DAG_IDS, Kind
 
 # The first as Airflow itself calls it.
-Event = Literal["trigger_dag_run", "pgvector_cancel_run", "pgvector_delete_set"]
+Event = Literal[
+    "trigger_dag_run", "pgvector_cancel_run", "pgvector_delete_set", "pgvector_pin_set", "pgvector_unpin_set"
+]
 
 
 def note(session: Session, event: Event, *, user: str, kind: Kind, run_id: str | None = None, **more: Any) -> None:

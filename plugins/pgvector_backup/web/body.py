@@ -98,16 +98,21 @@ def _check_texts(body: dict[str, Any]) -> None:
         raise InvalidParams("the body holds a NUL character")
 
 
-def schema_of(keys: Sequence[Key], *, db_connection: str, example: Mapping[str, Any]) -> dict[str, Any]:
+def schema_of(
+    keys: Sequence[Key], *, example: Mapping[str, Any], db_connection: str = "", required: Sequence[str] = ()
+) -> dict[str, Any]:
     """OpenAPI's description of such a body.
 
     :param db_connection: pattern of the values that this installation admits there
+    :param required: keys without which it means nothing
     """
     properties = {}
     for key in keys:
         properties[key.name] = {**key.schema, "description": key.description, "default": key.default}
         if key.name == "db_connection":
             properties[key.name]["pattern"] = db_connection
-    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = list(required)
     content = {"application/json": {"schema": schema, "example": dict(example)}}
-    return {"requestBody": {"required": False, "content": content}}
+    return {"requestBody": {"required": bool(required), "content": content}}

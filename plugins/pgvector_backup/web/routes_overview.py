@@ -49,7 +49,11 @@ router = APIRouter(tags=["overview"])
 _RUNNING_AT_MOST: Final = 20
 _RECENT_AT_MOST: Final = 8
 
-_STANDING: Final[dict[Kind, str]] = {"backup": "LAST_FAILED", "verify": "VERIFY_RUN_FAILED"}
+_STANDING: Final[dict[Kind, str]] = {
+    "backup": "LAST_FAILED",
+    "verify": "VERIFY_RUN_FAILED",
+    "prune": "PRUNE_FAILED",
+}
 """Kinds whose failure stays until the same thing succeeds, and what it is called among the warnings."""
 
 _POSTGRES: Final = ("postgres", "postgresql")
@@ -159,7 +163,7 @@ def _places(schedule: str | None) -> tuple[Sequence[FoundLocation], list[Concern
     try:
         places = sets.catalog().locations()
     except BackupError as fault:
-        return [], [Concern("ROOT_UNREADABLE", {"response": fault.message})], _storage()
+        return [], [Concern("ROOT_UNREADABLE", messages.beside("response", fault.message))], _storage()
     return places, attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc)), _storage()
 
 
@@ -175,7 +179,7 @@ def _standing(code: str, one: Failing, kind: Kind) -> Concern:
         {
             "run_id": one.told["run_id"],
             "kind": kind,
-            "response": error.get("response", ""),
+            **messages.beside("response", messages.heard({"response": "", **error})),
             "what": one.what,
             "streak": one.streak,
             "since": "" if since is None else f"{since:%Y-%m-%d %H:%M}",

@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
-from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import check_admitted
 from pgvector_backup.installation.runs import DAG_IDS, Kind
@@ -49,7 +49,7 @@ class _Offer:
     """What a kind of run accepts, and how that is checked."""
 
     keys: tuple[Key, ...]
-    request: type[BackupRequest | RestoreRequest | VerifyRequest]
+    request: type[BackupRequest | RestoreRequest | VerifyRequest | PruneRequest]
     summary: str
     example: Mapping[str, Any]
 
@@ -60,6 +60,7 @@ OFFERS: Final[dict[Kind, _Offer]] = {
     "backup": _Offer(BACKUP_KEYS, BackupRequest, "Back up", {"task_id": "task_20250721_213627"}),
     "restore": _Offer(RESTORE_KEYS, RestoreRequest, "Restore a set", _A_SET | {"truncate_before_restore": True}),
     "verify": _Offer(VERIFY_KEYS, VerifyRequest, "Verify sets", _A_SET | {"depth": "drill"}),
+    "prune": _Offer(PRUNE_KEYS, PruneRequest, "Remove what the policy lets go", {"dry_run": True}),
 }
 
 
@@ -140,6 +141,10 @@ def _checked(kind: Kind, conf: Mapping[str, Any], user: User) -> str | None:
     :return: the URI, if the request gives one in place of a connection's id
     """
     asked = OFFERS[kind].request.from_mapping(conf)
+    if isinstance(asked, PruneRequest):
+        if asked.backup_path is not None or asked.task_id is not None:
+            sets.catalog().place(asked.backup_path, asked.task_id)
+        return None
     uri = asked.db_connection if asked.db_connection is not None and "://" in asked.db_connection else None
     if uri is not None:
         if not may_create_connections(user):

@@ -9,34 +9,19 @@ from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from pgvector_backup.engine.base.errors import InvalidParams, NotFound
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.sets.found import FoundLocation
-from pgvector_backup.engine.store import location as stored
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
 from pgvector_backup.web import download, sets
 from pgvector_backup.web.access import User, requires, requires_download
 from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer
+from pgvector_backup.web.set_paths import Location, Timestamp
 from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
 from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["sets"])
-
-Location = Annotated[
-    str,
-    Path(
-        description="A set's `relative_path`, as the list gives it",
-        pattern="^[A-Za-z0-9_/-]+$",
-        max_length=600,
-        examples=["vector_bak", "task_20250721_213627/vector_bak"],
-    ),
-]
-Timestamp = Annotated[
-    str,
-    Path(description="A set's id", pattern="^[A-Za-z0-9_-]+$", max_length=TASK_ID_LENGTH, examples=["20250721_234914"]),
-]
 
 
 @router.get(
@@ -84,7 +69,7 @@ def list_sets(
 @threaded
 def get_set(request: Request, location: Location, timestamp: Timestamp) -> JSONResponse:
     """From its manifest, the log file and its last verification; ``latest`` is the newest that is whole."""
-    found = _at(location)
+    found = sets.at(location)
     one = sets.catalog().find(found.location, timestamp)
     durations.read([one])
     return answer(request, sets.as_json(sets.detail_json(found.location, found, one, durations)))
@@ -101,7 +86,7 @@ def get_set(request: Request, location: Location, timestamp: Timestamp) -> JSONR
 @threaded
 def delete_set(request: Request, user: User, location: Location, timestamp: Timestamp) -> JSONResponse:
     """For good; refused while a run or a download reads it. Airflow's audit log tells who did it."""
-    found = _at(location)
+    found = sets.at(location)
     if timestamp == LATEST:
         raise InvalidParams("timestamp: which set is to be deleted has to be said, latest may be another by now")
     one = sets.catalog().find(found.location, timestamp)
@@ -153,15 +138,4 @@ def download_file(
     ],
 ) -> Response:
     """Streamed, with ranges; the log of a location too."""
-    return download.send(request, download.find(_place(location), file))
-
-
-def _at(path: str) -> FoundLocation:
-    return sets.catalog().at(_place(path))
-
-
-def _place(path: str) -> stored.Location:
-    try:
-        return sets.catalog().place(path, None)
-    except InvalidParams as fault:  # in a path of ours, what cannot be is what is not there
-        raise NotFound(fault.message) from None
+    return download.send(request, download.find(sets.place(location), file))

@@ -1,4 +1,4 @@
-"""Runs of the three DAGs: triggered, looked at, waited for and cancelled with Airflow's own functions, in process."""
+"""Runs of our DAGs: triggered, looked at, waited for and cancelled with Airflow's own functions, in process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
-from pgvector_backup.installation.runs import DAG_IDS, ERROR, ERROR_IN_ENGLISH, PROGRESS_KEY, REPORT, Kind
+from pgvector_backup.installation.runs import DAG_IDS, ERROR, ERROR_IN_ENGLISH, PROGRESS_KEY, REPORT, TELLS, Kind
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web import temporary_connection
 from pgvector_backup.web.audit import note
@@ -37,7 +37,7 @@ from pgvector_backup.web.xcoms import value_of
 
 _ASKED: Final = (
     *("db_connection", "task_id", "backup_path", "timestamp", "tables", "collections", "schema", "depth"),
-    *("truncate_vector_tables", "truncate_before_restore"),
+    *("truncate_vector_tables", "truncate_before_restore", "dry_run", "force"),
 )
 """Keys of a conf that tell what a run is about."""
 
@@ -257,7 +257,7 @@ def _xcoms(run: DagRun, key: str, session: Session) -> dict[str, Any]:
 
 
 def _result(run: DagRun, session: Session) -> dict[str, Any] | None:
-    result = _xcoms(run, _RETURN_VALUE, session).get(REPORT)
+    result = _xcoms(run, _RETURN_VALUE, session).get(TELLS[_KINDS[run.dag_id]])
     return {**result, "run_id": run.run_id} if isinstance(result, Mapping) else None
 
 

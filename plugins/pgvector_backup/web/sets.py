@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
-from pgvector_backup.engine.base.errors import BackupError, NotFound
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound
 from pgvector_backup.engine.contract.run_log import section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog
@@ -32,6 +32,25 @@ def catalog() -> Catalog:
 @lru_cache(maxsize=2)
 def _catalog_of(settings: Settings) -> Catalog:
     return Catalog(settings)
+
+
+def place(path: str) -> Location:
+    """The location that a path of ours names.
+
+    :raises NotFound: when it is not there, or could not be
+    """
+    try:
+        return catalog().place(path, None)
+    except InvalidParams as fault:  # in a path of ours, what cannot be is what is not there
+        raise NotFound(fault.message) from None
+
+
+def at(path: str) -> FoundLocation:
+    """What lies in the location that a path of ours names.
+
+    :raises NotFound: when it is not there, or could not be
+    """
+    return catalog().at(place(path))
 
 
 def require_task_directory(task_id: str | None) -> None:

@@ -84,7 +84,7 @@ class Run(Open):
 
     run_id: str
     dag_id: str
-    kind: Literal["backup", "restore", "verify"]
+    kind: Literal["backup", "restore", "verify", "prune"]
     state: str
     cancelled: bool
     cancelling: bool
@@ -131,6 +131,23 @@ class Verified(Open):
     run_id: str | None
 
 
+class Pin(Open):
+    """Who holds a set, and why; `until` null: until it is lifted."""
+
+    by: str
+    reason: str
+    until: str | None
+    at: str | None
+
+
+class Pinned(Open):
+    """A pin that was made, or lifted."""
+
+    relative_path: str
+    timestamp: str
+    pin: Pin
+
+
 class BackupSet(Open):
     """A backup set."""
 
@@ -161,6 +178,7 @@ class BackupSet(Open):
     whole: bool
     fault: str | None
     good: bool
+    pin: Pin | None
     database: str | None
     server: dict[str, Any] | None
 
@@ -198,6 +216,35 @@ class BackupList(Open):
 
     backup_locations: list[BackupLocation]
     summary: Summary
+
+
+class PlannedSet(Open):
+    """A set's fate; `goes_at`: when it would go if backups go on as they do, null where that cannot be foreseen."""
+
+    timestamp: str
+    created_at: str
+    bytes: int
+    keep: bool
+    reasons: list[str]
+    goes_at: str | None
+
+
+class PlannedLocation(Open):
+    """A location's sets, the newest first; `drastic`: more than half of them would go."""
+
+    backup_path: str
+    drastic: bool
+    sets: list[PlannedSet]
+
+
+class Retention(Open):
+    """The policy, and what it says of each set now."""
+
+    policy: dict[str, Any]
+    has_policy: bool
+    time_zone: str
+    locations: list[PlannedLocation]
+    bytes_freed: int
 
 
 class Removed(Open):

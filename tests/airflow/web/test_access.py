@@ -12,6 +12,9 @@ READ = [
     ("GET", "/backup/some_run"),
     ("GET", "/restore/some_run"),
     ("GET", "/verify/some_run"),
+    ("GET", "/prune/some_run"),
+    ("GET", "/retention"),
+    ("GET", "/retention?backup_path=vector_bak"),
     ("GET", "/restore/list"),
     ("GET", "/sets/vector_bak/latest"),
     ("GET", "/overview"),
@@ -23,10 +26,14 @@ WRITE = [
     ("POST", "/backup?wait=0"),
     ("POST", "/restore?wait=0"),
     ("POST", "/verify?wait=0"),
+    ("POST", "/prune?wait=0"),
     ("DELETE", "/backup/some_run"),
     ("DELETE", "/restore/some_run"),
     ("DELETE", "/verify/some_run"),
+    ("DELETE", "/prune/some_run"),
     ("DELETE", "/sets/vector_bak/20250721_234914"),
+    ("PUT", "/sets/vector_bak/20250721_234914/pin"),
+    ("DELETE", "/sets/vector_bak/20250721_234914/pin"),
 ]
 URI = {"db_connection": "postgresql://somebody:hidden@127.0.0.1:1/nowhere"}
 
@@ -87,8 +94,9 @@ def test_a_viewer_may_not_write(house: Any, as_: Any, route: tuple[str, str]) ->
 @pytest.mark.parametrize("route", WRITE, ids=names)
 @pytest.mark.parametrize("role", ["user", "op", "admin"])
 def test_a_user_may_write(house: Any, as_: Any, role: str, route: tuple[str, str]) -> None:
-    # A restore that says nothing is refused for what it does not say.
-    assert as_(role).call(*route).status_code in (202, 404, 400 if "restore" in route[1] else 404)
+    # A restore or a pin that says nothing is refused for what it does not say.
+    silent = "restore" in route[1] or route[0] == "PUT"
+    assert as_(role).call(*route).status_code in (202, 404, 400 if silent else 404)
 
 
 @pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("user", 403), ("op", 202), ("admin", 202)])
@@ -107,7 +115,7 @@ def test_a_false_token_is_no_login(house: Any, as_: Any, token: str) -> None:
 def test_the_overview_tells_what_the_user_may_do(house: Any, as_: Any) -> None:
     told = {role: as_(role).get("/overview") for role in ("viewer", "user", "admin")}
     for role, may in (("viewer", False), ("user", True), ("admin", True)):
-        assert told[role]["can_trigger"] == {"backup": may, "restore": may, "verify": may}
+        assert told[role]["can_trigger"] == {"backup": may, "restore": may, "verify": may, "prune": may}
         assert told[role]["can_edit"] is may
         assert told[role]["can_use_uri"] is (role == "admin")
 

@@ -33,14 +33,14 @@ def _remove_runs() -> None:
         session.execute(delete(DagRun))
 
 
-def finish(run_id: str, state: str, *, dag_id: str = "pgvector_backup", **xcoms: Any) -> None:
-    """End a run as its task `report` would: with what it leaves, by key."""
+def finish(run_id: str, state: str, *, dag_id: str = "pgvector_backup", task_id: str = "report", **xcoms: Any) -> None:
+    """End a run as its last task would: with what it leaves, by key."""
     with create_session() as session:
         run = session.scalar(select(DagRun).where(DagRun.run_id == run_id, DagRun.dag_id == dag_id))
         assert run is not None
         for key, value in xcoms.items():
             XComModel.set(
-                key=key, value=value, dag_id=dag_id, task_id="report", run_id=run_id, serialize=False, session=session
+                key=key, value=value, dag_id=dag_id, task_id=task_id, run_id=run_id, serialize=False, session=session
             )
         run.set_state(state)
 
@@ -107,19 +107,21 @@ def finish_next(**xcoms: Any) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["backup", "restore", "verify"])
+@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune"])
 def test_each_kind_waits_for_its_result(house: Any, api: Api, database: Database, kind: str) -> None:
     made = make_set(database)
-    body = {} if kind == "backup" else {"backup_path": "vector_bak", "timestamp": made.backup_id}
+    a_set = {"backup_path": "vector_bak", "timestamp": made.backup_id}
+    body = {"backup": {}, "prune": {"backup_path": "vector_bak", "dry_run": True}}.get(kind, a_set)
     run_id = data_of(api.call("POST", f"/{kind}?wait=0", body), 202)["run_id"]
     run = api.get(f"/{kind}/{run_id}")
     assert (run["kind"], run["state"], run["dag_id"]) == (kind, "queued", f"pgvector_{kind}")
     assert run["steps"]
     assert (run["result"], run["error"], run["progress"]) == (None, None, None)
     assert run["url"].startswith(f"dags/pgvector_{kind}/runs/manual__")
-    for other in {"backup", "restore", "verify"} - {kind}:
+    for other in {"backup", "restore", "verify", "prune"} - {kind}:
         data_of(api.call("GET", f"/{other}/{run_id}"), 404)
-    finish(run_id, "success", dag_id=f"pgvector_{kind}", return_value={"response": "done"})
+    tells = "prune" if kind == "prune" else "report"
+    finish(run_id, "success", dag_id=f"pgvector_{kind}", task_id=tells, return_value={"response": "done"})
     run = api.get(f"/{kind}/{run_id}")
     assert (run["state"], run["result"]) == ("success", {"response": "done", "run_id": run_id})
 

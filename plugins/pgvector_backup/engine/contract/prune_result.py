@@ -1,76 +1,13 @@
-"""What a prune is asked and what it answers."""
+"""What a prune answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from pgvector_backup.engine.base import messages
-from pgvector_backup.engine.base.errors import BackupError, InvalidParams
-from pgvector_backup.engine.contract.keys import Key, check_all
-from pgvector_backup.engine.store.naming import TASK_ID_LENGTH, TASK_ID_PATTERN, check_task_id
-
-PRUNE_KEYS: Final = (
-    Key(
-        name="backup_path",
-        types=("string", "null"),
-        default=None,
-        title="Backup path",
-        description="Only the sets of this directory, relative to the backup root, as the list of sets gives it. "
-        "Empty: every location.",
-        max_length=2048,
-    ),
-    Key(
-        name="task_id",
-        types=("string", "null"),
-        default=None,
-        title="Task directory",
-        description="In place of the path: the task whose directory holds the sets.",
-        pattern=TASK_ID_PATTERN,
-        max_length=TASK_ID_LENGTH,
-    ),
-    Key(
-        name="dry_run",
-        types=("boolean",),
-        default=False,
-        title="Dry run",
-        description="Say what would go and what would stay, and why; remove nothing.",
-    ),
-    Key(
-        name="force",
-        types=("boolean",),
-        default=False,
-        title="Remove more than half",
-        description="A plan that removes more than half of a location's sets waits for a second run that says the "
-        "same; with this it does not wait.",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class PruneRequest:
-    """A request that has passed every check that needs no disk."""
-
-    backup_path: str | None = None
-    task_id: str | None = None
-    dry_run: bool = False
-    force: bool = False
-
-    @classmethod
-    def from_mapping(cls, conf: Mapping[str, Any]) -> PruneRequest:
-        """Check a conf, key by key.
-
-        :raises InvalidParams: for an unknown key, a wrong type, a malformed ``task_id``, a place named twice
-        """
-        check_all(PRUNE_KEYS, conf)
-        request = cls(**conf)
-        if request.task_id is not None:
-            check_task_id(request.task_id)
-            if request.backup_path is not None:
-                raise InvalidParams("backup_path and task_id name the same thing: give one of them")
-        return request
+from pgvector_backup.engine.base.errors import BackupError
 
 
 @dataclass(frozen=True)

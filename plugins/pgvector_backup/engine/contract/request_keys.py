@@ -1,7 +1,7 @@
 """The keys that a caller may give, told once for every entrance.
 
-The DAGs' Params, HTTP and the command line all take their keys, schemas and words from `BACKUP_KEYS`, `RESTORE_KEYS`
-and `VERIFY_KEYS`.
+The DAGs' Params, HTTP and the command line all take their keys, schemas and words from `BACKUP_KEYS`, `RESTORE_KEYS`,
+`VERIFY_KEYS`, `PRUNE_KEYS` and `PIN_KEYS`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, NAMES
 from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.store.naming import TASK_ID_LENGTH, TASK_ID_PATTERN
+
+REASON_LENGTH: Final = 1000
+"""Characters of a pin's reason."""
 
 _TASK_ID: Final = Key(
     name="task_id",
@@ -196,5 +199,49 @@ VERIFY_KEYS: Final[tuple[Key, ...]] = (
         "server on the worker.",
         pattern=r"^\S+$",
         max_length=2048,
+    ),
+)
+
+PRUNE_KEYS: Final[tuple[Key, ...]] = (
+    replace(
+        _PLACE_KEYS[0],
+        description="Only the sets of this directory, relative to the backup root, as the list of sets gives it. "
+        "Empty: every location.",
+    ),
+    replace(_PLACE_KEYS[1], description="In place of the path: the task whose directory holds the sets."),
+    Key(
+        name="dry_run",
+        types=("boolean",),
+        default=False,
+        title="Dry run",
+        description="Say what would go and what would stay, and why; remove nothing.",
+    ),
+    Key(
+        name="force",
+        types=("boolean",),
+        default=False,
+        title="Remove more than half",
+        description="A plan that removes more than half of a location's sets waits for a second run that says the "
+        "same; with this it does not wait.",
+    ),
+)
+
+PIN_KEYS: Final[tuple[Key, ...]] = (
+    Key(
+        name="reason",
+        types=("string",),
+        default="",
+        title="Reason",
+        description="Why the set is to stay; shown to whoever wants to remove it.",
+        pattern=r"\S",
+        max_length=REASON_LENGTH,
+    ),
+    Key(
+        name="until",
+        types=("string", "null"),
+        default=None,
+        title="Until",
+        description="The last day on which it stays, e.g. `2027-03-01`. Empty: until the pin is lifted.",
+        max_length=40,
     ),
 )

@@ -11,7 +11,7 @@ from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, Compression, CompressionName
 from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.contract.keys import check_all
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PIN_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.store.naming import LATEST, check_task_id
 
 OnConflict = Literal["error", "skip", "update"]
@@ -133,6 +133,53 @@ class VerifyRequest:
         if request.timestamp != LATEST and request.backup_path is None and request.task_id is None:
             raise InvalidParams("timestamp: say where that set is too, in backup_path or task_id")
         return request
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """A prune that has passed every check that needs no disk.
+
+    Neither ``backup_path`` nor ``task_id``: every location.
+    """
+
+    backup_path: str | None = None
+    task_id: str | None = None
+    dry_run: bool = False
+    force: bool = False
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> PruneRequest:
+        """Check a conf, key by key.
+
+        :raises InvalidParams: for an unknown key, a wrong type, a malformed ``task_id``, a place named twice
+        """
+        check_all(PRUNE_KEYS, conf)
+        given = {name: value for name, value in conf.items() if value is not None}
+        _check_place(given)
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class PinRequest:
+    """What is said of a pin; the end is checked by whoever knows the time zone.
+
+    :param until: a day or a moment, as ISO 8601 writes them; None: until it is lifted
+    """
+
+    reason: str
+    until: str | None = None
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> PinRequest:
+        """Check it, key by key.
+
+        :raises MissingParams: without a reason
+        :raises InvalidParams: for an unknown key or a wrong type
+        """
+        check_all(PIN_KEYS, conf)
+        if not str(conf.get("reason") or "").strip():
+            raise MissingParams(["reason"])
+        return cls(**conf)
 
 
 def _check_place(given: Mapping[str, Any]) -> None:

@@ -13,13 +13,16 @@ from datetime import datetime, timezone, tzinfo
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFound
+from pgvector_backup.engine.contract.request_keys import REASON_LENGTH
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import emptied_name, pin_name
 
 _LONGEST: Final = 1 << 16
 """Bytes of such a file; a longer one is not read."""
 
-_REASON_LENGTH: Final = 1000
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+"""What can be shown in any zone."""
+
 _UNREADABLE: Final = "nobody knows: its file cannot be read"
 
 
@@ -54,6 +57,10 @@ class Pin:
         }
 
 
+UNREADABLE_PIN: Final = Pin(by="somebody", reason=_UNREADABLE)
+"""What stands for a pin of which nobody can say who made it: it holds."""
+
+
 def parse_until(text: str | None, zone: tzinfo) -> datetime | None:
     """The end of a pin: a day, up to whose end it holds, or a moment; both as ISO 8601 writes them.
 
@@ -65,6 +72,8 @@ def parse_until(text: str | None, zone: tzinfo) -> datetime | None:
         when = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         raise InvalidParams(f"until: {text!r} is no date; write it as 2027-03-01") from None
+    if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+        raise InvalidParams(f"until: {text!r} is no date that will come; leave it out for a pin without an end")
     if len(text.strip()) == len("2027-03-01"):
         when = when.replace(hour=23, minute=59, second=59)
     return when if when.tzinfo else when.replace(tzinfo=zone)
@@ -77,8 +86,8 @@ def write_pin(location: Location, backup_id: str, pin: Pin) -> None:
     """
     if not pin.reason.strip():
         raise InvalidParams("reason: say why the set is to stay")
-    if len(pin.reason) > _REASON_LENGTH:
-        raise InvalidParams(f"reason: longer than {_REASON_LENGTH:,} characters")
+    if len(pin.reason) > REASON_LENGTH:
+        raise InvalidParams(f"reason: longer than {REASON_LENGTH:,} characters")
     location.write(pin_name(backup_id), json.dumps(pin.to_json(), ensure_ascii=False, indent=2).encode())
 
 
@@ -90,7 +99,7 @@ def read_pin(location: Location, backup_id: str) -> Pin | None:
     try:
         return Pin(_line(body["by"]), _line(body["reason"]), _moment(body.get("until")), _moment(body.get("at")))
     except (KeyError, ValueError, TypeError):
-        return Pin(by="somebody", reason=_UNREADABLE)
+        return UNREADABLE_PIN
 
 
 def lift_pin(location: Location, backup_id: str) -> Pin:
@@ -154,4 +163,6 @@ def _moment(value: object) -> datetime | None:
     if value is None:
         return None
     when = datetime.fromisoformat(str(value))
+    if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+        raise ValueError(value)
     return when if when.tzinfo else when.replace(tzinfo=timezone.utc)

@@ -16,6 +16,7 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import checked_outcome
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets import choice
+from pgvector_backup.engine.sets.beside import UNREADABLE_PIN, Pin, read_pin
 from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
@@ -26,6 +27,7 @@ from pgvector_backup.engine.store.naming import (
     STAGED,
     committed_id,
     manifest_name,
+    pin_name,
     verification_name,
     without_manifest,
 )
@@ -46,6 +48,7 @@ class Catalog:
         self._settings = settings
         self._read: dict[tuple[str, Entry], FoundSet | BackupError] = {}
         self._verified: dict[tuple[str, Entry], Mapping[str, Any] | None] = {}
+        self._pins: dict[tuple[str, Entry], Pin | None] = {}
         self._seen: dict[str, tuple[Mapping[str, Entry], FoundLocation]] = {}
 
     def locations(self) -> list[FoundLocation]:
@@ -72,7 +75,10 @@ class Catalog:
             return seen
         ids = {name: backup_id for name in entries if (backup_id := committed_id(name)) is not None}
         sets = location.store.each(lambda backup_id: self._set(location, backup_id, entries), list(ids.values()))
-        sets += _sets_of_others(location, entries, known=set(ids.values()))
+        sets += [
+            replace(one, pin=self._pin(location, one.backup_id, entries.get(pin_name(one.backup_id))))
+            for one in _sets_of_others(location, entries, known=set(ids.values()))
+        ]
         sets.sort(key=lambda one: (one.moment, one.backup_id), reverse=True)
         found = FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
         # What could not be read just now is tried again next time.
@@ -120,6 +126,7 @@ class Catalog:
         if not (isinstance(known, BackupError) and known.can_retry):
             self._read[key] = known
         verification = self._verification(location, entries.get(verification_name(backup_id)))
+        pin = self._pin(location, backup_id, entries.get(pin_name(backup_id)))
         if isinstance(known, BackupError):
             return FoundSet(
                 task_id=location.task_id,
@@ -131,8 +138,9 @@ class Catalog:
                 manifest_file=entry.name,
                 damaged=known.message,
                 verification=verification,
+                pin=pin,
             )
-        return _as_it_lies(known, entries, verification)
+        return replace(_as_it_lies(known, entries, verification), pin=pin)
 
     def _verification(self, location: Location, entry: Entry | None) -> Mapping[str, Any] | None:
         if entry is None:
@@ -147,6 +155,17 @@ class Catalog:
                 return None
         return self._verified[key]
 
+    def _pin(self, location: Location, backup_id: str, entry: Entry | None) -> Pin | None:
+        if entry is None:
+            return None
+        key = (location.directory, entry)
+        if key not in self._pins:
+            try:
+                self._pins[key] = read_pin(location, backup_id)
+            except BackupError:  # not now, perhaps next time; until then it holds
+                return UNREADABLE_PIN
+        return self._pins[key]
+
     def _forget_what_is_gone(self, found: Iterable[FoundLocation]) -> None:
         there = {(one.directory, one.manifest_file) for place in found for one in place.sets}
         for key in [key for key in list(self._read) if (key[0], key[1].name) not in there]:
@@ -156,6 +175,9 @@ class Catalog:
         ids = {(one.directory, verification_name(one.backup_id)) for place in found for one in place.sets}
         for key in [key for key in list(self._verified) if (key[0], key[1].name) not in ids]:
             self._verified.pop(key, None)
+        pinned = {(one.directory, pin_name(one.backup_id)) for place in found for one in place.sets}
+        for key in [key for key in list(self._pins) if (key[0], key[1].name) not in pinned]:
+            self._pins.pop(key, None)
 
 
 def _read(location: Location, entry: Entry) -> FoundSet | BackupError:

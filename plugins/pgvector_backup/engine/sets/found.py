@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Final
 
 from pgvector_backup.engine.postgres.source import Source
+from pgvector_backup.engine.sets.beside import Pin
 from pgvector_backup.engine.store.location import Location
+
+PROVING: Final = ("rows", "drill")
+"""Depths of a verification that prove a set: every row was read back."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class FoundSet:
     :param verification: what the last verify of it wrote; None if it never was
     :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
     :param source: the database that it is of; None: nobody knows
+    :param pin: who holds it and why, whether or not that has ended; None: nobody has
     """
 
     task_id: str | None
@@ -57,6 +63,7 @@ class FoundSet:
     verification: Mapping[str, Any] | None = None
     identity: tuple[object, ...] | None = None
     source: Source | None = None
+    pin: Pin | None = None
 
     @property
     def found_damaged(self) -> str | None:
@@ -89,6 +96,17 @@ class FoundSet:
         """When it was made, in seconds since 1970; another tool's names are taken to be in UTC."""
         when = datetime.fromisoformat(self.created_at)
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+    def passed_at(self, *depths: str) -> datetime | None:
+        """When it last passed a verification of one of these depths, in UTC; None: never, or nobody can say."""
+        last = (self.verification or {}).get("last")
+        moments = []
+        for depth in depths:
+            passed: Any = last.get(depth) if isinstance(last, dict) else None
+            if isinstance(passed, dict) and passed.get("ok") is True:
+                with suppress(ValueError, TypeError, KeyError, OverflowError):  # whoever may write here wrote it
+                    moments.append(datetime.fromisoformat(passed["verified_at"]).astimezone(timezone.utc))
+        return max(moments, default=None)
 
     @property
     def rows(self) -> int | None:

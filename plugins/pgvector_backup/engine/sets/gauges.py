@@ -6,15 +6,14 @@ all is well. What cannot be seen has no number at all, rather than a zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.found import PROVING, FoundLocation, FoundSet
 
 _PREFIX: Final = "pgvector_backup_"
 
@@ -67,7 +66,7 @@ def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], fl
             groups.setdefault(_database(one), []).append(one)
     for (database, server), sets in groups.items():
         labels = {**where, "database": database, "server": server}
-        good = [one for one in sets if one.whole and not _refuted(one)]
+        good = [one for one in sets if one.good]
         yield "sets", {**labels, "whole": "true"}, len(good)
         yield "sets", {**labels, "whole": "false"}, len(sets) - len(good)
         yield "kept_bytes", labels, sum(one.bytes for one in sets)
@@ -78,8 +77,8 @@ def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], fl
                 if table.rows is not None:
                     yield "rows", {**labels, "table": table.name}, table.rows
                 yield "bytes", {**labels, "table": table.name}, table.bytes
-        for name, depths in (("last_proven", ("rows", "drill")), ("last_drilled", ("drill",))):
-            if moments := list(_passed(sets, depths)):
+        for name, depths in (("last_proven", PROVING), ("last_drilled", ("drill",))):
+            if moments := [when.timestamp() for one in sets if (when := one.passed_at(*depths)) is not None]:
                 yield f"{name}_timestamp_seconds", labels, max(moments)
 
 
@@ -89,17 +88,3 @@ def _database(one: FoundSet) -> tuple[str, str]:
         return "", ""
     server, _, database = one.identity[:3]
     return str(database), "" if server is None else str(server)
-
-
-def _refuted(one: FoundSet) -> bool:
-    return one.verification is not None and one.verification.get("ok") is False
-
-
-def _passed(sets: Iterable[FoundSet], depths: Iterable[str]) -> Iterator[float]:
-    for one in sets:
-        last = (one.verification or {}).get("last")
-        for depth in depths:
-            passed = last.get(depth) if isinstance(last, dict) else None
-            if isinstance(passed, dict) and passed.get("ok") is True:
-                with suppress(ValueError, TypeError, KeyError):
-                    yield datetime.fromisoformat(passed["verified_at"]).timestamp()

@@ -15,6 +15,7 @@ from typing import Final
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.reasons import Reason, reason
 
 _DAYS: Final = {"d": 1, "w": 7, "m": 31, "y": 366}
 """Days of a unit, the longest that a calendar knows: rather a day too long than one too short."""
@@ -123,7 +124,7 @@ class Decision:
 
     set: Candidate
     keep: bool
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,14 @@ class _Group:
         self._by_timestamp = {one.timestamp: one for one in sets}
         self._faults: dict[str, str | None] = {}
         self._good = [one for one in sets if self._fault(one) is None]
-        self._keep: dict[str, list[str]] = {}
+        self._keep: dict[str, list[Reason]] = {}
 
     def decide(self) -> list[Decision]:
         if self._policy.removes_anything:
             self._by_rules()
         else:
             for one in self._sets:
-                self._hold(one, "no policy: nothing is removed")
+                self._hold(one, reason("no_policy"))
         self._by_guards()
         self._by_truncates()
         self._by_bases()
@@ -200,8 +201,8 @@ class _Group:
             for one in self._sets
         ]
 
-    def _hold(self, one: Candidate, reason: str) -> None:
-        self._keep.setdefault(one.timestamp, []).append(reason)
+    def _hold(self, one: Candidate, why: Reason) -> None:
+        self._keep.setdefault(one.timestamp, []).append(why)
 
     def _fault(self, one: Candidate) -> str | None:
         """Why a set could not be restored: its own fault, or one in the line of its bases."""
@@ -234,14 +235,14 @@ class _Group:
     def _by_rules(self) -> None:
         policy = self._policy
         for number, one in enumerate(self._good[: policy.last], 1):
-            self._hold(one, f"one of the newest {policy.last}, number {number}")
+            self._hold(one, reason("last", count=policy.last, number=number))
         if policy.within is not None and self._good:
             # From the newest good set on, or from now where a clock ran ahead: a pause must not empty a location.
             since = min(self._now, self._good[0].created_at) - policy.within
             for one in self._good:
                 if one.created_at < since:
                     break
-                self._hold(one, f"within {policy.within.days} days of the newest")
+                self._hold(one, reason("within", days=policy.within.days))
         local = [one.created_at.astimezone(self._zone) for one in self._good]
         for name, count, period in (
             ("hourly", policy.hourly, _hour),
@@ -263,39 +264,39 @@ class _Group:
                 if len(seen) == count:
                     return
                 seen.add(this)
-                self._hold(one, f"{name} of {this}")
+                self._hold(one, reason(name, period=this))
 
     def _by_guards(self) -> None:
         if self._good:
             alone = len(self._good) == 1
-            self._hold(self._good[0], "the only good one" if alone else "the newest good one")
+            self._hold(self._good[0], reason("only_good" if alone else "newest_good"))
             at_least = self._policy.at_least
             for one in self._good[1:at_least]:
-                self._hold(one, f"one of the {at_least} good ones that stay whatever else is said")
+                self._hold(one, reason("at_least", count=at_least))
         proven = max(
             (one for one in self._good if one.proven is not None),
             key=lambda one: (one.created_at, one.timestamp),
             default=None,
         )
         if proven is not None:
-            self._hold(proven, "the newest proven one")
+            self._hold(proven, reason("newest_proven"))
         newest_good = self._good[0] if self._good else None
         for one in self._sets:
             if one.pin is not None and one.pin.holds(self._now):
-                self._hold(one, one.pin.describe(self._zone))
+                self._hold(one, _pinned(one.pin, self._zone))
             if one.in_use:
-                self._hold(one, f"in use: {one.in_use}")
+                self._hold(one, reason("in_use", whom=one.in_use))
             if one.created_at > self._now:
-                self._hold(one, "made later than now: the clock was set back")
+                self._hold(one, reason("from_the_future"))
             if self._fault(one) is not None and (newest_good is None or _key(one) > _key(newest_good)):
-                self._hold(one, f"{self._fault(one)}, and no newer good set is there")
+                self._hold(one, reason("nothing_newer", fault=self._fault(one)))
 
     def _by_truncates(self) -> None:
         """A set that a truncate relied on may hold the only copy of what was emptied."""
         held_again: set[str] = set()
         for one in self._sets:  # newest first: what is collected is of later sets that stay
             if missing := [table for table in one.relied_on if table not in held_again]:
-                self._hold(one, f"the only copy of what was emptied: {', '.join(missing)}")
+                self._hold(one, reason("only_copy", tables=", ".join(missing)))
             if self._fault(one) is None and one.timestamp in self._keep:
                 held_again.update(table for table, rows in one.rows.items() if rows > 0)
 
@@ -306,11 +307,17 @@ class _Group:
             if base is not None:
                 if base.timestamp not in self._keep:
                     waiting.append(base)
-                self._hold(base, f"base of {one.timestamp}")
+                self._hold(base, reason("base", timestamp=one.timestamp))
 
-    def _why_removed(self, one: Candidate) -> str:
+    def _why_removed(self, one: Candidate) -> Reason:
         fault = self._fault(one)
-        return "no rule keeps it" if fault is None else f"{fault}, and a newer good set is there"
+        return reason("no_rule") if fault is None else reason("superseded", fault=fault)
+
+
+def _pinned(pin: Pin, zone: tzinfo) -> Reason:
+    if pin.until is None:
+        return reason("pinned", by=pin.by, why=pin.reason)
+    return reason("pinned_until", by=pin.by, why=pin.reason, day=f"{pin.until.astimezone(zone):%Y-%m-%d}")
 
 
 def _key(one: Candidate) -> tuple[datetime, str]:

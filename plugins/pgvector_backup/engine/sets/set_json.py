@@ -44,6 +44,7 @@ def describe_set(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
         "whole": one.whole,
         "fault": one.fault,
         "good": one.good,
+        "pin": None if one.pin is None else one.pin.to_json(),
         "database": None if one.source is None else one.source.database,
         "server": _server_json(one),
     }
