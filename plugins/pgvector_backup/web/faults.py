@@ -73,8 +73,9 @@ def _methods(request: Request) -> list[str]:
     # The routes are matched anew, against what is left of the path below this app.
     scope = {**request.scope, "method": "OPTIONS", "path_params": {}}
     matching = [route for route in request.app.routes if route.matches(scope)[0] is not Match.NONE]
-    # ``/restore/list`` is not the run that is called "list".
-    exact = [route for route in matching if request.scope["path"].endswith(route.path)]
+    # ``/restore/list`` is not the run that is called "list", nor is ``…/pin`` a set.
+    tails = [(route, route.path.rpartition("}")[2]) for route in matching]
+    exact = [route for route, tail in tails if tail and request.scope["path"].endswith(tail)]
     return sorted({method for route in exact or matching for method in route.methods or ()})
 
 

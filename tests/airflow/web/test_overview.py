@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import delete
 
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import NotFound
 from pgvector_backup.engine.store.root import locate
 from tests.helpers import langchain
 from tests.helpers.api import Api, data_of
@@ -309,6 +312,37 @@ class TestStanding:
         self._run(api, "failed", kind="verify")
         self._run(api, "success")
         assert codes(api.get("/overview")) == ["VERIFY_RUN_FAILED"]
+
+    def test_a_prune_s_failure_stays_too(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        self._run(api, "failed", kind="prune")
+        self._run(api, "success")
+        assert codes(api.get("/overview")) == ["PRUNE_FAILED"]
+        self._run(api, "success", kind="prune")
+        assert codes(api.get("/overview")) == []
+
+    def test_a_reason_is_told_in_the_reader_s_language(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        run_id = self._run(api, "failed")
+        fault = NotFound(messages.TASK_DIRECTORY_MISSING.format(task_id="t9"))
+        left = {"error": dict(fault.report()), "error_en": fault.english}
+        with create_session() as session:
+            for key, value in left.items():
+                XComModel.set(
+                    key=key,
+                    value=value,
+                    dag_id="pgvector_backup",
+                    task_id="report",
+                    run_id=run_id,
+                    serialize=False,
+                    session=session,
+                )
+        english = warning(api.get("/overview", headers={"Accept-Language": "en"}), "LAST_FAILED")
+        assert english["message"] == "the last backup failed: the task's directory does not exist: t9"
+        assert english["params"]["response"] == "the task's directory does not exist: t9"
+        chinese = warning(api.get("/overview"), "LAST_FAILED")
+        assert chinese["message"] == "最近一次备份失败: 指定的任务目录不存在: t9"
+        assert "response_en" not in chinese["params"]
 
     def test_what_was_cancelled_is_neither(self, house: Path, api: Api, as_: Any, database: Database) -> None:
         verify(house, make_set(database).backup_id)
