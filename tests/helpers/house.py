@@ -13,10 +13,12 @@ import psycopg
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.contract.backup_result import BackupResult, TruncateResult
-from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.contract.copy_result import CopyResult
+from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import VerifyResult
+from pgvector_backup.engine.copy import copy
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.truncate import truncate
@@ -70,6 +72,13 @@ class House:
             run_id="test",
             cancel=cancel,
         )
+
+    def copy(self, *roots: Any, cancel: Cancel | None = None, **request: Any) -> CopyResult:
+        """Copy as asked, by default the newest set, to other roots; none named: to those configured."""
+        if not {"backup_path", "task_id", "all"} & set(request):
+            request["backup_path"] = "vector_bak"
+        settings = replace(self.settings, copy_roots=roots or self.settings.copy_roots)
+        return copy(CopyRequest.from_mapping(request), settings, now=datetime.now(timezone.utc), cancel=cancel)
 
     def truncate(self, result: BackupResult, **request: Any) -> TruncateResult:
         """Empty the tables on the word of a backup."""

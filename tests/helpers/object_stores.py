@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from demo.ports import pick_free
+from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions, from_connection
 
 BIN = Path(sys.executable).parent
 
@@ -50,6 +51,15 @@ class S3:
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 8}),
         )
 
+    def root(self, url: str) -> RemoteRoot:
+        """A root on this server, whatever the environment says."""
+        extra = {"endpoint_url": self.endpoint, "region_name": self.region}
+
+        def options() -> StorageOptions:
+            return from_connection("aws", login=self.access_key, password=self.secret_key, host=None, extra=extra)
+
+        return RemoteRoot(url, self.endpoint, options)
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -61,6 +71,10 @@ class Bucket:
     @property
     def url(self) -> str:
         return f"s3://{self.name}/sets"
+
+    @property
+    def root(self) -> RemoteRoot:
+        return self.server.root(self.url)
 
     def names(self, prefix: str = "sets/vector_bak/") -> list[str]:
         """Keys below a prefix, without it."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pgvector_backup
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, COPY_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 
 _EPILOG: Final = """\
@@ -27,6 +27,8 @@ _FLAGS: Final = {
     "backup_root": "--root",
     "backup_directory": "--directory",
     "create_root": "--create-root",
+    "copy_roots": "--to",
+    "copy_connections": "--to-connection",
     "tables": "--tables",
     "truncate_tables": "--tables",
     "timestamp_format": "--timestamp-format",
@@ -66,13 +68,7 @@ def parser() -> argparse.ArgumentParser:
     one = _command(commands, "backup", "write the tables, as of one moment, to a new set of files", database=True)
     _keys(one, BACKUP_KEYS)
     _settings(one, "tables", "timestamp_format", "jobs", "max_mb_per_second", "lock_timeout", "progress_rows")
-    one.add_argument(
-        "--create-root",
-        dest="setting_create_root",
-        action="store_const",
-        const="True",
-        help=_MEANINGS["create_root"],
-    )
+    _create_root(one)
     _dry_run(one, "say what would be read, how large that is and whether there is room")
 
     one = _command(commands, "list", "list the sets, newest first")
@@ -104,6 +100,24 @@ def parser() -> argparse.ArgumentParser:
     _settings(one, "truncate_tables", "lock_timeout")
     _dry_run(one, "say whether it would be allowed, and how many rows it would cost")
     _yes(one)
+
+    one = _command(commands, "copy", "bring sets to other roots, and make again what is lost or damaged there")
+    _keys(one, COPY_KEYS)
+    one.add_argument(
+        "--to",
+        dest="setting_copy_roots",
+        action=_Listed,
+        metavar="ROOT",
+        help=f"{_MEANINGS['copy_roots']}; as often as there are such roots".replace(" (default )", ""),
+    )
+    one.add_argument(
+        "--to-connection",
+        dest="setting_copy_connections",
+        action=_Listed,
+        metavar="CONNECTION",
+        help=_MEANINGS["copy_connections"].replace(" (default )", ""),
+    )
+    _create_root(one)
 
     one = _command(commands, "remove", "remove a set, its files and what lies beside them")
     _place(one)
@@ -159,6 +173,11 @@ def _settings(one: argparse.ArgumentParser, *keys: str) -> None:
         one.add_argument(_FLAGS[key], dest=f"setting_{key}", metavar=key.upper(), help=says)
 
 
+def _create_root(one: argparse.ArgumentParser) -> None:
+    says = _MEANINGS["create_root"]
+    one.add_argument("--create-root", dest="setting_create_root", action="store_const", const="True", help=says)
+
+
 def _dry_run(one: argparse.ArgumentParser, says: str) -> None:
     one.add_argument("--dry-run", action="store_true", help=says)
 
@@ -188,6 +207,20 @@ def _keys(one: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
             one.add_argument(flag, type=int, metavar="NUMBER", help=says)
         else:
             one.add_argument(flag, choices=key.choices, metavar=None if key.choices else key.name.upper(), help=says)
+
+
+class _Listed(argparse.Action):
+    """``--flag ONE --flag TWO`` becomes what a setting's list is written as."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, str(values) if before is None else f"{before},{values}")
 
 
 class _Pairs(argparse.Action):

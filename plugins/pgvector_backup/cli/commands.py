@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pgvector_backup.cli import words
 from pgvector_backup.cli.arguments import conf_of
+from pgvector_backup.cli.copies import copy_sets
 from pgvector_backup.cli.database import connect_to
 from pgvector_backup.cli.metrics import print_metrics
 from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed
@@ -246,6 +247,7 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
     "restore": _restore,
     "truncate": _truncate,
     "remove": _remove,
+    "copy": copy_sets,
     "prune": prune_sets,
     "pin": pin_set,
     "unpin": unpin_set,

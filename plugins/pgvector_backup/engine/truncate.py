@@ -26,6 +26,7 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, place, referencing_keys
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets.beside import write_emptied
+from pgvector_backup.engine.sets.copies import require_copies
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.store.root import locate
@@ -48,7 +49,8 @@ def truncate(
     :param dry_run: find out whether it would be allowed now, keep nobody out, change nothing
     :raises InvalidParams: when no table may be emptied
     :raises IntegrityFault: when a file of the set does not match its manifest
-    :raises Conflict: when a table holds a row that the set does not, or another database answers
+    :raises Conflict: when a table holds a row that the set does not, or another database answers; when a copy of the
+        set has to be there first and is not
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
@@ -58,6 +60,7 @@ def truncate(
     with location.shared_lock(manifest_file):
         manifest = Manifest.read(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
+        copies = require_copies(settings, location, manifest_file)
         for entry in manifest.tables:
             StoredFile(location, entry).check(cancel)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
@@ -78,7 +81,8 @@ def truncate(
                     # Before the rows go, for the set may then be their only copy, which no retention may let go.
                     held = {label: rows for label, rows in rows_before.items() if rows}
                     if held:
-                        write_emptied(location, manifest.backup_id, held, datetime.now(timezone.utc))
+                        for place in (location, *copies):
+                            write_emptied(place, manifest.backup_id, held, datetime.now(timezone.utc))
                     emptied = sql.SQL(", ").join(table.source for table in tables.values())
                     conn.execute(sql.SQL("TRUNCATE TABLE {}").format(emptied))
                 rows_after = {name.label: count_rows(conn, table.source) for name, table in tables.items()}

@@ -1,7 +1,7 @@
 """The keys that a caller may give, told once for every entrance.
 
 The DAGs' Params, HTTP and the command line all take their keys, schemas and words from `BACKUP_KEYS`, `RESTORE_KEYS`,
-`VERIFY_KEYS`, `PRUNE_KEYS` and `PIN_KEYS`.
+`COPY_KEYS`, `VERIFY_KEYS`, `PRUNE_KEYS` and `PIN_KEYS`.
 """
 
 from __future__ import annotations
@@ -172,6 +172,28 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         title="Trust the set's definitions",
         description="Make tables whose defaults, checks or indexes call functions that are not the server's own, not "
         "of an extension and not immutable. They run with the rights of the connection's role.",
+    ),
+)
+
+COPY_KEYS: Final[tuple[Key, ...]] = (
+    *_PLACE_KEYS[:2],
+    replace(
+        _PLACE_KEYS[2],
+        description="Which set, e.g. `20250721_234914`; empty or `latest`: the newest that is whole.",
+    ),
+    Key(
+        name="all",
+        types=("boolean",),
+        default=False,
+        title="Every set",
+        description="Every set of the place named; without one, of every place.",
+    ),
+    Key(
+        name="quick",
+        types=("boolean",),
+        default=False,
+        title="Believe sizes",
+        description="Of what lies at the other root already, compare names and sizes only; otherwise it is read.",
     ),
 )
 

@@ -11,7 +11,14 @@ from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
 from pgvector_backup.engine.codec.compression import DEFAULT_LEVEL, Compression, CompressionName
 from pgvector_backup.engine.codec.format_names import FormatName
 from pgvector_backup.engine.contract.keys import check_all
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PIN_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import (
+    BACKUP_KEYS,
+    COPY_KEYS,
+    PIN_KEYS,
+    PRUNE_KEYS,
+    RESTORE_KEYS,
+    VERIFY_KEYS,
+)
 from pgvector_backup.engine.store.naming import LATEST, check_task_id
 
 OnConflict = Literal["error", "skip", "update"]
@@ -105,6 +112,35 @@ class RestoreRequest:
                 if old not in request.collections:
                     raise InvalidParams(f"rename_collection: {old!r} is not among `collections`")
         return request
+
+
+@dataclass(frozen=True)
+class CopyRequest:
+    """A request that has passed every check that needs no disk.
+
+    :param timestamp: a set's id, or `LATEST`
+    :param all: every set of ours in the place named, or in every place
+    :param quick: of what lies at the other root already, believe names and sizes
+    """
+
+    backup_path: str | None = None
+    task_id: str | None = None
+    timestamp: str = LATEST
+    all: bool = False
+    quick: bool = False
+
+    @classmethod
+    def from_mapping(cls, conf: Mapping[str, Any]) -> CopyRequest:
+        """Check a conf, key by key.
+
+        :raises InvalidParams: for an unknown key, a wrong type, a place named twice, a timestamp beside ``all``
+        """
+        check_all(COPY_KEYS, conf)
+        given = {name: value for name, value in conf.items() if value is not None}
+        _check_place(given)
+        if given.get("all") and "timestamp" in given:
+            raise InvalidParams("timestamp, all: give one of them, not both")
+        return cls(**given)
 
 
 @dataclass(frozen=True)

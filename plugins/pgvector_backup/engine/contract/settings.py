@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone, tzinfo
 from functools import partial
@@ -19,7 +19,7 @@ from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.postgres.table_name import TableName, parse_names
 from pgvector_backup.engine.store import modes
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
-from pgvector_backup.engine.store.urls import is_object_url
+from pgvector_backup.engine.store.urls import is_object_url, kind_of
 
 SECTION: Final = "pgvector_backup"
 """Of airflow.cfg; an environment variable of it is ``AIRFLOW__PGVECTOR_BACKUP__KEY``."""
@@ -95,6 +95,8 @@ WHOLE_NUMBER: Final = Kind("integer", _whole_number)
 COUNT: Final = Kind("string", lambda text: _count(text) if text.strip() else 0)
 """A whole number from 0 on; empty for none."""
 LIST: Final = Kind("string", _list)
+PLACES: Final = Kind("string", lambda text: tuple(part.strip() for part in text.split(",")) if text.strip() else ())
+"""A list in which a place may be empty."""
 NAMES: Final = Kind("string", parse_names)
 NAMES_OR_NONE: Final = Kind("string", lambda text: parse_names(text) if text.strip() else ())
 
@@ -166,8 +168,8 @@ class Settings:
     create_root: bool = setting(
         "False",
         BOOLEAN,
-        "whether a backup makes a backup_root that is not there; it may be a volume that is not mounted, so otherwise "
-        "that is an error; the default root is made anyhow",
+        "whether a root of sets or copies that is not there is made; it may be a volume that is not mounted, so "
+        "otherwise that is an error; the default root is made anyhow",
     )
     back_up_views: bool = setting(
         "False",
@@ -201,6 +203,18 @@ class Settings:
     storage_encryption_key: str = setting("", TEXT, "id of the key of aws:kms; empty: the account's own")
     storage_class: str = setting(
         "", TEXT, "storage class of data files in an object store, in the store's words; empty: the bucket's own"
+    )
+    copy_roots: tuple[str | os.PathLike[str], ...] = setting(
+        "", LIST, "further roots, paths or URLs, that each good set is copied to, comma-separated"
+    )
+    copy_connections: tuple[str, ...] = setting(
+        "",
+        PLACES,
+        "Airflow connections with the credentials of copy_roots, comma-separated, in their order; where one is left "
+        "out: storage_connection for a store of the same kind as backup_root, else what the environment gives",
+    )
+    truncate_needs_copies: bool = setting(
+        "True", BOOLEAN, "whether tables are emptied only once the set lies whole in each of copy_roots"
     )
     keep_last: int = setting("", COUNT, "retention: the newest so many good sets of a database and location stay")
     keep_within: str = setting("", TEXT, "retention: good sets stay for so long, e.g. 14d, 6w, 3m, 1y")
@@ -339,23 +353,38 @@ def read_settings(
 
     values = {one.name: value_of(Settings, one.name, chosen) for one in fields(Settings)}
     root = values["backup_root"] or DefaultRoot(os.path.join(home, DEFAULT_ROOT))
-    connection_id = values["storage_connection"].strip()
-    values["backup_root"] = (
-        root
-        if not is_object_url(root)
-        else RemoteRoot(
-            root,
-            connection_id or None,
-            options=partial(storage, connection_id) if storage and connection_id else StorageOptions,
-            encryption=values["storage_encryption"] or None,
-            encryption_key=values["storage_encryption_key"] or None,
-            storage_class=values["storage_class"] or None,
-        )
+    values["backup_root"] = root
+    own, named, copies = values["storage_connection"].strip(), values["copy_connections"], values["copy_roots"]
+    if len(named) > len(copies):
+        raise InvalidParams(f"copy_connections: {len(named)} connections for {len(copies)} copy_roots")
+    named = (*named, *[""] * (len(copies) - len(named)))
+    values["copy_roots"] = tuple(
+        _root(copy, connection_id or (own if kind_of(copy) == kind_of(root) else ""), values, storage)
+        for copy, connection_id in zip(copies, named, strict=True)
     )
+    values["backup_root"] = _root(root, own, values, storage)
     # What nobody wrote down is no contradiction to the tables listed.
     if tables or given("truncate_tables") is None:
         values["truncate_tables"] = tuple(name for name in values["truncate_tables"] if name in values["tables"])
     return Settings(**values)
+
+
+def _root(
+    root: str, connection_id: str, values: Mapping[str, Any], storage: Callable[[str], StorageOptions] | None
+) -> str | RemoteRoot:
+    """A root with all that has to be known to reach it."""
+    if not is_object_url(root):
+        return root
+    # Each kind of store has classes and encryption of its own.
+    like = values if kind_of(root) == kind_of(values["backup_root"]) else {}
+    return RemoteRoot(
+        root,
+        connection_id or None,
+        options=partial(storage, connection_id) if storage and connection_id else StorageOptions,
+        encryption=like.get("storage_encryption") or None,
+        encryption_key=like.get("storage_encryption_key") or None,
+        storage_class=like.get("storage_class") or None,
+    )
 
 
 def time_zone(name: str) -> tzinfo:

@@ -223,6 +223,8 @@ class StagedUpload(Writer):
 
     def publish(self) -> None:
         """See `Writer`."""
+        if self.published:
+            return
         self._sent = True
         with _translated(self._shown):
             self._fs.put_file(os.fspath(self._path), self._target)
@@ -230,6 +232,7 @@ class StagedUpload(Writer):
             arrived, sent = self._fs.size(self._target), self._path.stat().st_size
         if arrived != sent:
             raise StorageFault(f"{self._shown}: {arrived} of {sent} bytes arrived")
+        self.published = True
         shutil.rmtree(self._spool, ignore_errors=True)
 
     def discard(self) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness
 from pgvector_backup.engine.store.naming import STAGED
-from pgvector_backup.engine.store.remote import RemoteStore
+from pgvector_backup.engine.store.remote import RemoteStore, Version
 from pgvector_backup.engine.store.store import Entry
 
 _log: Final = logging.getLogger(__name__)
@@ -106,6 +106,22 @@ def lives(store: RemoteStore, lease: Entry, now: float) -> bool:
     # The store does not tell when it was written; its holder does, by another clock.
     when = liveness.written(content)
     return when is not None and time.time() - when <= DEAD_AFTER
+
+
+def take_over(store: RemoteStore, claim: str, content: bytes) -> Version | None:
+    """Lock out the run that made a claim which can be renewed conditionally, by writing something else in its place.
+
+    :return: None when it has shown itself alive, or somebody else has taken it over
+    :raises IntegrityFault: when it is none of ours
+    """
+    try:
+        there, version = store.read(claim, limit=LEASE_BYTES)
+    except NotFound:
+        return None
+    entry = store.entry(claim)
+    if entry is None or (not there.startswith(TAKEN_OVER) and lives(store, entry, clock(store))):
+        return None
+    return store.replace(claim, content, version)
 
 
 def clock(store: RemoteStore) -> float:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness
-from pgvector_backup.engine.store.lease_objects import LEASE_BYTES, TAKEN_OVER, Renewal, clock, lives
+from pgvector_backup.engine.store.lease_objects import TAKEN_OVER, Renewal, clock, lives, take_over
 from pgvector_backup.engine.store.naming import (
     LEASE,
     STAGED,
@@ -35,6 +35,9 @@ from pgvector_backup.engine.store.store import Entry, Leases
 
 _log: Final = logging.getLogger(__name__)
 
+_MANIFEST_BYTES: Final = 16 << 20
+"""Of a manifest that is read; a longer one is none."""
+
 _APPEND_FOR: Final = 60.0
 """Seconds that adding to the log is tried while others add to it too."""
 
@@ -45,9 +48,9 @@ class RemoteLeases(Leases):
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
 
-    def attempt(self, backup_id: str) -> RemoteClaim | None:
+    def attempt(self, backup_id: str, *, again: bool = False) -> RemoteClaim | None:
         """See `Leases`."""
-        return RemoteClaim.attempt(self._store, backup_id)
+        return RemoteClaim.attempt(self._store, backup_id, again=again)
 
     def sweep(self) -> list[str]:
         """See `Leases`; of a claim found dead the run that made it is locked out first."""
@@ -105,6 +108,10 @@ class RemoteLeases(Leases):
         self._store.put(claim, liveness.signature(token, 0))
         self._store.delete(manifest)
         return claim
+
+    def let_go(self, claim: str) -> None:
+        """See `Leases`."""
+        self._store.put(claim, TAKEN_OVER + b": null}")
 
     def append(self, name: str, section: bytes) -> None:
         """See `Leases`; stores cannot append, so the file is written anew, over the very content that was read."""
@@ -185,18 +192,12 @@ class RemoteLeases(Leases):
         """Lock out the run that made a claim; False: it has just shown itself alive."""
         if not self._store.is_conditional():
             return True
-        try:
-            content, version = self._store.read(claim, limit=LEASE_BYTES)
-        except NotFound:
-            return False
-        except IntegrityFault:  # nobody of us waits to commit by that
-            return True
-        entry = self._store.entry(claim)
-        if entry is None or (not content.startswith(TAKEN_OVER) and lives(self._store, entry, clock(self._store))):
-            return False
         # Its own words, so that of two that sweep at once one takes it over.
         taken_over = TAKEN_OVER + f': "{secrets.token_hex(8)}"}}'.encode()
-        return self._store.replace(claim, taken_over, version) is not None
+        try:
+            return take_over(self._store, claim, taken_over) is not None
+        except IntegrityFault:  # nobody of us waits to commit by that
+            return True
 
     def _removed_with(self, claim: str, backup_id: str, names: list[str]) -> list[str]:
         """Remove a dead claim and what it claims; of a set that was committed, the claim alone."""
@@ -209,7 +210,7 @@ class RemoteLeases(Leases):
 
     def _is_committed(self, backup_id: str) -> bool:
         try:
-            content, _ = self._store.read(manifest_name(backup_id))
+            content, _ = self._store.read(manifest_name(backup_id), limit=_MANIFEST_BYTES)
             return isinstance(json.loads(content), dict)
         except (NotFound, IntegrityFault, ValueError, RecursionError):
             return False

@@ -161,10 +161,10 @@ class LocalLeases(Leases):
     def __init__(self, store: LocalStore) -> None:
         self._store = store
 
-    def attempt(self, backup_id: str) -> LocalClaim | None:
+    def attempt(self, backup_id: str, *, again: bool = False) -> LocalClaim | None:
         """See `Leases`."""
         with storage_translated():
-            return LocalClaim.attempt(self._store.path, backup_id)
+            return LocalClaim.attempt(self._store.path, backup_id, again=again)
 
     def sweep(self) -> list[str]:
         """See `Leases`."""
@@ -192,6 +192,9 @@ class LocalLeases(Leases):
             os.rename(self._store.path / manifest, self._store.path / claim)
             staging.fsync_directory(self._store.path)
         return claim
+
+    def let_go(self, claim: str) -> None:
+        """See `Leases`; its lock ends with that of the manifest which it was."""
 
     def append(self, name: str, section: bytes) -> None:
         """See `Leases`."""

@@ -44,6 +44,14 @@ class Location:
                 return claim
         raise Conflict(f"{self.directory}: no free backup id within an hour of {now.strftime(timestamp_format)}")
 
+    def claim_again(self, backup_id: str) -> Claim | None:
+        """Reserve one id for a copy of that set, with what an earlier try has left; None while somebody else is at it.
+
+        Where the set itself is there, it is None too.
+        """
+        self.store.make()
+        return self._leases.attempt(backup_id, again=True)
+
     def require_space(self, needed: int) -> None:
         """Refuse to begin what cannot end; what others may write meanwhile is not foreseen.
 
@@ -109,6 +117,10 @@ class Location:
     def retire(self, manifest: str) -> str:
         """See `Leases.retire`."""
         return self._leases.retire(check_bare(manifest))
+
+    def let_go(self, claim: str) -> None:
+        """See `Leases.let_go`."""
+        self._leases.let_go(check_bare(claim))
 
     def append_log(self, section: str) -> None:
         """Add a run's section to the log file; sections stay whole, whoever else is adding theirs."""

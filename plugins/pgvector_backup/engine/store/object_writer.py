@@ -62,7 +62,7 @@ class ObjectWriter(Writer):
         self._bytes = 0
         self._sha256 = hashlib.sha256()
         self._parts = _Parts(self._part)
-        self._may_be_there = False
+        self._may_be_there = self._proven = False
         storage_class = bucket.options.storage_class
         with bucket.translated(shown):
             self._file: Any = obstore.open_writer(
@@ -100,6 +100,8 @@ class ObjectWriter(Writer):
 
     def publish(self) -> None:
         """See `Writer`; size and, where the store tells one, checksum of what arrived are compared."""
+        if self.published:
+            return
         self._may_be_there = True
         fault: StorageFault | None = None
         try:
@@ -115,7 +117,13 @@ class ObjectWriter(Writer):
                 raise fault or self._bucket.fault(self._shown, missing) from None
         if arrived["size"] != self._bytes:
             raise StorageFault(f"{self._shown}: {arrived['size']:,} of {self._bytes:,} bytes arrived; run again")
-        self._check_tag(arrived["e_tag"])
+        self._proven = self._check_tag(arrived["e_tag"])
+        self.published = True
+
+    @property
+    def proven(self) -> bool:
+        """See `Writer`."""
+        return self._proven
 
     def discard(self) -> None:
         """See `Writer`."""
@@ -128,13 +136,16 @@ class ObjectWriter(Writer):
             self._abort()
             self._bytes = 0
 
-    def _check_tag(self, tag: str | None) -> None:
-        """Hold the store's checksum against ours. Not all stores make it alike: where it differs, the bytes count."""
+    def _check_tag(self, tag: str | None) -> bool:
+        """Hold the store's checksum against ours. Not all stores make it alike: where it differs, the bytes count.
+
+        :return: whether there was one to compare, or the bytes were
+        """
         match = _MD5_OF_PARTS.fullmatch(tag or "")
         if not self._bucket.etags_are_md5 or match is None:
-            return
+            return False
         if match["md5"] == self._parts.md5(multipart=match["parts"] is not None):
-            return
+            return True
         sha256 = hashlib.sha256()
         with self._bucket.translated(self._shown):
             for piece in obstore.get(self._bucket.handle, self._path).stream(min_chunk_size=_READ_BYTES):
@@ -143,6 +154,7 @@ class ObjectWriter(Writer):
             raise StorageFault(f"{self._shown}: what arrived is not what was sent; run again")
         _log.info("%s: the store's entity tag is no MD5 sum of its parts; it was read back and is right", self._shown)
         self._bucket.etags_are_md5 = False
+        return True
 
 
 class _Parts:

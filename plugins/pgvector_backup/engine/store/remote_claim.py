@@ -14,10 +14,10 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness
-from pgvector_backup.engine.store.lease_objects import Renewal, lives
-from pgvector_backup.engine.store.naming import LEASE, STAGED, data_file_name, manifest_name, of_set
+from pgvector_backup.engine.store.lease_objects import TAKEN_OVER, Renewal, lives, take_over
+from pgvector_backup.engine.store.naming import LEASE, STAGED, check_bare, manifest_name, of_set
 from pgvector_backup.engine.store.remote import RemoteStore, Version
-from pgvector_backup.engine.store.store import Claim, Writer
+from pgvector_backup.engine.store.store import AdoptedFile, Claim, Writer
 
 _PUBLISHED_AT_ONCE: Final = 8
 
@@ -34,14 +34,20 @@ class RemoteClaim(Claim):
         self._ended = False
 
     @classmethod
-    def attempt(cls, store: RemoteStore, backup_id: str) -> RemoteClaim | None:
-        """Reserve one id; None when it is taken."""
-        return (cls._conditionally if store.is_conditional() else cls._alone)(store, backup_id)
+    def attempt(cls, store: RemoteStore, backup_id: str, *, again: bool = False) -> RemoteClaim | None:
+        """Reserve one id; None when it is taken.
+
+        :param again: see `Leases.attempt`
+        """
+        return (cls._conditionally if store.is_conditional() else cls._alone)(store, backup_id, again=again)
 
     @classmethod
-    def _conditionally(cls, store: RemoteStore, backup_id: str) -> RemoteClaim | None:
+    def _conditionally(cls, store: RemoteStore, backup_id: str, *, again: bool) -> RemoteClaim | None:
         name, token = manifest_name(backup_id) + STAGED, secrets.token_hex(8)
         version = store.create(name, liveness.signature(token, 0))
+        resumed = version is None
+        if version is None and again:
+            version = take_over(store, name, liveness.signature(token, 0))
         if version is None:
             return None
         held: list[Version] = [version]
@@ -59,10 +65,11 @@ class RemoteClaim(Claim):
             return renewed is not None
 
         claim = cls(store, backup_id, Renewal(renew), name)
-        return claim._unless_taken({name})
+        claim.resumed = resumed
+        return claim._unless_taken({name}, again=again)
 
     @classmethod
-    def _alone(cls, store: RemoteStore, backup_id: str) -> RemoteClaim | None:
+    def _alone(cls, store: RemoteStore, backup_id: str, *, again: bool) -> RemoteClaim | None:
         """Where a claim may be written over by another run's: one run at a time."""
         name = manifest_name(backup_id) + STAGED
         token = "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))
@@ -86,7 +93,9 @@ class RemoteClaim(Claim):
                         "(it has no conditional writes); wait for the other one to end, then run again",
                         can_retry=True,
                     )
-            if of_set([one for one in now if not LEASE.fullmatch(one)], backup_id):
+            there = of_set([one for one in now if not LEASE.fullmatch(one)], backup_id)
+            claim.resumed = again and name in there
+            if manifest_name(backup_id) in there if again else there:
                 claim.discard()
                 return None
             store.put(name, liveness.signature(token, 0))
@@ -96,22 +105,44 @@ class RemoteClaim(Claim):
         claim._names = (own, name)
         return claim
 
-    def _unless_taken(self, own: set[str]) -> RemoteClaim | None:
+    def _unless_taken(self, own: set[str], *, again: bool) -> RemoteClaim | None:
         try:
             names = [entry.name for entry in self._store.entries()]
         except BaseException:
             self.discard()
             raise
-        if set(of_set(names, self.backup_id)) - own:
+        if manifest_name(self.backup_id) in names if again else set(of_set(names, self.backup_id)) - own:
             self.discard()
             return None
         return self
 
-    def stage(self, label: str, suffix: str, *, expected: int | None = None) -> Writer:
+    def stage_file(self, name: str, *, expected: int | None = None) -> Writer:
         """See `Claim`."""
-        staged = self._store.writer(data_file_name(label, self.backup_id, suffix), expected=expected)
+        staged = self._store.writer(check_bare(name), expected=expected)
         self._staged.append(staged)
         return staged
+
+    def adopt(self, name: str) -> None:
+        """See `Claim`."""
+        self._staged.append(AdoptedFile(check_bare(name), self._store.delete))
+
+    def announce(self, manifest: bytes) -> None:
+        """See `Claim`; here a sweep goes by the names."""
+
+    def abandon(self) -> None:
+        """See `Claim`."""
+        if self._ended:
+            return
+        self._ended = True
+        with suppress(BackupError):  # then the next sweep gives its upload up
+            for staged in self._staged:
+                if not staged.published:
+                    staged.discard()
+        if self._renewal.end():
+            with suppress(BackupError):  # then it is dead when nobody has renewed it for long enough
+                for own in self._names[:-1]:
+                    self._store.delete(own)
+                self._store.put(self._names[-1], TAKEN_OVER + b": null}")
 
     def commit(self, manifest: bytes) -> None:
         """See `Claim`; the claim is renewed between the files and the manifest, which a run taken for dead cannot."""

@@ -47,6 +47,49 @@ def locate(root: Root, task_id: str | None, directory_name: str, *, create: bool
     return location
 
 
+def place_of_copy(root: Root, task_id: str | None, directory_name: str) -> Location:
+    """The place below a root where copies of a task's sets lie, or would. Nothing is made by that."""
+    _check_directory_name(directory_name)
+    parent = store_at(root)
+    if task_id is not None:
+        check_task_id(task_id)
+        parent = parent.below(task_id)
+    return Location(parent.below(directory_name), task_id, directory_name)
+
+
+def make_for_copies(root: Root, task_id: str | None) -> None:
+    """Make a task's directory below a root for copies, which no task has made there.
+
+    :raises NotFound: when it leads out of the root
+    """
+    if task_id is not None:
+        store = store_at(root).below(task_id)
+        if not store.exists():
+            store.make()
+
+
+def require_apart(root: Root, other: Root) -> None:
+    """Refuse a root for copies that is the backup root, or lies within it, or the other way round.
+
+    :raises InvalidParams: naming it
+    """
+    one, two = (_parts(each) for each in (root, other))
+    if one[: len(two)] == two or two[: len(one)] == one:
+        raise InvalidParams(
+            f"copy_roots: {other} and the backup root {root} are not apart: one is, or lies within, the other; name "
+            "another place"
+        )
+
+
+def _parts(root: Root) -> list[str]:
+    text = os.fspath(root)
+    if "://" not in text or text.startswith("file://"):
+        return ["", *Path(os.path.realpath(text.removeprefix("file://"))).parts]
+    scheme, rest = text.split("://", 1)
+    parts = [part for part in rest.partition("?")[0].split("/") if part]
+    return [OBJECT_SCHEMES.get(scheme.lower(), scheme.lower()), *parts]
+
+
 def foresee(root: Root, task_id: str | None, directory_name: str) -> tuple[str, int | None]:
     """Where a request's sets would lie, with nothing made; and how many bytes are free there, None if nobody can say.
 

@@ -24,13 +24,12 @@ from pgvector_backup.engine.store.naming import (
     STAGED,
     check_bare,
     claimed_id,
-    data_file_name,
     is_staged,
     manifest_name,
     of_set,
     script_name,
 )
-from pgvector_backup.engine.store.store import Claim, Writer
+from pgvector_backup.engine.store.store import AdoptedFile, Claim, Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
@@ -49,24 +48,29 @@ class LocalClaim(Claim):
         self.backup_id = backup_id
         self._directory = directory
         self._descriptor = descriptor
-        self._staged: list[StagedFile] = []
+        self._staged: list[Writer] = []
         self._ended = False
+        self._announced: bytes | None = None
 
     @classmethod
-    def attempt(cls, directory: Path, backup_id: str) -> LocalClaim | None:
-        """Reserve one id; None when it is taken by a running backup or by any finished file."""
+    def attempt(cls, directory: Path, backup_id: str, *, again: bool = False) -> LocalClaim | None:
+        """Reserve one id; None when it is taken by a running backup or by any finished file.
+
+        :param again: see `Leases.attempt`
+        """
         path = directory / (manifest_name(backup_id) + STAGED)
         with _alone(directory):
             while True:
                 try:
                     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.of_file())
                 except FileExistsError:
-                    return None
+                    return cls._taken_over(directory, backup_id) if again else None
                 claim = cls(directory, backup_id, descriptor)
                 try:
                     lock(descriptor, path)
                     if _same_file(descriptor, path):
-                        if all(name == path.name for name in of_set(os.listdir(directory), backup_id)):
+                        others = [name for name in of_set(os.listdir(directory), backup_id) if name != path.name]
+                        if not (manifest_name(backup_id) in others if again else others):
                             return claim
                         claim.discard()
                         return None
@@ -77,12 +81,57 @@ class LocalClaim(Claim):
                 # cannot be locked.
                 os.close(descriptor)
 
-    def stage(self, label: str, suffix: str, *, expected: int | None = None) -> StagedFile:
+    @classmethod
+    def _taken_over(cls, directory: Path, backup_id: str) -> LocalClaim | None:
+        """The claim of a run that died; None where it lives, or nobody's claim is in its place."""
+        path = directory / (manifest_name(backup_id) + STAGED)
+        if os.path.lexists(directory / manifest_name(backup_id)):
+            return None
+        try:
+            descriptor = open_regular(path, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if not _same_file(descriptor, path):
+            os.close(descriptor)
+            return None
+        claim = cls(directory, backup_id, descriptor)
+        claim.resumed = True
+        return claim
+
+    def stage_file(self, name: str, *, expected: int | None = None) -> StagedFile:
         """See `Claim`; a disk takes any size as it comes."""
         with storage_translated():
-            staged = StagedFile(self._directory, data_file_name(label, self.backup_id, suffix))
+            staged = StagedFile(self._directory, check_bare(name))
         self._staged.append(staged)
         return staged
+
+    def adopt(self, name: str) -> None:
+        """See `Claim`."""
+
+        def delete(gone: str) -> None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._directory / gone)
+
+        self._staged.append(AdoptedFile(check_bare(name), delete))
+
+    def announce(self, manifest: bytes) -> None:
+        """See `Claim`."""
+        with storage_translated():
+            self._tell(manifest)
+            fsync_directory(self._directory)
+
+    def _tell(self, manifest: bytes) -> None:
+        if self._announced != manifest:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.ftruncate(self._descriptor, 0)
+            _write_all(self._descriptor, manifest)
+            os.fsync(self._descriptor)
+            self._announced = manifest
 
     def commit(self, manifest: bytes) -> None:
         """Make the set exist: its files take their final names, then the manifest does.
@@ -93,8 +142,7 @@ class LocalClaim(Claim):
         path = self._directory / manifest_name(self.backup_id)
         try:
             with storage_translated():
-                _write_all(self._descriptor, manifest)
-                os.fsync(self._descriptor)
+                self._tell(manifest)
                 for staged in self._staged:
                     staged.publish()
                 fsync_directory(self._directory)
@@ -126,10 +174,21 @@ class LocalClaim(Claim):
         with suppress(OSError):
             os.close(self._descriptor)
 
+    def abandon(self) -> None:
+        """See `Claim`; what is not published goes."""
+        if self._ended:
+            return
+        self._ended = True
+        with suppress(OSError):
+            for staged in self._staged:
+                if not staged.published:
+                    staged.discard()
+        with suppress(OSError):
+            os.close(self._descriptor)
+
     def drop(self, *files: Writer) -> None:
         """Take files out of the set and off the disk, e.g. those of a table that failed."""
         for staged in files:
-            assert isinstance(staged, StagedFile)
             self._staged.remove(staged)
             with suppress(OSError):  # left to the next sweep
                 staged.discard()
@@ -159,7 +218,9 @@ class StagedFile(Writer):
 
     def publish(self) -> None:
         """Take the final name. The directory's fsync, which makes it last, is the claim's to call."""
-        os.rename(self._tmp, self._final)
+        if not self.published:
+            os.rename(self._tmp, self._final)
+            self.published = True
 
     def discard(self) -> None:
         """Remove the file under whichever name it has."""

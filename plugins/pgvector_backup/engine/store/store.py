@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, TypeVar
 
+from pgvector_backup.engine.store.naming import data_file_name
+
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
 
@@ -32,6 +34,7 @@ class Writer(abc.ABC):
     """
 
     name: str
+    published: bool = False
 
     @abc.abstractmethod
     def write(self, data: Buffer) -> None:
@@ -48,7 +51,12 @@ class Writer(abc.ABC):
 
     @abc.abstractmethod
     def publish(self) -> None:
-        """Give the file its name."""
+        """Give the file its name; more than once is fine."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the store's own checksum of what arrived was compared, once it is published."""
+        return False
 
     @abc.abstractmethod
     def discard(self) -> None:
@@ -59,17 +67,35 @@ class Claim(abc.ABC):
     """A reserved id and the files staged under it. Use `Location.claim`."""
 
     backup_id: str
+    resumed: bool = False
+    """Whether it was taken over from a run that died."""
 
-    @abc.abstractmethod
     def stage(self, label: str, suffix: str, *, expected: int | None = None) -> Writer:
         """Begin a table's file, or one that lies beside it.
 
         :param expected: bytes that it will have, as far as can be told; a store cuts an upload by that
         """
+        return self.stage_file(data_file_name(label, self.backup_id, suffix), expected=expected)
+
+    @abc.abstractmethod
+    def stage_file(self, name: str, *, expected: int | None = None) -> Writer:
+        """Begin a file of that very name, one of this id's."""
+
+    @abc.abstractmethod
+    def adopt(self, name: str) -> None:
+        """Make a whole file that lies here under its final name part of the set."""
+
+    @abc.abstractmethod
+    def announce(self, manifest: bytes) -> None:
+        """Say what is going to be committed, so that files published before that are known to a sweep."""
 
     @abc.abstractmethod
     def commit(self, manifest: bytes) -> None:
         """Make the set exist: its files are published, then its manifest."""
+
+    @abc.abstractmethod
+    def abandon(self) -> None:
+        """Leave what is published to whoever takes the claim over, or to the next sweep; nothing of it is a set."""
 
     @abc.abstractmethod
     def discard(self) -> None:
@@ -78,6 +104,35 @@ class Claim(abc.ABC):
     @abc.abstractmethod
     def drop(self, *files: Writer) -> None:
         """Take files out of the set and out of the store, e.g. those of a table that failed."""
+
+
+class AdoptedFile(Writer):
+    """A file that was there, whole, before its set was begun again."""
+
+    published = True
+
+    def __init__(self, name: str, delete: Callable[[str], None]) -> None:
+        self.name = name
+        self._delete = delete
+
+    def write(self, data: Buffer) -> None:
+        """It is whole."""
+        raise AssertionError(self.name)
+
+    def sync(self) -> None:
+        """It is."""
+
+    @property
+    def sha256(self) -> str:
+        """Whoever adopted it knows."""
+        raise AssertionError(self.name)
+
+    def publish(self) -> None:
+        """It has its name."""
+
+    def discard(self) -> None:
+        """See `Writer`."""
+        self._delete(self.name)
 
 
 class Store(abc.ABC):
@@ -169,9 +224,10 @@ class Leases(abc.ABC):
     """What several runs have to agree on in one directory: who makes a set, who reads it, who may remove it."""
 
     @abc.abstractmethod
-    def attempt(self, backup_id: str) -> Claim | None:
+    def attempt(self, backup_id: str, *, again: bool = False) -> Claim | None:
         """Reserve the id of a new set; None when it is taken.
 
+        :param again: take over the claim of a run that died, and whatever files of that id lie here, except a set
         :raises Conflict: where the store can tell no two runs apart and another one is at work
         """
 
@@ -202,6 +258,10 @@ class Leases(abc.ABC):
 
         :return: the claim that takes the manifest's place, to be removed after everything else of the set
         """
+
+    @abc.abstractmethod
+    def let_go(self, claim: str) -> None:
+        """Give up the claim that `retire` gave, for whoever takes it over."""
 
     @abc.abstractmethod
     def append(self, name: str, section: bytes) -> None:

@@ -25,6 +25,11 @@ def is_object_url(root: str) -> bool:
     return "://" in root and root.split("://", 1)[0].lower() in OBJECT_SCHEMES
 
 
+def kind_of(root: str) -> Kind | None:
+    """Which kind of object store a root lies in; None: in none that is spoken to natively."""
+    return OBJECT_SCHEMES[root.split("://", 1)[0].lower()] if is_object_url(root) else None
+
+
 def without_login(url: str) -> str:
     """The URL without a user and a password before the host, and without what follows a question mark."""
     scheme, rest = url.split("://", 1)

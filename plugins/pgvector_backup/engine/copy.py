@@ -1,0 +1,352 @@
+"""The story of a copy: a set is streamed from its store to another one, compared on the way, its manifest last.
+
+What a try that died has left at the other root is taken over, read, and kept where it is right. Until its manifest is
+there, nothing of a copy is seen as a set.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import (
+    BackupError,
+    Conflict,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+    StorageFault,
+    storage_translated,
+)
+from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.contract.copy_result import CopyResult, SetCopy
+from pgvector_backup.engine.contract.requests import CopyRequest
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.contract.verify_result import checked_outcome
+from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.copies import SetFile, Source, digest
+from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, OUTCOME_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.found import FoundSet
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import (
+    LEASE,
+    STAGED,
+    emptied_name,
+    manifest_name,
+    of_set,
+    pin_name,
+    verification_name,
+)
+from pgvector_backup.engine.store.root import Root, make_for_copies, place_of_copy, require_apart, require_root
+from pgvector_backup.engine.store.store import Claim
+
+_log: Final = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 1 << 20
+_TRIES: Final = 3
+"""How often a set that changes its state at the other root in between is looked at anew."""
+
+_BESIDE_BYTES: Final = 1 << 16
+"""Of a pin, or of the note that tables were emptied."""
+
+
+def copy(
+    request: CopyRequest,
+    settings: Settings,
+    *,
+    now: datetime,
+    cancel: Cancel | None = None,
+    on_progress: OnProgress | None = None,
+) -> CopyResult:
+    """Bring sets to each of ``copy_roots``. One set, or one root, that fails stops no other.
+
+    A set that lies there whole is left alone; one that is damaged there is made again from this one, once this one is
+    proven. Another set of the same id there is never touched.
+
+    :param now: with a time zone; the result's timestamp
+    :param on_progress: told about once a second how far it is
+    :raises InvalidParams: when there is no other root, or it is not another
+    :raises NotFound: when the place or the set named is not there
+    :raises Cancelled: when that was asked for
+    """
+    started = time.monotonic()
+    cancel = cancel or Cancel()
+    if not settings.copy_roots:
+        raise InvalidParams("copy_roots: no other root is named, so there is nowhere to copy to")
+    for root in settings.copy_roots:
+        require_apart(settings.backup_root, root)
+    copies: list[SetCopy] = []
+    notes: list[str] = []
+    with reporting(on_progress) as watched:
+        for location, found in _asked_for(request, settings, notes):
+            for root in settings.copy_roots:
+                cancel.check()
+                copies.append(_copied(location, found, root, settings, quick=request.quick, cancel=cancel, on=watched))
+    return CopyResult(tuple(copies), time.monotonic() - started, now, tuple(notes))
+
+
+def _asked_for(request: CopyRequest, settings: Settings, notes: list[str]) -> Iterator[tuple[Location, FoundSet]]:
+    catalog = Catalog(settings)
+    if request.all and request.backup_path is None and request.task_id is None:
+        places = catalog.locations()
+    else:
+        location = catalog.place(request.backup_path, request.task_id)
+        if not request.all:
+            found = catalog.find(location, request.timestamp)
+            if found.manifest_file is None:
+                raise InvalidParams(f"timestamp: set {found.backup_id} has no manifest, so nothing could be compared")
+            yield location, found
+            return
+        places = [catalog.at(location)]
+    for place in places:
+        # The oldest first: what stands on another comes after it.
+        for found in reversed(place.sets):
+            if found.manifest_file is None:
+                notes.append(f"{found.relative_path} {found.backup_id}: it has no manifest, so it is not copied")
+            else:
+                yield place.location, found
+
+
+def _copied(
+    location: Location,
+    found: FoundSet,
+    root: Root,
+    settings: Settings,
+    *,
+    quick: bool,
+    cancel: Cancel,
+    on: list[Progress],
+) -> SetCopy:
+    """Bring one set to one root; whatever is in the way is told, and stops nothing else."""
+    started = time.monotonic()
+    one = _Copy(location, found, str(root), quick, cancel, on)
+    failure: BackupError | None = None
+    try:
+        require_root(root, create=settings.create_root)
+        one.run(root, settings.backup_directory)
+    except BackupError as fault:
+        cancel.check()
+        _log.error("%s %s to %s: %s", found.relative_path, found.backup_id, root, fault.english)
+        failure = fault
+    return SetCopy(
+        root=str(root),
+        backup_path=found.relative_path,
+        timestamp=found.backup_id,
+        duration=time.monotonic() - started,
+        files=one.files,
+        bytes=one.bytes,
+        repaired=one.repaired,
+        failure=failure,
+    )
+
+
+@dataclass
+class _Copy:
+    """One set on its way to one root."""
+
+    here: Location
+    found: FoundSet
+    root: str
+    quick: bool
+    cancel: Cancel
+    watched: list[Progress]
+    files: int = 0
+    bytes: int = 0
+    repaired: bool = False
+    _there: Location = field(init=False)
+
+    def run(self, root: Root, directory_name: str) -> None:
+        """Do it."""
+        manifest_file = self.found.manifest_file
+        assert manifest_file is not None
+        with self.here.shared_lock(manifest_file):
+            source = Source.read(self.here, manifest_file)
+            make_for_copies(root, self.here.task_id)
+            self._there = place_of_copy(root, self.here.task_id, directory_name)
+            for _ in range(_TRIES):
+                if self._is_there(source):
+                    break
+                claim = self._there.claim_again(self.found.backup_id)
+                if claim is not None:
+                    self._bring(source, claim)
+                    break
+            else:
+                raise Conflict(
+                    f"{self._there.directory}: another run is making set {self.found.backup_id} there; wait for it to "
+                    "end, then run again",
+                    can_retry=True,
+                )
+            self._bring_beside()
+
+    def _is_there(self, source: Source) -> bool:
+        """Whether the set lies there whole. One that is damaged there stops being a set, so that it is made again.
+
+        :raises Conflict: when it is another one
+        """
+        there = self._there
+        try:
+            content = read_bounded(there, source.manifest_file, MANIFEST_BYTES)
+        except NotFound:
+            return False
+        except IntegrityFault as fault:
+            content, wrong = b"", fault.message
+        if content == source.content:
+            told = self._differs(source)
+            if told is None:
+                return True
+            wrong = told
+        elif content:
+            try:
+                other = Manifest.from_bytes(content)
+            except IntegrityFault as fault:
+                wrong = fault.message
+            else:
+                raise Conflict(
+                    f"{there.directory}: another set {other.backup_id} lies there, of {other.created_at}, run "
+                    f"{other.run_id}; it is left alone"
+                )
+        _log.warning("%s: set %s is damaged there (%s): making it again", there.directory, self.found.backup_id, wrong)
+        # What is there may still hold what is damaged here.
+        for file in source.files:
+            self._prove(self.here, file)
+        with there.exclusive_lock(source.manifest_file):
+            there.let_go(there.retire(source.manifest_file))
+        self.repaired = True
+        return False
+
+    def _differs(self, source: Source) -> str | None:
+        """What is wrong with the set as it lies there; None: nothing."""
+        told = source.differs({entry.name: entry for entry in self._there.entries()})
+        if told is not None or (self.quick and not self._is_known_damaged()):
+            return told
+        for file in source.files:
+            try:
+                self._prove(self._there, file)
+            except (IntegrityFault, NotFound) as fault:
+                return fault.message
+        return None
+
+    def _is_known_damaged(self) -> bool:
+        """Whether a verify has found the copy damaged."""
+        name = verification_name(self.found.backup_id)
+        try:
+            told = checked_outcome(parse_json(read_bounded(self._there, name, OUTCOME_BYTES)))
+        except (NotFound, IntegrityFault, ValueError):
+            return False
+        return told is not None and bool(told.get("damaged", not told["ok"]))
+
+    def _prove(self, location: Location, file: SetFile) -> None:
+        """Read a file from end to end and hold it against the manifest.
+
+        :raises IntegrityFault: naming it
+        """
+        wanted = file.sha256 or digest(self.here, file.name, self.cancel)
+        if digest(location, file.name, self.cancel) != wanted:
+            raise IntegrityFault(f"{location.directory}/{file.name}: its SHA-256 is not the manifest's; it was altered")
+
+    def _bring(self, source: Source, claim: Claim) -> None:
+        try:
+            left = self._left(source, claim)
+            claim.announce(source.content)
+            for name in self._there.sweep():
+                _log.warning("removed %s from %s, left over by a run that died", name, self._there.directory)
+            missing = []
+            for file in source.files:
+                if left.get(file.name) == file.bytes and self._is_right(file):
+                    claim.adopt(file.name)
+                    _log.info("%s: %s is there already", self._there.directory, file.name)
+                else:
+                    missing.append(file)
+            self._there.require_space(sum(file.bytes for file in missing))
+            on_way = {file.name: self._progress(file) for file in missing}
+            for file in missing:
+                if file.name in left:
+                    self._there.remove(file.name)
+                self._send(file, claim, on_way[file.name])
+            claim.commit(source.content)
+        except StorageFault:
+            # What has arrived needs not be sent again by whoever tries next.
+            claim.abandon()
+            raise
+        except BaseException:
+            claim.discard()
+            raise
+        _log.info("set %s lies whole in %s", self.found.backup_id, self._there.directory)
+
+    def _left(self, source: Source, claim: Claim) -> dict[str, int]:
+        """Sizes of the set's files that a try before this one has left; what else it left there goes."""
+        backup_id = self.found.backup_id
+        names = {entry.name: entry.bytes for entry in self._there.store.entries()}
+        own = manifest_name(backup_id) + STAGED
+        beside = (pin_name(backup_id), emptied_name(backup_id))
+        there = [
+            one
+            for one in of_set(list(names), backup_id)
+            if one != own and one not in beside and not LEASE.fullmatch(one)
+        ]
+        if there and not claim.resumed:
+            raise Conflict(
+                f"{self._there.directory}: files named as those of set {backup_id} lie there without a manifest, e.g. "
+                f"{there[0]}; move them away"
+            )
+        wanted = {file.name for file in source.files}
+        for name in there:
+            if name not in wanted:
+                self._there.remove(name)
+        return {name: names[name] for name in there if name in wanted}
+
+    def _is_right(self, file: SetFile) -> bool:
+        try:
+            self._prove(self._there, file)
+        except (IntegrityFault, NotFound):
+            return False
+        return True
+
+    def _send(self, file: SetFile, claim: Claim, progress: Progress) -> None:
+        """Stream one file to where it is to lie, and compare what was read, what was sent and what arrived."""
+        progress.start()
+        started = time.monotonic()
+        with self.here.open(file.name) as coming, storage_translated():
+            writer = claim.stage_file(file.name, expected=file.bytes)
+            size = 0
+            while size <= file.bytes and (piece := coming.read(_READ_BYTES)):
+                self.cancel.check()
+                writer.write(piece)
+                size += len(piece)
+                progress.advance(0, len(piece))
+            writer.sync()
+            sent = writer.sha256
+        if size != file.bytes or sent != (file.sha256 or sent):
+            raise IntegrityFault(
+                f"{self.here.directory}/{file.name}: it is not what the manifest says; verify the set, and copy "
+                "another one"
+            )
+        with storage_translated():
+            writer.publish()
+        if not writer.proven and digest(self._there, file.name, self.cancel) != sent:
+            raise StorageFault(f"{self._there.directory}/{file.name}: what arrived is not what was sent; run again")
+        self.files += 1
+        self.bytes += size
+        seconds = time.monotonic() - started
+        _log.info("%s to %s: %s in %.3f s", file.name, self._there.directory, human_size(size), seconds)
+
+    def _bring_beside(self) -> None:
+        """What holds the set where it is, holds its copy too; a pin that is there already stays."""
+        for name in (pin_name(self.found.backup_id), emptied_name(self.found.backup_id)):
+            with suppress(NotFound, IntegrityFault):
+                content = read_bounded(self.here, name, _BESIDE_BYTES)
+                if all(entry.name != name for entry in self._there.entries()):
+                    self._there.write(name, content)
+
+    def _progress(self, file: SetFile) -> Progress:
+        one = Progress(_log, f"{file.name} to {self.root}", None, 1, expected_bytes=file.bytes)
+        self.watched.append(one)
+        return one

@@ -1,0 +1,128 @@
+"""A set at another root: which files belong to it, and how what lies there stands to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, storage_translated
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import committed_id, of_table, script_name
+from pgvector_backup.engine.store.root import place_of_copy
+from pgvector_backup.engine.store.store import Entry
+
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class SetFile:
+    """A file of a set besides its manifest.
+
+    :param bytes: of the file as the manifest says, else as it lies at the source
+    :param sha256: None where the manifest does not say
+    :param table: whose it is
+    """
+
+    name: str
+    bytes: int
+    sha256: str | None
+    table: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set that is to lie elsewhere too.
+
+    :param content: of its manifest, byte for byte
+    """
+
+    location: Location
+    manifest_file: str
+    content: bytes
+    manifest: Manifest
+    files: tuple[SetFile, ...]
+
+    @classmethod
+    def read(cls, location: Location, manifest_file: str) -> Source:
+        """Learn which files belong to a set.
+
+        :raises NotFound: when it is not there
+        :raises IntegrityFault: when its manifest is damaged, or a file that it lists is missing
+        """
+        content = read_bounded(location, manifest_file, MANIFEST_BYTES)
+        manifest = Manifest.read(location, manifest_file)
+        there = {entry.name: entry for entry in location.entries()}
+        files: list[SetFile] = []
+        for table in manifest.tables:
+            named = {table.file: table.sha256, table.index: table.index_sha256}
+            for name in [*named, *sorted(of_table(table.file, manifest.backup_id, list(there)))]:
+                if name in there and all(one.name != name for one in files):
+                    files.append(SetFile(name, there[name].bytes, named.get(name), table.name))
+                elif name not in there:
+                    raise IntegrityFault(f"{name}: the manifest lists it, and it is missing")
+        script = script_name(manifest.backup_id)
+        if script in there:
+            files.append(SetFile(script, there[script].bytes, None))
+        return cls(location, manifest_file, content, manifest, tuple(files))
+
+    def differs(self, entries: dict[str, Entry]) -> str | None:
+        """What is missing or of another size at another root, as names and sizes show; None: nothing.
+
+        :param entries: what lies there, by name
+        """
+        if self.manifest_file not in entries:
+            return f"{self.manifest_file} is missing"
+        for file in (SetFile(self.manifest_file, len(self.content), None), *self.files):
+            entry = entries.get(file.name)
+            if entry is None:
+                return f"{file.name} is missing"
+            if entry.bytes != file.bytes:
+                return f"{file.name}: {entry.bytes:,} bytes instead of {file.bytes:,}"
+        return None
+
+
+def digest(location: Location, name: str, cancel: Cancel) -> str:
+    """SHA-256 of a file, read from end to end.
+
+    :raises NotFound: when it is not there
+    """
+    sha256 = hashlib.sha256()
+    with location.open(name) as file, storage_translated():
+        while piece := file.read(_READ_BYTES):
+            cancel.check()
+            sha256.update(piece)
+    return sha256.hexdigest()
+
+
+def require_copies(settings: Settings, location: Location, manifest_file: str) -> list[Location]:
+    """Refuse to go on unless a set lies in each of ``copy_roots``, as its manifest there, names and sizes show.
+
+    :return: where it lies
+    :raises Conflict: naming the root that lacks it, and the remedy
+    :raises StorageFault: when a root does not answer
+    """
+    if not settings.copy_roots or not settings.truncate_needs_copies:
+        return []
+    source = Source.read(location, manifest_file)
+    places = []
+    for root in settings.copy_roots:
+        place = place_of_copy(root, location.task_id, settings.backup_directory)
+        wrong: str | None
+        try:
+            wrong = source.differs({entry.name: entry for entry in place.entries()})
+            if wrong is None and read_bounded(place, manifest_file, MANIFEST_BYTES) != source.content:
+                wrong = f"{manifest_file} is another one"
+        except (NotFound, IntegrityFault) as fault:
+            wrong = fault.message
+        if wrong is not None:
+            raise Conflict(
+                f"set {committed_id(manifest_file)} is not whole at {place.directory}: {wrong}; nothing was emptied. "
+                "Run pgvector-backup copy, or set truncate_needs_copies to False"
+            )
+        places.append(place)
+    return places
