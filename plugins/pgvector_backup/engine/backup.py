@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, Final
-
-from psycopg import Connection
+from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
@@ -24,22 +22,25 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Stream, copy_out
-from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cut, estimate, header
+from pgvector_backup.engine.dump.increment import Line, begin_line
 from pgvector_backup.engine.dump.readers import Readers
+from pgvector_backup.engine.dump.table_plans import TablePlan, plan_tables
 from pgvector_backup.engine.load import by_hand
 from pgvector_backup.engine.postgres import snapshot as snapshots
-from pgvector_backup.engine.postgres import standing, transactions
+from pgvector_backup.engine.postgres import standing
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile
+from pgvector_backup.engine.sets.chain import chains
+from pgvector_backup.engine.sets.keys_file import Tally
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate, require_root
 from pgvector_backup.engine.store.store import Claim
@@ -81,6 +82,7 @@ def backup(
     for name in location.sweep():
         _log.warning("removed %s, left over by a run that was killed", name)
     claim = location.claim(now, settings.timestamp_format)
+    held = ExitStack()  # what an increment stands on cannot be removed before it is there itself
     try:
         # Leaving the snapshot comes before waiting for the disk: it holds up the server's vacuum no longer than
         # the last row takes.
@@ -108,19 +110,33 @@ def backup(
             advice = standing.too_powerful(snapshot)
             for remark in (*notes, *([advice] if advice else [])):
                 _log.warning("%s", remark)
-            plans = _plan(snapshot, kind, settings.jobs, cancel)
+            plans = plan_tables(snapshot, kind, settings.jobs, cancel)
             for failed, failure in snapshot.failures.items():
                 _log_failure(failed.label, failure)
+            line = Line()
+            if (request.mode or settings.mode) == "incremental":
+                read = [plan.table for plan in plans]
+                line = begin_line(
+                    snapshot,
+                    read,
+                    location=location,
+                    claim=claim,
+                    kind=kind,
+                    cancel=cancel,
+                    full_every=settings.full_every,
+                    held=held,
+                )
+                plans = [plan.part(line.share(plan.table.name)) for plan in plans]
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
-            streams = [_stream(plan, kind, claim, settings.progress_rows) for plan in plans]
+            streams = [_stream(plan, kind, claim, settings.progress_rows, line) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)
             watched.extend(stream.progress for stream in streams)
             readers = Readers(snapshot, kind, algorithm, cancel)
             copy_out(readers, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
         last = previous(location, snapshot.source)
-        tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, last))
+        tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, line, last), line)
         entries = tuple(
-            TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions)
+            TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions, line.entry(plan.table.name))
             for plan, stream in zip(plans, streams, strict=True)
             if stream.facts is not None
         )
@@ -135,8 +151,11 @@ def backup(
                 tables=entries,
                 failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
                 fingerprint_algorithm=algorithm.name,
+                chain=line.links,
+                full_because=line.full_because,
+                wal_position=line.wal_position,
             )
-            _stage_script(claim, manifest)
+            _stage_script(location, claim, manifest)
             claim.commit(manifest.to_bytes())
             _log.info(
                 "set %s is on disk with %d of %d tables: %s",
@@ -150,6 +169,8 @@ def backup(
     except BaseException:
         claim.discard()
         raise
+    finally:
+        held.close()
     return BackupResult(
         directory=location.directory,
         backup_id=claim.backup_id if entries else None,
@@ -158,51 +179,16 @@ def backup(
         duration=time.monotonic() - started,
         notes=notes,
         advice=advice,
+        mode="incremental" if line.links else "full",
+        base_backup_id=None if line.base is None else line.base.link.backup_id,
+        chain_length=len(line.links) + 1,
+        full_because=line.full_because,
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What has to be known of a table before its first row is read."""
-
-    table: Table
-    expected: Estimate
-    header: bytes
-    ranges: Iterator[PageRange]
-    late_transactions: tuple[int, ...] | None
-    remark: str | None
-
-
-def _plan(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -> list[_Plan]:
-    plans = []
-    with snapshot.joined() as conn:
-        for name, table in snapshot.described.items():
-            cancel.check()
-            try:
-                with translated(table=name.label):
-                    plans.append(_plan_of(conn, snapshot, table, kind, jobs))
-            except BackupError as fault:
-                cancel.check()
-                if conn.broken:
-                    raise
-                snapshot.failures[name] = fault
-                snapshot.rejoin(conn)
-    return plans
-
-
-def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind, jobs: int) -> _Plan:
-    expected = estimate(conn, table, kind)
-    return _Plan(
-        table=table,
-        expected=expected,
-        header=header(conn, table, kind.format),
-        ranges=cut(conn, table, expected, jobs=jobs),
-        late_transactions=transactions.late(conn, table, snapshot.transactions),
-        remark=remarks.of_children(conn, table, snapshot.described.values()),
-    )
-
-
-def _remarks(plans: list[_Plan], streams: list[Stream], last: Previous | None) -> dict[TableName, tuple[str, ...]]:
+def _remarks(
+    plans: list[TablePlan], streams: list[Stream], line: Line, last: Previous | None
+) -> dict[TableName, tuple[str, ...]]:
     """What has to be said of each table whose file is whole; it goes to the log at once."""
     said = {}
     for plan, stream in zip(plans, streams, strict=True):
@@ -211,21 +197,24 @@ def _remarks(plans: list[_Plan], streams: list[Stream], last: Previous | None) -
         name = plan.table.name
         fall = None
         if last is not None:
-            fall = remarks.of_fall(name.label, stream.facts.rows, last.rows.get(name.label), last.backup_id)
+            tally = line.tally(name)
+            rows = stream.facts.rows if tally is None else tally.rows
+            fall = remarks.of_fall(name.label, rows, last.rows.get(name.label), last.backup_id)
         said[name] = tuple(remark for remark in (plan.remark, fall) if remark is not None)
         for remark in said[name]:
             _log.warning("%s", remark)
     return said
 
 
-def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> Stream:
+def _stream(plan: TablePlan, kind: FileKind, claim: Claim, progress_rows: int, line: Line) -> Stream:
     label = plan.table.name.label
+    keys, tally = line.keys.get(plan.table.name), line.tally(plan.table.name)
     staged = claim.stage(label, kind.suffix, expected=plan.expected.stored)
     index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
 
     def ended(stream: Stream) -> None:
         if stream.facts is None:
-            claim.drop(*stream.file.parts)
+            claim.drop(*stream.file.parts, *(() if keys is None else keys.parts))
             _log_failure(label, stream.failure)
         else:
             _log.info(
@@ -243,17 +232,19 @@ def _stream(plan: _Plan, kind: FileKind, claim: Claim, progress_rows: int) -> St
     return Stream(
         table=plan.table,
         file=file,
-        ranges=plan.ranges,
+        ranges=plan.cut(plan.expected),
         expected_bytes=plan.expected.bytes,
         progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
         on_end=ended,
+        rows=line.condition(plan.table),
+        rows_known=None if tally is None else tally.written,
     )
 
 
-def _stage_script(claim: Claim, manifest: Manifest) -> None:
+def _stage_script(location: Location, claim: Claim, manifest: Manifest) -> None:
     """What psql alone needs to load the set; a set is whole without it."""
     try:
-        script = by_hand.script(manifest).encode()
+        script = by_hand.script(manifest, chains(location, manifest)).encode()
     except (BackupError, UnicodeError) as fault:
         _log.warning("set %s has no script for psql: %s", manifest.backup_id, fault)
         return
@@ -272,6 +263,7 @@ def _outcomes(
     snapshot: Snapshot,
     streams: list[Stream],
     said: Mapping[TableName, tuple[str, ...]],
+    line: Line,
 ) -> dict[str, TableBackup]:
     """Each table's outcome, in the order in which they were asked for."""
     outcomes = {name: TableBackup(duration=0.0, failure=failure) for name, failure in snapshot.failures.items()}
@@ -283,9 +275,13 @@ def _outcomes(
             )
             outcomes[stream.table.name] = TableBackup(duration=stream.seconds, failure=failure)
         else:
+            tally = line.tally(stream.table.name) or Tally(rows=facts.rows, written=facts.rows)
             outcomes[stream.table.name] = TableBackup(
                 duration=stream.seconds,
-                rows=facts.rows,
+                rows=tally.rows,
+                rows_written=tally.written,
+                rows_deleted=tally.deleted,
+                rows_unchanged=tally.unchanged,
                 bytes=facts.bytes,
                 file=facts.name,
                 sha256=facts.sha256,

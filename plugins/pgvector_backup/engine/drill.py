@@ -25,6 +25,7 @@ from pgvector_backup.engine.load.read_back import read_back
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore
+from pgvector_backup.engine.sets.chain import TableChain, chains
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.store.location import Location
@@ -65,7 +66,8 @@ def drill(
     :raises DatabaseFault: when the set could not be restored there
     :raises InvalidParams: when there is no server to be had
     """
-    size = sum(entry.raw_bytes for entry in manifest.tables)
+    chained = chains(location, manifest)
+    size = sum((chained.get(entry.name) or entry).raw_bytes for entry in manifest.tables)
     limits = Limits.of(
         size,
         disk_mb=settings.drill_disk_mb,
@@ -104,6 +106,7 @@ def drill(
                     location,
                     manifest,
                     entry,
+                    chain=chained.get(entry.name),
                     table=tables[entry.name],
                     sampler=samples.sampler(entry),
                     cancel=cancel,
@@ -116,6 +119,7 @@ def _compare(
     manifest: Manifest,
     entry: TableEntry,
     *,
+    chain: TableChain | None,
     table: TableVerification,
     sampler: Sampler,
     cancel: Cancel,
@@ -133,14 +137,16 @@ def _compare(
     rows, row_sum = read_back(conn, there, form, algorithm, cancel)
     restored = fingerprint.of_sum(row_sum)
     wanted = entry.fingerprint
-    if searches or named is None:
+    # The rows of a chain are those of no one file, so that their fingerprint is told by no manifest.
+    told = named is not None and chain is None
+    if searches or not told:
         total = 0
-        for block in StoredFile(location, entry).blocks(cancel):
+        for block in (StoredFile(location, entry) if chain is None else chain).blocks(cancel):
             for row, fields in form.rows(block.data):
-                if named is None:
+                if not told:
                     total += algorithm.of_row(row)
                 consider_all(searches, form, fields)
-        wanted = entry.fingerprint if named is not None else fingerprint.of_sum(total)
+        wanted = entry.fingerprint if told else fingerprint.of_sum(total)
     table.drill = {
         "rows": rows,
         "fingerprint": "equal" if restored == wanted else "other",
@@ -148,10 +154,10 @@ def _compare(
         "duration": round(time.monotonic() - started, 3),
     }
     table.duration += time.monotonic() - started
-    if rows != entry.rows or restored != wanted:
+    if rows != entry.row_count or restored != wanted:
         table.inspection.blame(
             f"{entry.name}: drill: {rows:,} rows were restored, whose fingerprint is "
-            f"{'' if restored == wanted else 'not '}that of the {entry.rows:,} in the file"
+            f"{'' if restored == wanted else 'not '}that of the {entry.row_count:,} in the file"
         )
     for number, search in enumerate(searches, 1):
         if (wrong := search.verdict()) is not None:

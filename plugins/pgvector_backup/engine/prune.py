@@ -123,6 +123,7 @@ def _candidate(location: Location, one: FoundSet, beside: set[str], only: object
         rows={table.name: table.rows or 0 for table in one.tables},
         proven=one.passed_at(*PROVING),
         pin=one.pin,
+        base=one.base_backup_id,
         relied_on=read_emptied(location, one.backup_id, labels) if emptied_name(one.backup_id) in beside else (),
     )
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.sets.base_set import standing_on
 from pgvector_backup.engine.sets.beside import read_pin
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
@@ -22,7 +23,7 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     only the files that the catalog lists go.
 
     :return: the names removed
-    :raises Conflict: while somebody reads the set, or has pinned it; nothing is removed
+    :raises Conflict: while somebody reads the set, has pinned it, or another set stands on it; nothing is removed
     """
     names = files_of(location, found)
     if found.manifest_file is None:
@@ -30,6 +31,12 @@ def remove(location: Location, found: FoundSet) -> list[str]:
         return _removed(location, names)
     with location.exclusive_lock(found.manifest_file):
         _check_not_pinned(location, found)
+        standing = standing_on(location, found)
+        if standing:
+            raise Conflict(
+                f"set {found.backup_id} is the base of {', '.join(standing)}, which could not be restored without it; "
+                "remove those first, or consolidate them"
+            )
         # Until the last file is gone a claim lies there, by which the next sweep ends what a crash has interrupted.
         claim = location.retire(found.manifest_file)
         _removed(location, names[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -26,9 +27,11 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, place, referencing_keys
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets.beside import write_emptied
+from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.copies import require_copies
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
+from pgvector_backup.engine.sets.stored_set import shared_locks
 from pgvector_backup.engine.store.root import locate
 
 _log: Final = logging.getLogger(__name__)
@@ -57,12 +60,20 @@ def truncate(
     if not settings.truncate_tables:
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory, create=False)
-    with location.shared_lock(manifest_file):
+    with location.shared_lock(manifest_file), ExitStack() as bases:
         manifest = Manifest.read(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
         copies = require_copies(settings, location, manifest_file)
+        if manifest.chain:
+            bases.enter_context(
+                shared_locks(location, (manifest.backup_id, *(one.backup_id for one in manifest.chain)))
+            )
+        chained = chains(location, manifest)
         for entry in manifest.tables:
-            StoredFile(location, entry).check(cancel)
+            if (chain := chained.get(entry.name)) is not None:
+                chain.check(cancel)
+            else:
+                StoredFile(location, entry).check(cancel)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             _require_same_database(conn, manifest)
             with conn.transaction():
@@ -154,9 +165,9 @@ def _require_backed_up(conn: Connection[Any], table: Table, entry: TableEntry, m
             "backed up; name the schema in `tables` and `truncate_tables`"
         )
     rows, unseen = transactions.count(conn, table, manifest.snapshot, entry.relations, entry.late_transactions)
-    if unseen or rows > entry.rows:
+    if unseen or rows > entry.row_count:
         raise Conflict(
-            f"{entry.name}: {max(unseen, rows - entry.rows):,} of {rows:,} rows were written after the backup "
+            f"{entry.name}: {max(unseen, rows - entry.row_count):,} of {rows:,} rows were written after the backup "
             f"{manifest.backup_id} and are not in it; nothing was emptied. Stop the writers and run again"
         )
     return rows

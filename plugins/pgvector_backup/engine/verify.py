@@ -12,6 +12,7 @@ from typing import Final
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
+from pgvector_backup.engine.check.chain_inspection import look_at_chain, look_at_keys
 from pgvector_backup.engine.check.inspection import inspect, inspect_foreign
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.contract.settings import Settings
@@ -19,6 +20,7 @@ from pgvector_backup.engine.contract.verify_result import SetVerification, Table
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_set import shared_lock
@@ -157,6 +159,7 @@ class _Run:
     def _ours(self, location: Location, manifest_file: str, one: SetVerification) -> None:
         manifest = Manifest.read(location, manifest_file)
         one.notes += [f"{label}: not in the set: {why}" for label, why in manifest.failed_tables.items()]
+        chained = chains(location, manifest)
         samples = Samples(manifest)
         rows = one.depth != "files"
         progresses = {
@@ -173,8 +176,19 @@ class _Run:
                 rows=rows,
                 cancel=self.cancel,
                 progress=progresses[entry.name],
-                see=samples.of(entry) if one.depth == "drill" else None,
+                see=samples.of(entry) if one.depth == "drill" and entry.name not in chained else None,
             )
+            if entry.keys is not None:
+                look_at_keys(location, entry.keys, inspection, self.cancel)
+            if (chain := chained.get(entry.name)) is not None:
+                look_at_chain(
+                    chain,
+                    manifest.fingerprint_algorithm,
+                    inspection,
+                    rows=rows,
+                    cancel=self.cancel,
+                    see=samples.of(entry) if one.depth == "drill" else None,
+                )
             one.tables[entry.name] = TableVerification(inspection, time.monotonic() - started)
             _tell(entry.name, one.tables[entry.name])
         if one.depth == "drill":

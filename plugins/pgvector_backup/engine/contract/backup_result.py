@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError
@@ -18,11 +18,22 @@ def _noted(notes: Sequence[str]) -> dict[str, list[str]]:
     return {"notes": list(notes)} if notes else {}
 
 
+def _known(**figures: int | None) -> dict[str, int]:
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+_OF_THE_LINE: Final = ("mode", "base_backup_id", "chain_length", "full_because")
+"""What a result tells of what its set stands on."""
+
+
 @dataclass(frozen=True)
 class TableBackup:
     """What became of one table; ``failure`` None means its file is whole and on disk. Seconds, bytes.
 
+    :param rows: of the table at that moment; of these the file holds ``rows_written``
     :param notes: what is worth knowing of it, such as rows that are not in the set
+    :param rows_deleted: rows of the base that the table has no more
+    :param rows_unchanged: rows that lie in the files of the sets that this one stands on
     """
 
     duration: float
@@ -32,6 +43,9 @@ class TableBackup:
     sha256: str = ""
     failure: BackupError | None = None
     notes: tuple[str, ...] = ()
+    rows_written: int | None = None
+    rows_deleted: int | None = None
+    rows_unchanged: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The table's entry in ``tables_backed_up``."""
@@ -41,6 +55,9 @@ class TableBackup:
         return {
             "success": True,
             "row_count": self.rows,
+            **_known(
+                rows_written=self.rows_written, rows_deleted=self.rows_deleted, rows_unchanged=self.rows_unchanged
+            ),
             "file_size": human_size(self.bytes),
             "backup_file": self.file,
             "duration": round(self.duration, 3),
@@ -57,6 +74,10 @@ class BackupResult:
     :param backup_id: None when no set came to be
     :param notes: what is worth knowing of the set as a whole
     :param advice: what would make the installation safer
+    :param mode: ``incremental`` or ``full``; None where nothing tells
+    :param base_backup_id: the set that an increment stands on; None of a full set
+    :param chain_length: sets that a restore reads, this one among them
+    :param full_because: why a set that was to be an increment is a full one
     """
 
     directory: str
@@ -66,6 +87,10 @@ class BackupResult:
     duration: float
     notes: tuple[str, ...] = ()
     advice: str | None = None
+    mode: str | None = None
+    base_backup_id: str | None = None
+    chain_length: int = 1
+    full_because: str | None = None
 
     @property
     def failure(self) -> BackupError | None:
@@ -80,6 +105,7 @@ class BackupResult:
             "backup_directory": self.directory,
             "backup_id": self.backup_id,
             "manifest_file": self.manifest_file,
+            **self._line(),
             "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
             **messages.all_beside(
                 "errors", [table.failure.message for table in self.tables.values() if table.failure is not None]
@@ -88,6 +114,9 @@ class BackupResult:
             **({} if self.advice is None else {"advice": self.advice}),
             "duration": round(self.duration, 3),
         }
+
+    def _line(self) -> dict[str, Any]:
+        return {} if self.mode is None else {name: getattr(self, name) for name in _OF_THE_LINE}
 
 
 @dataclass(frozen=True)
@@ -168,6 +197,7 @@ class RunReport:
             "backup_directory": backup.get("backup_directory"),
             "backup_id": backup.get("backup_id"),
             "manifest_file": backup.get("manifest_file"),
+            **{name: backup[name] for name in _OF_THE_LINE if name in backup},
             "tables_backed_up": backup.get("tables_backed_up", {}),
             "truncate_results": truncate.get("truncate_results", {}),
             **messages.all_beside("errors", errors),
@@ -191,6 +221,10 @@ class RunReport:
             lines.append(("backup", f"{self.backup_note}; nothing was backed up"))
         elif not result["backup_performed"] and not result["errors"]:
             lines.append(("backup", "not asked for; nothing was done"))
+        if result.get("base_backup_id") is not None:
+            lines.append(("mode", f"incremental on {result['base_backup_id']}, chain of {result['chain_length']} sets"))
+        elif result.get("full_because") is not None:
+            lines.append(("mode", f"full, not incremental: {result['full_because']}"))
         for label, table in result["tables_backed_up"].items():
             lines.append(("table", f"{label}: {_table_line(label, table)}"))
         lines.append(("truncate", self._truncate_line(result["truncate_results"])))
@@ -216,7 +250,10 @@ class RunReport:
 def _table_line(label: str, table: Mapping[str, Any]) -> str:
     if not table["success"]:
         return f"FAILED: {str(table['error']).removeprefix(f'{label}: ')}"
+    parts = ""
+    if table.get("rows_unchanged") or table.get("rows_deleted"):
+        parts = f" ({table['rows_written']:,} written, {table['rows_deleted']:,} deleted since the base)"
     return (
-        f"{table['row_count']:,} rows, {table['file_size']}, {table['duration']:.3f} s, "
+        f"{table['row_count']:,} rows{parts}, {table['file_size']}, {table['duration']:.3f} s, "
         f"{table['backup_file']}, sha256 {table['sha256']}"
     )

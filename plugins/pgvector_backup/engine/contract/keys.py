@@ -41,7 +41,7 @@ class Key:
         if self.max_length is not None:
             schema["maxLength"] = self.max_length
         if self.choices is not None:
-            schema["enum"] = list(self.choices)
+            schema["enum"] = [*self.choices, *([None] if "null" in self.types else [])]
         if "array" in self.types:
             schema["items"] = {"type": "string", "minLength": 1}
         if "object" in self.types:

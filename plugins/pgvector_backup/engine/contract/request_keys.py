@@ -79,6 +79,15 @@ BACKUP_KEYS: Final[tuple[Key, ...]] = (
         title="Compression level",
         description="zstd: 1 to 19; gzip: 1 to 9. Random digits hardly get smaller with more effort.",
     ),
+    Key(
+        name="mode",
+        types=("string", "null"),
+        default=None,
+        title="Mode",
+        description="`full`: every row; `incremental`: the rows that were written since the last set, where that can "
+        "be proven, otherwise every row, and the result says why. Empty: the configured `mode`.",
+        choices=("full", "incremental"),
+    ),
 )
 
 _PLACE_KEYS: Final = (

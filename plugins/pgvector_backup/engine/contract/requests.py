@@ -23,6 +23,7 @@ from pgvector_backup.engine.store.naming import LATEST, check_task_id
 
 OnConflict = Literal["error", "skip", "update"]
 Depth = Literal["files", "rows", "drill"]
+Mode = Literal["full", "incremental"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class BackupRequest:
     file_format: FormatName = "csv"
     compression: CompressionName = "none"
     compression_level: int = DEFAULT_LEVEL
+    mode: Mode | None = None
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> BackupRequest:

@@ -228,6 +228,13 @@ class Settings:
     keep_at_least: int = setting(
         "1", WHOLE_NUMBER, "good sets of a database and location that stay whatever else is said"
     )
+    mode: str = setting(
+        "full",
+        one_of("full", "incremental"),
+        "of a backup whose conf does not say: full, or incremental: what changed since the last set, where that can be "
+        "proven",
+    )
+    full_every: int = setting("7", WHOLE_NUMBER, "increments on one full set, at most; the next one is full again")
     readable_by_others: bool = setting(
         "False",
         BOOLEAN,
@@ -241,7 +248,7 @@ class Settings:
         return self.create_root or isinstance(self.backup_root, DefaultRoot)
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb"):
+        for name in ("jobs", "progress_rows", "lock_timeout", "restore_memory_mb", "drill_memory_mb", "full_every"):
             if getattr(self, name) <= 0:
                 raise InvalidParams(f"{name}: must be more than 0, is {getattr(self, name)}")
         for name in ("drill_timeout", "drill_disk_mb"):

@@ -37,6 +37,8 @@ class Stream:
     """One table on its way to its file.
 
     :param on_end: called once, when the file is finished or given up
+    :param rows: the condition of the rows that it takes; None: all
+    :param rows_known: how many those are, by the table's keys; None: nobody has counted
 
     ``upcoming`` is the range that nobody has taken yet, None when all are; ``reading`` is how many connections are at
     one now. Ranges are cut as they are taken: a list of a terabyte's would be larger than all else in memory.
@@ -48,6 +50,8 @@ class Stream:
     expected_bytes: int | None
     progress: Progress
     on_end: Callable[[Stream], None]
+    rows: sql.Composable | None = None
+    rows_known: int | None = None
     upcoming: PageRange | None = field(init=False)
     reading: int = 0
     failure: BackupError | None = None
@@ -118,7 +122,14 @@ def _end(stream: Stream) -> None:
     if stream.failure is None:
         try:
             with translated():
-                stream.facts = stream.file.finish()
+                facts = stream.file.finish()
+            if stream.rows_known not in (None, facts.rows):
+                raise DatabaseFault(
+                    f"{stream.table.name.label}: {facts.rows:,} rows were read where its keys, of the same moment, are "
+                    f"{stream.rows_known:,}; the server does not give the same answer twice",
+                    can_retry=False,
+                )
+            stream.facts = facts
         except BackupError as fault:
             stream.failure = fault
     stream.seconds = stream.progress.seconds
@@ -138,7 +149,7 @@ def _read_all(readers: Readers, work: _Work, throttle: Throttle, cancel: Cancel,
                 if reader is None:
                     reader = held.enter_context(readers.opened(apart=apart))
                 with translated(table=stream.table.name.label):
-                    query = query_of(stream.table, readers.kind.format, pages)
+                    query = query_of(stream.table, readers.kind.format, pages, rows=stream.rows)
                     _read(reader, query, stream, throttle=throttle, cancel=cancel)
             except _GivenUp:
                 reader = None

@@ -5,7 +5,7 @@ A table's heap is cut into ranges of pages. What has no heap to cut is one range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,16 +95,20 @@ def header(conn: Connection[Any], table: Table, chosen: Format) -> bytes:
         return b"".join(bytes(part) for part in copy)
 
 
-def cut(conn: Connection[Any], table: Table, expected: Estimate, *, jobs: int) -> Iterator[PageRange]:
-    """Divide a table into ranges that cover every page once, in the order of the heap.
+def cutter(conn: Connection[Any], table: Table, *, jobs: int) -> Callable[[Estimate], Iterator[PageRange]]:
+    """What divides a table into ranges that cover every page once, in the order of the heap.
 
     The ranges come as they are asked for; the connection is not needed for that any more.
 
     :param jobs: how many connections will read them
+    :return: given what the rows that are read will come to, the ranges
     """
-    if not table.heaps or not _can_cut(conn):
-        return iter([PageRange(None)])
-    return _cut_heaps(table.heaps, expected.bytes or 1, jobs)
+    heaps = table.heaps if _can_cut(conn) else ()
+
+    def cut(expected: Estimate) -> Iterator[PageRange]:
+        return _cut_heaps(heaps, expected.bytes or 1, jobs) if heaps else iter([PageRange(None)])
+
+    return cut
 
 
 def _cut_heaps(heaps: Sequence[Heap], expected_bytes: int, jobs: int) -> Iterator[PageRange]:
@@ -138,16 +142,28 @@ def _measure(conn: Connection[Any], query: sql.Composed, kind: FileKind) -> _Sam
 
 
 def query_of(
-    table: Table, chosen: Format, pages: PageRange | None, *, limit: int | None = None, with_header: bool = False
+    table: Table,
+    chosen: Format,
+    pages: PageRange | None,
+    *,
+    rows: sql.Composable | None = None,
+    limit: int | None = None,
+    with_header: bool = False,
 ) -> sql.Composed:
-    """``COPY (SELECT …) TO STDOUT`` for some pages, or for the first rows."""
+    """``COPY (SELECT …) TO STDOUT`` for some pages, or for the first rows.
+
+    :param rows: the condition that they fulfil; None: all of them
+    """
     source = table.source
-    condition = sql.Composed([])
+    conditions: list[sql.Composable] = [] if rows is None else [rows]
     if pages is not None and pages.heap is not None:
         source = sql.SQL("ONLY {}").format(pages.heap.identifier)
-        condition = sql.SQL(" WHERE ctid >= '({},0)'").format(sql.SQL(str(int(pages.first))))
+        conditions.append(sql.SQL("ctid >= '({},0)'").format(sql.SQL(str(int(pages.first)))))
         if pages.end is not None:
-            condition += sql.SQL(" AND ctid < '({},0)'").format(sql.SQL(str(int(pages.end))))
+            conditions.append(sql.SQL("ctid < '({},0)'").format(sql.SQL(str(int(pages.end)))))
+    condition = sql.SQL(" AND ").join(conditions)
+    if conditions:
+        condition = sql.SQL(" WHERE ") + condition
     if limit is not None:
         condition += sql.SQL(" LIMIT {}").format(limit)
     return sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT ({})").format(

@@ -7,7 +7,7 @@ made for people and for psql; a restore never reads it.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from psycopg import sql
@@ -18,6 +18,7 @@ from pgvector_backup.engine.load.sequences import options
 from pgvector_backup.engine.postgres.properties import Policy, SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column
+from pgvector_backup.engine.sets.chain import TableChain
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 
 _UNPACK: Final = {"zstd": "zstd -dc", "gzip": "gzip -dc"}
@@ -40,8 +41,19 @@ SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(n.nspname), t
 """
 
 
-def script(manifest: Manifest) -> str:
-    """The whole script."""
+_AS_WRITTEN: Final = """\
+SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
+SET bytea_output = 'hex'; SET lc_monetary = 'C';
+"""
+"""What keys look like in a keys file."""
+
+
+def script(manifest: Manifest, chained: Mapping[str, TableChain] | None = None) -> str:
+    """The whole script.
+
+    :param chained: of an increment: where the rows of each table lie, by its label
+    """
+    chained = chained or {}
     source = manifest.source
     parts = [
         _HEAD.format(
@@ -68,7 +80,11 @@ def script(manifest: Manifest) -> str:
     for entry in manifest.tables:
         parts.append(_table(entry))
     parts.append("\n-- rows\n")
-    parts += [_rows(entry) for entry in manifest.tables]
+    if chained:
+        parts.append(_AS_WRITTEN)
+    for entry in manifest.tables:
+        chain = chained.get(entry.name)
+        parts.append(_rows(entry) if chain is None else _chain_rows(entry, chain))
     parts.append("\n-- keys, indexes, sequences\n")
     for kinds in _KINDS:
         for entry in manifest.tables:
@@ -121,18 +137,46 @@ def _not_null(entry: TableEntry, column: Column) -> list[str]:
     return ["CONSTRAINT", _name(named.name), "NOT NULL", *(["NO INHERIT"] if named.no_inherit else [])]
 
 
+def _chain_rows(entry: TableEntry, chain: TableChain) -> str:
+    """The rows of every set of a chain, of each those whose keys name it as their origin."""
+    columns = ", ".join(_name(column.name) for column in entry.stored_columns)
+    key = [column.name for column in chain.keys.lineage.key]
+    texts = [f"key_{number}" for number, _ in enumerate(key, 1)]
+    named = ", ".join(f"{text} text" for text in texts)
+    same = " AND ".join(
+        f"k.{text} = pg_catalog.format('%s', r.{_name(name)})" for text, name in zip(texts, key, strict=True)
+    )
+    place = _name(entry.schema, entry.table)
+    parts = [
+        f"CREATE TEMPORARY TABLE pgvb_keys ({named}, row_xmin text, origin text, row_hash text) ON COMMIT DROP;\n",
+        _copy("pg_temp.pgvb_keys", chain.keys.file, "csv", chain.keys.compression),
+        f"CREATE TEMPORARY TABLE pgvb_rows ON COMMIT DROP AS SELECT {columns} FROM {place} LIMIT 0;\n",
+    ]
+    for backup_id, there in chain.parts:
+        parts += [
+            "TRUNCATE pg_temp.pgvb_rows;\n",
+            _copy(f"pg_temp.pgvb_rows ({columns})", there.file, there.format, there.compression),
+            f"INSERT INTO {place} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM pg_temp.pgvb_rows AS r ",
+            f"WHERE EXISTS (SELECT FROM pg_temp.pgvb_keys AS k WHERE k.origin = '{backup_id}' AND {same});\n",
+        ]
+    parts.append("DROP TABLE pg_temp.pgvb_rows, pg_temp.pgvb_keys;\n")
+    return "".join(parts)
+
+
 def _rows(entry: TableEntry) -> str:
-    """One line that copies, whatever a name holds: what follows the line's end, psql would take for an order."""
     columns = [_name(column.name) for column in entry.columns if not column.generated]
     where = f"{_name(entry.schema, entry.table)} ({', '.join(columns)})"
+    return _copy(where, entry.file, entry.format, entry.compression, label=entry.name)
+
+
+def _copy(where: str, file_name: str, file_format: str, compression: str, *, label: str = "the table") -> str:
+    """One line that copies, whatever a name holds: what follows the line's end, psql would take for an order."""
     if any(char in where for char in "\r\n\0"):
-        return (
-            f"-- {_one_line(entry.name)}: a name in it has a line's end, which \\copy cannot take; load it otherwise\n"
-        )
-    kind = FORMATS[entry.format].file_options
-    file = f"'{entry.file}'"
-    if entry.compression != "none":
-        command = f"{_UNPACK[entry.compression]} {shlex.quote(entry.file)}"
+        return f"-- {_one_line(label)}: a name in it has a line's end, which \\copy cannot take; load it otherwise\n"
+    kind = FORMATS[file_format].file_options
+    file = f"'{file_name}'"
+    if compression != "none":
+        command = f"{_UNPACK[compression]} {shlex.quote(file_name)}"
         file = "PROGRAM '" + command.replace("'", "''") + "'"
     return f"\\copy {where} FROM {file} WITH ({kind})\n"
 

@@ -18,7 +18,7 @@ from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.beside import UNREADABLE_PIN, Pin, read_pin
 from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
-from pgvector_backup.engine.sets.found import FoundLocation, FoundSet, FoundTable
+from pgvector_backup.engine.sets.found import FoundKeys, FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
@@ -75,6 +75,7 @@ class Catalog:
             return seen
         ids = {name: backup_id for name in entries if (backup_id := committed_id(name)) is not None}
         sets = location.store.each(lambda backup_id: self._set(location, backup_id, entries), list(ids.values()))
+        sets = _with_bases(sets)
         sets += [
             replace(one, pin=self._pin(location, one.backup_id, entries.get(pin_name(one.backup_id))))
             for one in _sets_of_others(location, entries, known=set(ids.values()))
@@ -202,7 +203,10 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
                 file=table.file,
                 bytes=table.bytes,
                 raw_bytes=table.raw_bytes,
-                rows=table.rows,
+                rows=table.row_count,
+                rows_written=table.rows,
+                rows_deleted=0 if table.keys is None else table.keys.deleted,
+                keys=None if table.keys is None else FoundKeys(table.keys.file, table.keys.bytes),
                 format=table.format,
                 compression=table.compression,
                 sha256=table.sha256,
@@ -213,6 +217,8 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         run_id=manifest.run_id,
         failed_tables=manifest.failed_tables,
         source=manifest.source,
+        chain=tuple(link.backup_id for link in manifest.chain),
+        full_because=manifest.full_because,
         identity=(
             manifest.source.system_identifier,
             manifest.source.database_oid,
@@ -226,12 +232,29 @@ def _as_it_lies(told: FoundSet, entries: Mapping[str, Entry], verification: Mapp
     """What a manifest tells, held against the files that are there."""
     damaged = None
     for table in told.tables:
-        entry = entries.get(table.file)
-        if entry is None:
-            damaged = damaged or f"{table.file} is missing"
-        elif entry.bytes != table.bytes:
-            damaged = damaged or f"{table.file}: {entry.bytes:,} bytes on disk, {table.bytes:,} in the manifest"
+        for one in (table, *(() if table.keys is None else (table.keys,))):
+            entry = entries.get(one.file)
+            if entry is None:
+                damaged = damaged or f"{one.file} is missing"
+            elif entry.bytes != one.bytes:
+                damaged = damaged or f"{one.file}: {entry.bytes:,} bytes on disk, {one.bytes:,} in the manifest"
     return replace(told, damaged=damaged, verification=verification)
+
+
+def _with_bases(sets: list[FoundSet]) -> list[FoundSet]:
+    """What is wrong with a set that others stand on is wrong with them too."""
+    by_id = {one.backup_id: one for one in sets}
+    return [one if one.damaged is not None else replace(one, damaged=_wrong_below(one, by_id)) for one in sets]
+
+
+def _wrong_below(one: FoundSet, by_id: Mapping[str, FoundSet]) -> str | None:
+    for backup_id in one.chain:
+        base = by_id.get(backup_id)
+        if base is None:
+            return f"its base {backup_id} is missing"
+        if (why := base.damaged or base.found_damaged) is not None:
+            return f"its base {backup_id}: {why}"
+    return None
 
 
 def _sets_of_others(location: Location, entries: Mapping[str, Entry], known: set[str]) -> list[FoundSet]:

@@ -17,12 +17,24 @@ PROVING: Final = ("rows", "drill")
 
 
 @dataclass(frozen=True)
+class FoundKeys:
+    """A table's keys file: its bare name and its bytes."""
+
+    file: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class FoundTable:
     """One table of a set; what only a manifest can tell is None without one.
 
     :param file: bare name
     :param bytes: of the file as it lies there
     :param raw_bytes: before compression
+    :param rows: of the table at that moment
+    :param rows_written: of these, those in the file: of an increment those that were written since its base
+    :param rows_deleted: rows of the base that the table had no more
+    :param keys: the file that says which rows there were; None where none was written
     """
 
     name: str
@@ -30,6 +42,9 @@ class FoundTable:
     bytes: int
     raw_bytes: int | None = None
     rows: int | None = None
+    rows_written: int | None = None
+    rows_deleted: int | None = None
+    keys: FoundKeys | None = None
     format: str | None = None
     compression: str | None = None
     sha256: str | None = None
@@ -48,6 +63,8 @@ class FoundSet:
     :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
     :param source: the database that it is of; None: nobody knows
     :param pin: who holds it and why, whether or not that has ended; None: nobody has
+    :param chain: ids of the sets that an increment stands on, the full one first
+    :param full_because: why a set that was to be an increment is a full one
     """
 
     task_id: str | None
@@ -64,6 +81,25 @@ class FoundSet:
     identity: tuple[object, ...] | None = None
     source: Source | None = None
     pin: Pin | None = None
+    chain: tuple[str, ...] = ()
+    full_because: str | None = None
+
+    @property
+    def mode(self) -> str | None:
+        """``incremental`` or ``full``; None where no manifest tells."""
+        if self.identity is None:
+            return None
+        return "incremental" if self.chain else "full"
+
+    @property
+    def base_backup_id(self) -> str | None:
+        """The set that an increment stands on; None of any other."""
+        return self.chain[-1] if self.chain else None
+
+    @property
+    def chain_length(self) -> int | None:
+        """Sets that a restore reads, this one among them; None where no manifest tells."""
+        return None if self.identity is None else len(self.chain) + 1
 
     @property
     def found_damaged(self) -> str | None:
@@ -116,8 +152,8 @@ class FoundSet:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all tables' files."""
-        return sum(table.bytes for table in self.tables)
+        """Bytes of all tables' files, their keys among them."""
+        return sum(table.bytes + (0 if table.keys is None else table.keys.bytes) for table in self.tables)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,19 @@ from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Ta
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.keys_entry import KeysEntry, Link
 from pgvector_backup.engine.sets.manifest_checks import check
 from pgvector_backup.engine.sets.shapes import structured
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import committed_id
 
 FORMAT_VERSION: Final = 1
-FORMAT_REVISION: Final = 2
+FORMAT_REVISION: Final = 3
 """Of the version: later revisions have further fields, which a release that does not know them may leave alone."""
+
+_INCREMENT: Final = 2
+"""The version of an increment: a release that knows of none must not take its rows for the whole table's."""
+
 _CHECKSUM: Final = "manifest_sha256"
 
 
@@ -42,6 +47,7 @@ class TableEntry:
     :param relations: oids of the relations that its rows were in: the table, or its partitions
     :param properties: what else the table was; None in sets of releases that did not record it
     :param sequences: those that its columns counted by
+    :param keys: the file that says which rows the table held; None where none was written
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
     """
@@ -68,11 +74,17 @@ class TableEntry:
     late_transactions: tuple[int, ...] | None
     properties: Properties | None = None
     sequences: tuple[SequenceState, ...] = ()
+    keys: KeysEntry | None = None
 
     @cached_property
     def file_kind(self) -> FileKind:
         """Format and compression of its file."""
         return FileKind.named(self.format, self.compression)
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the table at the moment of the set; an increment's file holds fewer of them."""
+        return self.rows if self.keys is None else self.keys.rows
 
     @property
     def stored_columns(self) -> tuple[Column, ...]:
@@ -86,6 +98,7 @@ class TableEntry:
         facts: FileFacts,
         kind: FileKind,
         late_transactions: Sequence[int] | None,
+        keys: KeysEntry | None = None,
     ) -> TableEntry:
         """The entry of a table whose file is finished."""
         return cls(
@@ -111,6 +124,7 @@ class TableEntry:
             late_transactions=None if late_transactions is None else tuple(late_transactions),
             properties=table.properties,
             sequences=table.sequences,
+            keys=keys,
         )
 
 
@@ -121,6 +135,9 @@ class Manifest:
     :param created_at: ISO 8601 with an offset
     :param failed_tables: tables that were asked for and are not in the set, and why
     :param fingerprint_algorithm: a name that `fingerprint.named` may know
+    :param chain: the sets that an increment stands on, the full one first, its base last; empty of a full set
+    :param full_because: why a set that was to be an increment is a full one
+    :param wal_position: of the server's write-ahead log, in bytes, where an increment may want to know
     """
 
     backup_id: str
@@ -132,13 +149,34 @@ class Manifest:
     tables: tuple[TableEntry, ...]
     failed_tables: dict[str, str]
     fingerprint_algorithm: str
+    chain: tuple[Link, ...] = ()
+    full_because: str | None = None
+    wal_position: int | None = None
+
+    @property
+    def mode(self) -> str:
+        """``incremental`` or ``full``."""
+        return "incremental" if self.chain else "full"
+
+    @property
+    def chain_length(self) -> int:
+        """Sets that a restore of it reads, itself among them."""
+        return len(self.chain) + 1
 
     def to_bytes(self) -> bytes:
         """The manifest as the JSON file's content, its own checksum last."""
+        told = asdict(self)
+        # A set without keys does not name what it does not have.
+        for table in told["tables"]:
+            if table["keys"] is None:
+                del table["keys"]
+        for name in ("chain", "full_because", "wal_position"):
+            if not told[name]:
+                del told[name]
         body = {
-            "format_version": FORMAT_VERSION,
+            "format_version": _INCREMENT if self.chain else FORMAT_VERSION,
             "format_revision": FORMAT_REVISION,
-            **asdict(self),
+            **told,
             "encoding": "UTF8",
         }
         return _pretty(body | {_CHECKSUM: _checksum(body)})
@@ -151,6 +189,11 @@ class Manifest:
         :raises NotFound: when there is no such set
         :raises IntegrityFault: when the manifest is damaged, or another set's
         """
+        return cls.read_stated(location, name)[0]
+
+    @classmethod
+    def read_stated(cls, location: Location, name: str) -> tuple[Manifest, str]:
+        """The same, and the checksum that the manifest states of itself, which is right."""
         content = read_bounded(location, name, MANIFEST_BYTES)
         try:
             manifest = cls.from_bytes(content)
@@ -158,7 +201,7 @@ class Manifest:
                 raise IntegrityFault(f"it says that it is of set {manifest.backup_id}")
         except IntegrityFault as fault:
             raise IntegrityFault(f"{name}: {fault.message}") from None
-        return manifest
+        return manifest, _text(parse_json(content)[_CHECKSUM])
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
@@ -173,12 +216,16 @@ class Manifest:
             checksum = _checksum(body)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise IntegrityFault(f"the manifest is damaged: {type(fault).__name__}") from None
-        if type(version) is not int or version != FORMAT_VERSION:
-            raise IntegrityFault(f"the manifest is of format version {version!r}; this release reads {FORMAT_VERSION}")
+        if type(version) is not int or version not in (FORMAT_VERSION, _INCREMENT):
+            raise IntegrityFault(
+                f"the manifest is of format version {version!r}; this release reads {FORMAT_VERSION} and {_INCREMENT}"
+            )
         if stated != checksum:
             raise IntegrityFault("the manifest was altered: its own checksum does not match")
         try:
             manifest = cls._of(body)
+            if (version == _INCREMENT) != bool(manifest.chain):
+                raise ValueError(f"chain: {len(manifest.chain)} sets in format version {version}")
             check(manifest)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             what = fault if isinstance(fault, ValueError) else repr(fault)
@@ -187,8 +234,6 @@ class Manifest:
 
     @classmethod
     def _of(cls, body: dict[str, Any]) -> Manifest:
-        if type(body["tables"]) is not list:
-            raise ValueError("tables: not a list")
         later = _number(body.get("format_revision", 1)) > FORMAT_REVISION
         return cls(
             backup_id=_text(body["backup_id"]),
@@ -197,9 +242,12 @@ class Manifest:
             run_id=None if body["run_id"] is None else _text(body["run_id"]),
             source=structured(Source, body["source"], later=later),
             snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
-            tables=tuple(_entry(entry, later=later) for entry in body["tables"]),
+            tables=tuple(_entry(entry, later=later) for entry in _list(body["tables"])),
             failed_tables=dict(body["failed_tables"].items()),
             fingerprint_algorithm=_text(body["fingerprint_algorithm"]),
+            chain=tuple(structured(Link, link, later=later) for link in _list(body.get("chain", []))),
+            full_because=None if body.get("full_because") is None else _text(body["full_because"]),
+            wal_position=None if body.get("wal_position") is None else _number(body["wal_position"]),
         )
 
 
@@ -207,7 +255,16 @@ def _entry(body: dict[str, Any], *, later: bool) -> TableEntry:
     entry = structured(TableEntry, body, later=later)
     for number in (entry.rows, entry.bytes, entry.raw_bytes, *entry.relations, *(entry.late_transactions or ())):
         _number(number)
+    if (keys := entry.keys) is not None:
+        for number in (keys.rows, keys.bytes, keys.raw_bytes, keys.deleted, keys.lineage.oid):
+            _number(number)
     return entry
+
+
+def _list(value: object) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError(f"not a list: {value!r}")
+    return value
 
 
 def _number(value: object) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pgvector_backup.engine.codec.compression import NAMES as COMPRESSIONS
 from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.postgres.lineage import KEY_KINDS
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN
 from pgvector_backup.engine.store.naming import SAFE, check_bare, manifest_name
@@ -16,6 +17,7 @@ from pgvector_backup.engine.store.naming import SAFE, check_bare, manifest_name
 _HEX: Final = re.compile(r"[0-9a-f]{1,128}")
 _LONGEST_NAME: Final = 1024
 _LONGEST_TEXT: Final = 1 << 20
+_LONGEST_CHAIN: Final = 10_000
 _COLUMNS: Final = 1664
 """Of one row, in any server."""
 
@@ -40,14 +42,56 @@ def check(manifest: Any) -> None:
         if type(why) is not str or len(label) > _LONGEST_NAME or len(why) > _LONGEST_TEXT:
             raise ValueError(f"failed_tables: {_short(label)}")
     own = manifest_name(manifest.backup_id)
-    _check_once("file", (own, *(name for entry in manifest.tables for name in (entry.file, entry.index))))
+    files = [name for entry in manifest.tables for name in _files(entry)]
+    _check_once("file", (own, *files))
     _check_once("table", (entry.name for entry in manifest.tables))
     _check_once("table", (f"{entry.schema}.{entry.table}" for entry in manifest.tables))
     for entry in manifest.tables:
         _check_entry(entry)
-        for name in (entry.file, entry.index):
+        for name in _files(entry):
             if f"_{manifest.backup_id}." not in name:
                 raise ValueError(f"it names {_short(name)}, which is no file of this set, {manifest.backup_id}")
+    _check_chain(manifest)
+
+
+def _files(entry: Any) -> list[str]:
+    keys = entry.keys
+    return [entry.file, entry.index, *(() if keys is None else (keys.file, keys.index))]
+
+
+def _check_chain(manifest: Any) -> None:
+    if len(manifest.full_because or "") > _LONGEST_TEXT:
+        raise ValueError(f"full_because: {len(manifest.full_because):,} characters")
+    if len(manifest.chain) > _LONGEST_CHAIN:
+        raise ValueError(f"chain: {len(manifest.chain):,} sets")
+    for link in manifest.chain:
+        if not SAFE.fullmatch(link.backup_id) or len(link.backup_id) > 255 or not _HEX.fullmatch(link.manifest_sha256):
+            raise ValueError(f"chain: {_short(link.backup_id)}")
+    _check_once("chain", (manifest.backup_id, *(link.backup_id for link in manifest.chain)))
+    for entry in manifest.tables:
+        if entry.keys is not None:
+            _check_keys(entry, entry.keys)
+        elif manifest.chain:
+            raise ValueError(f"{entry.name}: an increment without its keys")
+
+
+def _check_keys(entry: Any, keys: Any) -> None:
+    stored = {column.name for column in entry.stored_columns}
+    names = [column.name for column in keys.lineage.key]
+    if not names or not set(names) <= stored:
+        raise ValueError(f"{entry.name}: its keys are of columns that it does not have")
+    _check_once(f"{entry.name}: key column", names)
+    if not FORMATS[entry.format].is_text and any(column.kind == "other" for column in keys.lineage.key):
+        raise ValueError(f"{entry.name}: a key that cannot be read in the binary format")
+    if any(column.kind not in KEY_KINDS for column in keys.lineage.key):
+        raise ValueError(f"{entry.name}: a key of a kind that nobody here reads")
+    if keys.compression not in COMPRESSIONS:
+        raise ValueError(f"{entry.name}: its keys are {_short(keys.compression)}, which nobody here reads")
+    if keys.rows < entry.rows:
+        raise ValueError(f"{entry.name}: {entry.rows:,} rows in its file, {keys.rows:,} keys")
+    for digest in (keys.sha256, keys.index_sha256):
+        if not _HEX.fullmatch(digest):
+            raise ValueError(f"{entry.name}: no checksum: {_short(digest)}")
 
 
 def _check_entry(entry: Any) -> None:
@@ -65,7 +109,7 @@ def _check_entry(entry: Any) -> None:
     _check_once(f"{entry.name}: column", names)
     if not set(entry.primary_key) <= set(names):
         raise ValueError(f"{entry.name}: its primary key is of columns that it does not have")
-    for one in (entry.file, entry.index):
+    for one in _files(entry):
         check_bare(one)
         if len(one.encode()) > 255:
             raise ValueError(f"{entry.name}: a file name of {len(one):,} characters")

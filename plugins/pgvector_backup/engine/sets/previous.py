@@ -42,5 +42,5 @@ def previous(location: Location, source: Source) -> Previous | None:
             continue  # a damaged one is told of where sets are listed
         there = manifest.source
         if (there.system_identifier, there.database) == (source.system_identifier, source.database):
-            return Previous(manifest.backup_id, {table.name: table.rows for table in manifest.tables})
+            return Previous(manifest.backup_id, {table.name: table.row_count for table in manifest.tables})
     return None

@@ -33,6 +33,11 @@ def describe_set(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
         "manifest_file": one.manifest_file,
         "backup_id": one.backup_id,
         "created_at": one.created_at,
+        "mode": one.mode,
+        "base_backup_id": one.base_backup_id,
+        "chain_length": one.chain_length,
+        "chain": list(one.chain),
+        "full_because": one.full_because,
         "rows": one.rows,
         "bytes": one.bytes,
         "size": human_size(one.bytes),
@@ -69,6 +74,9 @@ def _table_json(table: FoundTable) -> dict[str, Any]:
     return {
         "file": table.file,
         "rows": table.rows,
+        "rows_written": table.rows_written,
+        "rows_deleted": table.rows_deleted,
+        "rows_unchanged": _unchanged(table),
         "bytes": table.bytes,
         "raw_bytes": table.raw_bytes,
         "size": human_size(table.bytes),
@@ -76,6 +84,10 @@ def _table_json(table: FoundTable) -> dict[str, Any]:
         "compression": table.compression,
         "sha256": table.sha256,
     }
+
+
+def _unchanged(table: FoundTable) -> int | None:
+    return None if table.rows is None or table.rows_written is None else table.rows - table.rows_written
 
 
 def _table(tables: Sequence[FoundTable], name: str) -> FoundTable | None:

@@ -12,6 +12,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, storage
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import IndexedBlock
 from pgvector_backup.engine.sets.documents import read_bounded
+from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.store.location import Location
 
@@ -60,14 +61,14 @@ class Listing:
 
 @dataclass
 class StoredFile:
-    """The file of one table, and its index.
+    """The file of one table, or of its keys, and its index.
 
     :param bytes_read: of the file
     :param intact: once it was read to its end for that: whether size and SHA-256 are the manifest's
     """
 
     location: Location
-    entry: TableEntry
+    entry: TableEntry | KeysEntry
     bytes_read: int = field(default=0, init=False)
     intact: bool | None = field(default=None, init=False)
 

@@ -5,9 +5,9 @@ A set of our own tells of itself in its manifest. The CSV files of another tool 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from pgvector_backup.engine.base.cancel import Cancel
@@ -16,11 +16,13 @@ from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import CSV, Format
 from pgvector_backup.engine.postgres.table_name import TableName
+from pgvector_backup.engine.sets.chain import TableChain, chains
 from pgvector_backup.engine.sets.foreign_file import ForeignFile
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import Block, StoredFile
 from pgvector_backup.engine.store.location import Location
+from pgvector_backup.engine.store.naming import manifest_name
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class StoredTable:
     :param label: what the set calls it
     :param name: where it was; of another tool's file the name in its file name
     :param columns: those that the file holds, in its order
-    :param entry: what the manifest says; None without one
+    :param entry: what the manifest says; None without one. Of an increment with rows and bytes of the whole chain
+    :param chain: where its rows lie, if it is of an increment
     """
 
     label: str
@@ -40,6 +43,7 @@ class StoredTable:
     format: Format
     columns: tuple[str, ...]
     entry: TableEntry | None
+    chain: TableChain | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class StoredSet:
         :raises IntegrityFault: naming the first file that is missing or differs, and in what
         """
         for table in tables:
-            if table.entry is not None:
+            if table.chain is not None:
+                table.chain.check(cancel)
+            elif table.entry is not None:
                 StoredFile(self.location, table.entry).check(cancel)
 
     def blocks(self, table: StoredTable, cancel: Cancel) -> Iterator[Block]:
@@ -97,6 +103,8 @@ class StoredSet:
         """
         if table.entry is None:
             return ForeignFile(self.location, table.file).blocks(cancel)
+        if table.chain is not None:
+            return table.chain.blocks(cancel)
         return StoredFile(self.location, table.entry).blocks(cancel)
 
 
@@ -109,16 +117,38 @@ def open_set(location: Location, found: FoundSet) -> StoredSet:
         foreign = {table.name: _foreign(location, table.name, table.file, table.bytes) for table in found.tables}
         return StoredSet(location, found, None, {one.label: one for one in foreign.values()}, fingerprint.best())
     manifest = Manifest.read(location, found.manifest_file)
-    tables = {entry.name: _described(entry) for entry in manifest.tables}
+    chained = chains(location, manifest)
+    tables = {entry.name: _described(entry, chained.get(entry.name)) for entry in manifest.tables}
     return StoredSet(location, found, manifest, tables, fingerprint.named(manifest.fingerprint_algorithm))
 
 
 def shared_lock(location: Location, found: FoundSet) -> AbstractContextManager[None]:
-    """Keep a set from being removed while it is read; another tool's files have nothing to hold on to."""
-    return nullcontext() if found.manifest_file is None else location.shared_lock(found.manifest_file)
+    """Keep a set, and those that it stands on, from being removed while it is read.
+
+    Another tool's files have nothing to hold on to.
+    """
+    return nullcontext() if found.manifest_file is None else shared_locks(location, (found.backup_id, *found.chain))
 
 
-def _described(entry: TableEntry) -> StoredTable:
+@contextmanager
+def shared_locks(location: Location, backup_ids: Iterable[str]) -> Iterator[None]:
+    """Keep several sets from being removed while they are read; one that is not there is another's to tell of.
+
+    :raises Conflict: while one of them is being removed
+    """
+    with ExitStack() as held:
+        for number, backup_id in enumerate(backup_ids):
+            try:
+                held.enter_context(location.shared_lock(manifest_name(backup_id)))
+            except NotFound:
+                if not number:
+                    raise
+        yield
+
+
+def _described(entry: TableEntry, chain: TableChain | None) -> StoredTable:
+    if chain is not None:
+        entry = replace(entry, rows=entry.row_count, raw_bytes=chain.raw_bytes)
     return StoredTable(
         label=entry.name,
         name=TableName(entry.schema, entry.table),
@@ -127,6 +157,7 @@ def _described(entry: TableEntry) -> StoredTable:
         format=entry.file_kind.format,
         columns=tuple(column.name for column in entry.stored_columns),
         entry=entry,
+        chain=chain,
     )
 
 

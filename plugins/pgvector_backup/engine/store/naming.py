@@ -30,10 +30,10 @@ _ID: Final = r"[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*"
 _CLAIM: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json\.tmp")
 _MANIFEST: Final = re.compile(rf"manifest_(?P<id>{_ID})\.json")
 _BARE_CSV: Final = re.compile(r"(?P<label>[^/]+)_(?P<id>[0-9]{8}_[0-9]{6})\.csv")
-_OURS: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*")
+_OURS: Final = re.compile(rf"[^/]+_{_ID}\.(?:keys\.)?(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*")
 LEASE: Final = re.compile(r"(?P<of>.+)\.(?P<token>[a-z]{12})\.(?P<kind>maker|reader|remover|writer)\.tmp")
 """An object by which a run holds something in a store without locks."""
-_STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*\.tmp")
+_STAGED_BY_US: Final = re.compile(rf"[^/]+_{_ID}\.(?:keys\.)?(?:csv|pgcopy|json|sql)(?:\.[a-z]+)*\.tmp")
 
 
 def data_file_name(label: str, backup_id: str, suffix: str) -> str:

@@ -353,7 +353,9 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
 def _committing(claim: BinaryIO, backup_id: str) -> list[str]:
     """The files that a dead claim was committing: none unless its manifest had been written whole."""
     try:
-        files = [table[kind] for table in json.loads(claim.read(_CLAIM_BYTES))["tables"] for kind in ("file", "index")]
+        tables = json.loads(claim.read(_CLAIM_BYTES))["tables"]
+        parts = [part for table in tables for part in (table, table.get("keys")) if part is not None]
+        files = [part[kind] for part in parts for kind in ("file", "index")]
         files.append(script_name(backup_id))
         return [check_bare(name) for name in of_set(files, backup_id)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityFault):

@@ -238,6 +238,8 @@ export default {
     "`csv` 可在任何地方加载；`binary` 是 PostgreSQL 自己的二进制 COPY 格式，精确，读写快数倍。",
   "key.compression.title": "压缩",
   "key.compression.description": "`zstd` 或 `gzip`：普通文件，可用 `zstd -d` 和 `gzip -d` 打开。",
+  "key.mode.title": "方式",
+  "key.mode.description": "`full`：每一行；`incremental`：上一个备份集之后写入的行，前提是能够证明，否则备份每一行，并在结果中说明原因。留空：配置中的 `mode`。",
   "key.compression_level.title": "压缩级别",
   "key.compression_level.description": "zstd：1 到 19；gzip：1 到 9。随机数字再费力也很难压得更小。",
   "key.depth.title": "深度",
