@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from demo.ports import pick_free
+from pgvector_backup.embedded.keeper import end_kept, start_kept
 
 _STARTS_WITHIN = 60
 
 
 class SeaweedFS:
-    """A server on free ports of this machine, for as long as the block runs.
+    """A server on free ports of this machine, for as long as the block runs and its process lives.
 
     :param directory: where it keeps what it is given; made if need be
     """
@@ -60,8 +59,9 @@ class SeaweedFS:
             *(f"-{name}={port}" for name, port in zip(listeners, ports, strict=True)),
         ]
         with open(self._directory / "server.log", "wb") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=self._directory, start_new_session=True
+            # Its data is disposable: nobody waits for it to end in order.
+            self._process = start_kept(
+                command, environment=os.environ, output=log, options=["--signal=KILL"], directory=self._directory
             )
         try:
             self._wait()
@@ -103,9 +103,7 @@ class SeaweedFS:
         """End it; once more is fine."""
         process, self._process = self._process, None
         if process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_kept(process)
 
     def _wait(self) -> None:
         """Until it can store something: the front door opens before there is a disk behind it."""

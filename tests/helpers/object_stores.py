@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 import time
 import urllib.error
@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from demo.ports import pick_free
+from pgvector_backup.embedded.keeper import end_kept, start_kept
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions, from_connection
 
 BIN = Path(sys.executable).parent
@@ -95,11 +96,11 @@ class Bucket:
 
 @contextmanager
 def running(command: list[str], address: str, log: Path, **environment: str) -> Iterator[None]:
-    """A server, from its first answer on."""
-    import os
-
+    """A server, from its first answer on; it ends with the block, or with this process."""
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        process = start_kept(
+            command, environment={**os.environ, **environment}, output=output, options=["--signal=KILL"]
+        )
     try:
         until = time.monotonic() + 60
         while not _answers(address):
@@ -108,8 +109,7 @@ def running(command: list[str], address: str, log: Path, **environment: str) -> 
             time.sleep(0.1)
         yield
     finally:
-        process.kill()
-        process.wait()
+        end_kept(process)
 
 
 @contextmanager
