@@ -8,7 +8,7 @@ ARGS ?=
 # The tests start hundreds of interpreters: none of them shall compile again what the one before has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-# As many processes as there are cores; tests/conftest.py says which tests have to share one, and which begin first.
+# tests/conftest.py says how many processes, which tests have to share one, and which begin first.
 PARALLEL := -n logical --maxprocesses=8 --dist loadgroup --no-loadscope-reorder
 
 # What .venv must have been made from: this place (scripts hold absolute paths) and this lock. The copy inside

@@ -24,18 +24,40 @@ TESTS = Path(__file__).parent
 # Begun first, the longest before all others, so that in the end no core waits for another.
 LONGEST = (
     "system",
-    "engine/test_machine",
-    "engine/test_kill",
-    "engine/test_restore_kill",
     "airflow",
+    "stores/test_store_deaths",
+    "engine/test_restore_kill",
+    "airflow/web",
+    "engine/test_machine",
+    "airflow/test_plugin_loading",
+    "airflow/test_plugin",
+    "cli/test_wheel",
+    "engine/test_traps",
+    "engine/test_kill",
+    "cli/test_commands",
+    "cli/test_environment",
+    "cli/test_docs",
+    "engine/test_foreign_drill",
+    "engine/test_reader_process",
+    "engine/test_prune",
+    "stores/test_object_sets",
 )
+
+# In these every test is in one group, but for the modules that are named above.
+SHARED = ("system", "airflow", "airflow/web")
 
 
 def _group_of(path: Path) -> str:
-    """Tests of a group run in one process, one after the other: who shares a running Airflow, stores or a module."""
+    """Tests of a group run in one process, one after the other: who shares a running Airflow, or a module."""
     name = path.relative_to(TESTS).with_suffix("").as_posix()
-    area = name.partition("/")[0]
-    return area if area in ("system", "airflow", "stores") else name
+    area = name.rpartition("/")[0]
+    return area if area in SHARED and name not in LONGEST else name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core: half of the time a test waits, for a server, a scheduler, a browser."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)

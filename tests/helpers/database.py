@@ -52,12 +52,13 @@ def fresh(server: EmbeddedPostgres, template: str = "template1") -> Iterator[Dat
 def settled(database: Database) -> None:
     """Wait until the server has noticed that a killed client is gone."""
     deadline = time.monotonic() + 20
-    while database.run(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend'"
-    ):
-        assert time.monotonic() < deadline, "a backend does not end"
-        time.sleep(0.005)
+    with psycopg.connect(database.uri(), autocommit=True) as conn:
+        while conn.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        ).fetchone():
+            assert time.monotonic() < deadline, "a backend does not end"
+            time.sleep(0.005)
 
 
 def contents(database: Database, *tables: str) -> dict[str, list[Any]]:
