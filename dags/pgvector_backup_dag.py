@@ -8,6 +8,7 @@ from airflow.sdk import DAG, Asset
 
 from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.backup import PgVectorBackupOperator
+from pgvector_backup.operators.copy import PgVectorCopyOperator
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator
@@ -23,6 +24,7 @@ Writes the pgvector tables, as of one moment, to a new set of CSV files with a m
 | task | does |
 |---|---|
 | `backup` | streams the tables from one snapshot; files appear under their names only when whole and on disk |
+| `copy` | only with `copy_roots`: brings the set to each of them, compared on the way |
 | `truncate` | unless asked for, skipped; proves the files, locks, proves that no row is missing, empties |
 | `report` | returns the result, adds a section to `vector_backup_log.txt`, fails if a step failed |
 
@@ -31,7 +33,7 @@ Trigger it with any of the params below; `{{}}` backs up everything into the bac
 **When it fails**, the tables are as they were, and the log of the failed task ends with one line: what is wrong, on
 which object, what to do. `report` has all of them, `vector_backup_log.txt` too. Once that is mended, trigger the
 DAG again or clear the failed run's tasks; nothing has to be cleaned up. A truncate that was refused has found rows that
-the set does not hold: run it again.
+the set does not hold: run it again. A copy that failed leaves the set as it is: mend what was in the way, clear `copy`.
 """
 
 with DAG(
@@ -57,4 +59,9 @@ with DAG(
     truncate = PgVectorTruncateOperator(task_id="truncate", conf_from_run=True, backup=backup.output)
     report = PgVectorReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
     backup >> truncate >> report
+    if configuration.copies_wanted():
+        copy = PgVectorCopyOperator(task_id="copy", conf_from_run=True, backup=backup.output)
+        backup >> copy >> report
+        if configuration.truncate_needs_copies():
+            copy >> truncate
     declare_result(dag, report)

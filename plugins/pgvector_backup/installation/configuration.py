@@ -59,14 +59,32 @@ class ConnectionRules:
         return rf"{self.id_pattern}|^postgres(?:ql)?://\S+$" if self.uri_allowed else self.id_pattern
 
 
-def settings(*, backup_root: str | None = None, tables: str | None = None) -> Settings:
+def settings(*, backup_root: str | None = None, tables: str | None = None, copy_roots: str | None = None) -> Settings:
     """Read how this installation backs up.
 
     :param backup_root: in place of the configured one
     :param tables: in place of the configured list; what it leaves out is not emptied either
+    :param copy_roots: in place of the configured list
     :raises InvalidParams: naming the key whose value cannot be used
     """
-    return read_settings(_given, home=AIRFLOW_HOME, backup_root=backup_root, tables=tables, storage=storage.options_of)
+    return read_settings(
+        _given,
+        home=AIRFLOW_HOME,
+        backup_root=backup_root,
+        tables=tables,
+        copy_roots=copy_roots,
+        storage=storage.options_of,
+    )
+
+
+def copies_wanted() -> bool:
+    """Whether sets are copied to further roots."""
+    return bool(value_of(Settings, "copy_roots", _given))
+
+
+def truncate_needs_copies() -> bool:
+    """Whether tables are emptied only once the copies are there."""
+    return bool(value_of(Settings, "truncate_needs_copies", _given))
 
 
 def connection_rules() -> ConnectionRules:

@@ -7,10 +7,10 @@ before; and what comes out empty must never mean "as configured", which is every
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 
 
 def text_of(name: str, value: Any) -> str | None:
@@ -63,3 +63,21 @@ def mapping_of(name: str, value: Any) -> dict[str, Any] | None:
     if not isinstance(value, Mapping):
         raise InvalidParams(f"{name}: expected names by names, got {type(value).__name__}")
     return dict(value)
+
+
+def manifest_file_of(backup: Any, undone: str) -> str:
+    """The manifest's name in what a backup's task returned.
+
+    :param undone: what does not happen without it, e.g. ``nothing was emptied``
+    :raises InvalidParams: when it is several results
+    :raises Conflict: when there is none
+    """
+    if isinstance(backup, Sequence) and not isinstance(backup, str):
+        raise InvalidParams(
+            f"backup: {len(backup)} results, as of a mapped task, where one is needed; {undone}. "
+            "Map this task over them too, or put both into one mapped group"
+        )
+    given = backup.get("manifest_file") if isinstance(backup, Mapping) else None
+    if not isinstance(given, str) or not given:
+        raise Conflict(f"no backup of this run to rely on; {undone}")
+    return given

@@ -12,6 +12,7 @@ from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.base import PgVectorOperator
 from pgvector_backup.operators.conclusion import announce, conclude, numbered
+from pgvector_backup.operators.copy import PgVectorCopyOperator
 from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, sources
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
@@ -31,28 +32,34 @@ class PgVectorReportOperator(PgVectorOperator):
 
     :param backup: what the backup returned, as its ``output`` (templated)
     :param truncate: what the truncate returned, as its ``output`` (templated)
+    :param copies: what the copy returned, as its ``output`` (templated)
     :param backup_step: task id of the backup, where its output is not at hand
     :param truncate_step: task id of the truncate, likewise
+    :param copy_step: task id of the copy, likewise
 
     Further arguments as of `PgVectorOperator`, all keyword-only.
     """
 
-    template_fields: Sequence[str] = (*PgVectorOperator.template_fields, "backup", "truncate")
+    template_fields: Sequence[str] = (*PgVectorOperator.template_fields, "backup", "truncate", "copies")
 
     def __init__(
         self,
         *,
         backup: Any = None,
         truncate: Any = None,
+        copies: Any = None,
         backup_step: str | None = None,
         truncate_step: str | None = None,
+        copy_step: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.backup = backup
         self.truncate = truncate
+        self.copies = copies
         self.backup_step = backup_step
         self.truncate_step = truncate_step
+        self.copy_step = copy_step
         self.remember_given()
 
     def execute(self, context: Context) -> Any:
@@ -63,8 +70,15 @@ class PgVectorReportOperator(PgVectorOperator):
     def _report(self, context: Context) -> Any:
         upstream = Upstream(self, context)
         backup_steps, backups = self.step_outcomes(upstream, PgVectorBackupOperator, "backup", self.backup_step)
+        copy_steps, copies = self.step_outcomes(
+            upstream, PgVectorCopyOperator, "copies", self.copy_step, after=backup_steps
+        )
         truncate_steps, truncates = self.step_outcomes(
-            upstream, PgVectorTruncateOperator, "truncate", self.truncate_step, after=backup_steps
+            upstream,
+            PgVectorTruncateOperator,
+            "truncate",
+            self.truncate_step,
+            after=[*backup_steps, *copy_steps],
         )
         if not backups and not truncates:
             raise InvalidParams(
@@ -73,14 +87,19 @@ class PgVectorReportOperator(PgVectorOperator):
             )
         pairs = _paired(backups, truncates, {step.task_id: sources(step, "backup") for step in truncate_steps})
         many = upstream.many(backup_steps) or upstream.many(truncate_steps) or len(pairs) > 1
-        others = upstream.other_failures([*backups, *truncates])
+        copied = {
+            id(backup): copy
+            for backup, copy in _paired(backups, copies, {one.task_id: sources(one, "backup") for one in copy_steps})
+        }
+        others = upstream.other_failures([*backups, *truncates, *copies])
         results, faults = [], []
         steps = {step.task_id: step for step in (*backup_steps, *truncate_steps)}
         for number, (backup, truncate) in enumerate(pairs):
-            told = [outcome.error for outcome in (backup, truncate) if outcome is not None and outcome.error]
+            copy = copied.get(id(backup))
+            told = [outcome.error for outcome in (backup, copy, truncate) if outcome is not None and outcome.error]
             # What failed besides is told once.
             told += others if number == 0 else []
-            report = self._run_report(context, backup, truncate, [heard(fault) for fault in told], steps)
+            report = self._run_report(context, (backup, copy, truncate), [heard(fault) for fault in told], steps)
             result = report.to_json()
             results.append(numbered(result, backup or truncate) if many else result)
             task_id = self._write_log(context, report, backup or truncate, steps)
@@ -91,19 +110,21 @@ class PgVectorReportOperator(PgVectorOperator):
     def _run_report(
         self,
         context: Context,
-        backup: Outcome | None,
-        truncate: Outcome | None,
+        outcomes: tuple[Outcome | None, Outcome | None, Outcome | None],
         faults: list[str],
         steps: dict[str, Any],
     ) -> RunReport:
         from pgvector_backup.engine.contract.backup_result import RunReport  # noqa: PLC0415 (see `operators`)
 
+        backup, copy, truncate = outcomes
         asked = self._truncate_asked(context, truncate, steps)
         unknown = backup is None or (backup.error is not None and not backup.certain and backup.value is None)
         note = None if truncate is None else truncate.note
         return RunReport(
             backup=None if backup is None else backup.value,
             truncate=None if truncate is None else truncate.value,
+            copy=None if copy is None else copy.value or {},
+            copy_fault=heard(copy.error) if copy is not None and copy.error else None,
             truncate_asked=asked,
             timestamp=configuration.now(),
             faults=faults,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.operators.arguments import manifest_file_of
 from pgvector_backup.operators.base import PgVectorOperator
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class PgVectorTruncateOperator(PgVectorOperator):
             wanted = request.truncate_vector_tables if self.conf_from_run else self.truncate_vector_tables
             if not wanted:
                 raise AirflowSkipException("not asked to empty any table")
-            manifest_file = self._manifest_file()
+            manifest_file = manifest_file_of(self.backup, "nothing was emptied")
             from pgvector_backup.engine.truncate import truncate  # noqa: PLC0415 (see `operators`)
 
             result = truncate(
@@ -50,14 +50,3 @@ class PgVectorTruncateOperator(PgVectorOperator):
                 cancel=self.cancel(),
             )
             return result.to_json()
-
-    def _manifest_file(self) -> str:
-        if isinstance(self.backup, Sequence) and not isinstance(self.backup, str):
-            raise InvalidParams(
-                f"backup: {len(self.backup)} results, as of a mapped task, where one is needed; nothing was emptied. "
-                "Map this task over them too, or put both into one mapped group"
-            )
-        given = self.backup.get("manifest_file") if isinstance(self.backup, Mapping) else None
-        if not isinstance(given, str) or not given:
-            raise Conflict("no backup of this run to rely on; nothing was emptied")
-        return given

@@ -158,6 +158,8 @@ class RunReport:
 
     :param backup: `BackupResult.to_json`, None when the backup left nothing
     :param truncate: `TruncateResult.to_json`, None when there was none or it failed
+    :param copy: `CopyResult.to_json`, empty when it left nothing; None where no copies are made
+    :param copy_fault: why the copy did not do all that it should
     :param faults: the errors of the steps, in order
     :param truncate_fault: why the truncate did not empty what it should
     :param truncate_certain: whether the truncate itself said so; otherwise nobody knows what it has done
@@ -176,16 +178,19 @@ class RunReport:
     backup_unknown: bool = False
     backup_note: str | None = None
     truncate_note: str | None = None
+    copy: Mapping[str, Any] | None = None
+    copy_fault: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as the contract with users has it."""
-        backup, truncate = self.backup or {}, self.truncate or {}
-        errors = list(dict.fromkeys([*messages.all_heard(backup, "errors"), *self.faults]))
+        backup, truncate, copy = self.backup or {}, self.truncate or {}, self.copy or {}
+        uncopied = [*messages.all_heard(copy, "errors"), *([] if self.copy_fault is None else [self.copy_fault])]
+        errors = list(dict.fromkeys([*messages.all_heard(backup, "errors"), *uncopied, *self.faults]))
         performed = bool(backup.get("backup_performed", False))
         if self.truncate_fault is not None:
             response = messages.TRUNCATE_FAILED
         elif errors:
-            response = messages.BACKUP_FAILED
+            response = messages.COPY_FAILED if performed and set(errors) == set(uncopied) else messages.BACKUP_FAILED
         elif self.backup_unknown:
             response = messages.OUTCOME_UNKNOWN
         else:
@@ -200,10 +205,11 @@ class RunReport:
             **{name: backup[name] for name in _OF_THE_LINE if name in backup},
             "tables_backed_up": backup.get("tables_backed_up", {}),
             "truncate_results": truncate.get("truncate_results", {}),
+            **({} if self.copy is None else {"copies": copy.get("copies", [])}),
             **messages.all_beside("errors", errors),
             **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
             **({"advice": backup["advice"]} if "advice" in backup else {}),
-            "duration": round(backup.get("duration", 0.0) + truncate.get("duration", 0.0), 3),
+            "duration": round(sum(step.get("duration", 0.0) for step in (backup, copy, truncate)), 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
 
@@ -227,6 +233,7 @@ class RunReport:
             lines.append(("mode", f"full, not incremental: {result['full_because']}"))
         for label, table in result["tables_backed_up"].items():
             lines.append(("table", f"{label}: {_table_line(label, table)}"))
+        lines += [("copy", _copy_line(copy)) for copy in result.get("copies", ())]
         lines.append(("truncate", self._truncate_line(result["truncate_results"])))
         lines += [("note", note) for note in result.get("notes", ())]
         lines += [("advice", result["advice"])] if "advice" in result else []
@@ -257,3 +264,9 @@ def _table_line(label: str, table: Mapping[str, Any]) -> str:
         f"{table['row_count']:,} rows{parts}, {table['file_size']}, {table['duration']:.3f} s, "
         f"{table['backup_file']}, sha256 {table['sha256']}"
     )
+
+
+def _copy_line(copy: Mapping[str, Any]) -> str:
+    if not copy["success"]:
+        return f"{copy['root']}: FAILED: {messages.english(messages.heard(copy, 'error'))}"
+    return f"{copy['root']}: whole, {human_size(copy['bytes_copied'])} sent, {copy['duration']:.3f} s"

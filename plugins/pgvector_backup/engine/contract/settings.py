@@ -343,6 +343,7 @@ def read_settings(
     home: str,
     backup_root: str | None = None,
     tables: str | None = None,
+    copy_roots: str | None = None,
     storage: Callable[[str], StorageOptions] | None = None,
 ) -> Settings:
     """Read how an installation backs up.
@@ -350,12 +351,13 @@ def read_settings(
     :param home: AIRFLOW_HOME, below which sets are kept unless ``backup_root`` says otherwise
     :param backup_root: in place of the configured one
     :param tables: in place of the configured list; what it leaves out is not emptied either
+    :param copy_roots: in place of the configured list
     :param storage: what the connection of that id says of an object store; asked when the store is needed
     :raises InvalidParams: naming the key whose value cannot be used
     """
 
     def chosen(key: str) -> str | None:
-        overridden = {"backup_root": backup_root, "tables": tables}.get(key)
+        overridden = {"backup_root": backup_root, "tables": tables, "copy_roots": copy_roots}.get(key)
         return overridden or given(key)
 
     values = {one.name: value_of(Settings, one.name, chosen) for one in fields(Settings)}
