@@ -59,10 +59,13 @@ def test_the_words_are_those_that_the_scripts_ask_for() -> None:
 
 
 def test_every_key_of_a_conf_has_chinese_words() -> None:
-    from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
+    from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 
     chinese = words("zh")
-    shown = {key.name for key in (*BACKUP_KEYS, *RESTORE_KEYS, *VERIFY_KEYS)} - {"backup_path", "timestamp"}
+    shown = {key.name for key in (*BACKUP_KEYS, *PRUNE_KEYS, *RESTORE_KEYS, *VERIFY_KEYS)} - {
+        "backup_path",
+        "timestamp",
+    }
     for name in shown:
         assert f"key.{name}.title" in chinese
         assert f"key.{name}.description" in chinese

@@ -57,7 +57,13 @@ export const detail = (set) => call("GET", `sets/${segments(set.relative_path)}/
 export const remove = (set) =>
   call("DELETE", `sets/${segments(set.relative_path)}/${encodeURIComponent(set.timestamp)}`);
 
-/** Start a run of `kind` (backup, restore or verify); at once, without waiting for its end. */
+/** The retention policy, and what it says of each set of one location. */
+export const retention = (path) => call("GET", `retention?backup_path=${encodeURIComponent(path)}`);
+const pinPath = (set) => `sets/${segments(set.relative_path)}/${encodeURIComponent(set.timestamp)}/pin`;
+export const pin = (set, body) => call("PUT", pinPath(set), body);
+export const unpin = (set) => call("DELETE", pinPath(set));
+
+/** Start a run of `kind` (backup, restore, verify or prune); at once, without waiting for its end. */
 export const start = (kind, conf) => call("POST", `${kind}?wait=0`, conf);
 export const run = (kind, runId) => call("GET", `${kind}/${encodeURIComponent(runId)}`);
 export const cancel = (kind, runId) => call("DELETE", `${kind}/${encodeURIComponent(runId)}?wait=0`);

@@ -4,6 +4,7 @@ import { fileUrl } from "./api.js";
 import { announce, h, icon } from "./dom.js";
 import { count, duration, relative, size, speed } from "./format.js";
 import { t } from "./i18n.js";
+import { fateOf, pinOf } from "./retention.js";
 import { throughput, usable, whenOf } from "./set.js";
 
 /**
@@ -11,9 +12,10 @@ import { throughput, usable, whenOf } from "./set.js";
  *
  * @param {object} set as of the list
  * @param {object|Error|undefined} told what the API told of it; undefined: not yet
- * @param {object} actions verify, restore, download, remove: functions, or the reason (a string) why not
+ * @param {object} actions verify, restore, download, pin, unpin, remove: functions, or the reason (a string) why not
+ * @param {object} [planned] what the policy says of its location
  */
-export function setDetail(set, told, actions) {
+export function setDetail(set, told, actions, planned) {
   if (told === undefined) return h("p", { class: "muted loading" }, t("loading"));
   if (told instanceof Error) {
     return h(
@@ -27,6 +29,8 @@ export function setDetail(set, told, actions) {
     "div",
     { class: "set-detail" },
     buttons(set, told, actions),
+    pinOf(set),
+    fateOf(set, planned),
     (set.damaged || set.verified?.ok === false) &&
       h(
         "p",
@@ -51,7 +55,7 @@ function buttons(set, told, actions) {
     const why =
       typeof act === "string"
         ? act
-        : name !== "download" && name !== "remove" && !usable(set)
+        : ["restore", "verify"].includes(name) && !usable(set)
           ? t("set.unusable")
           : null;
     return h(
@@ -75,6 +79,7 @@ function buttons(set, told, actions) {
     button("restore", "back"),
     button("verify", "shield"),
     button("download", "save"),
+    set.pin ? button("unpin", "pin") : button("pin", "pin"),
     button("remove", "bin", "danger"),
     reasons.length > 0 && h("p", { class: "muted small reasons" }, reasons.join(" ")),
   );

@@ -6,6 +6,7 @@ import { h, icon } from "./dom.js";
 import { count, size } from "./format.js";
 import { fieldsFor } from "./fields.js";
 import { t } from "./i18n.js";
+import { policyInWords } from "./retention.js";
 import { keyOf, placeName } from "./set.js";
 
 const code = (text) => h("code", {}, text);
@@ -250,6 +251,67 @@ export function askDeleteMany({ overview, sets, deleted }) {
     danger: true,
     act: async () => {
       for (const set of sets) deleted(set, await api.remove(set));
+    },
+  });
+}
+
+/** Remove what the policy lets go; a rehearsal unless the user says otherwise. */
+export function askPrune({ overview, plan, path, started }) {
+  const form = fieldsFor(overview.prune_keys, "prune", {
+    skip: ["backup_path", "task_id"],
+    values: { dry_run: true },
+  });
+  const place = plan.locations[0];
+  const going = (place?.sets ?? []).filter((set) => !set.keep);
+  const total = going.reduce((sum, set) => sum + set.bytes, 0);
+  const waits = (conf) => place?.drastic && !conf.force;
+  ask({
+    title: t("prune.title"),
+    content: [will(policyInWords(plan.policy)), ...form.nodes],
+    consequence: () => {
+      const conf = form.conf();
+      if (going.length === 0) return will(...mixed("prune.nothing", { place: code(path) }));
+      if (conf.dry_run) return will(...mixed("prune.rehearses", { place: code(path) }, { count: going.length, size: size(total) }));
+      return [
+        danger(...mixed("prune.will", { place: code(path) }, { count: going.length, size: size(total) })),
+        waits(conf) && will(t("retention.drastic")),
+      ];
+    },
+    confirmation: () => (form.conf().dry_run || going.length === 0 ? null : t("delete.many.word", { count: going.length })),
+    confirm: t("prune.go"),
+    danger: true,
+    act: async () => started("prune", await api.start("prune", { backup_path: path, ...form.conf() })),
+  });
+}
+
+/** Hold a set, whatever the policy says. */
+export function askPin({ set, done }) {
+  const reason = h("input", { id: "pin-reason", type: "text", maxlength: 1000, value: set.pin?.reason ?? "", autocomplete: "off" });
+  const until = h("input", { id: "pin-until", type: "date", value: set.pin?.until?.slice(0, 10) ?? "" });
+  const field = (name, control) =>
+    h("div", { class: "field" }, h("label", { for: `pin-${name}` }, t(`pin.${name}`)), control, h("p", { class: "help" }, t(`pin.${name}.help`)));
+  ask({
+    title: t("pin.title", { set: set.timestamp }),
+    content: [field("reason", reason), field("last_day", Object.assign(until, { id: "pin-last_day" }))],
+    consequence: () => will(...mixed("pin.will", { set: code(keyOf(set)) })),
+    confirm: t("pin.go"),
+    act: async () => {
+      if (!reason.value.trim()) throw new Error(t("pin.no_reason"));
+      await api.pin(set, { reason: reason.value.trim(), until: until.value || null });
+      await done(t("pin.done", { set: set.timestamp }));
+    },
+  });
+}
+
+/** Let the policy decide on a set again. */
+export function askUnpin({ set, done }) {
+  ask({
+    title: t("unpin.title", { set: set.timestamp }),
+    content: [will(...mixed("unpin.will", { set: code(keyOf(set)) }, { who: set.pin.by, reason: set.pin.reason }))],
+    confirm: t("unpin.go"),
+    act: async () => {
+      await api.unpin(set);
+      await done(t("unpin.done", { set: set.timestamp }));
     },
   });
 }

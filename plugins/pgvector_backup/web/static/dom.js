@@ -43,6 +43,7 @@ const ICONS = {
   bin: "M4 7h16M9 7V4h6v3m3 0-1 13H7L6 7m4 4v5m4-5v5",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
   plus: "M12 5v14M5 12h14",
+  pin: "M9 3h6l-1 7 4 4H6l4-4-1-7zm3 11v7",
 };
 
 /** One of the page's icons, unseen by screen readers: the words beside it say the same. */

@@ -2,7 +2,18 @@
 
 import * as api from "./api.js";
 import { setDetail } from "./detail.js";
-import { askBackup, askCancel, askDelete, askDeleteMany, askDownload, askRestore, askVerify } from "./dialogs.js";
+import {
+  askBackup,
+  askCancel,
+  askDelete,
+  askDeleteMany,
+  askDownload,
+  askPin,
+  askPrune,
+  askRestore,
+  askUnpin,
+  askVerify,
+} from "./dialogs.js";
 import { announce, byFocus, fill, h } from "./dom.js";
 import { filterBar } from "./filter.js";
 import { percent, renewAges } from "./format.js";
@@ -13,6 +24,7 @@ import { problem } from "./problem.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
 import { keyOf, madeAt } from "./set.js";
 import { recentRuns } from "./recent.js";
+import { firstPath, retentionPanel, withPins } from "./retention.js";
 import { chosen, filterBy, noSets, openSet, setTable, showMore, tickedBar, view } from "./sets.js";
 import { tiles } from "./state.js";
 import { followTheme } from "./theme.js";
@@ -21,9 +33,10 @@ import { onZone, zone } from "./zone.js";
 
 const BUSY = 1500; // milliseconds between two questions while something runs
 const IDLE = 20_000;
-const KINDS = ["backup", "restore", "verify"];
+const KINDS = ["backup", "restore", "verify", "prune"];
 
-const known = { overview: null, locations: [], sets: [], problem: null, listed: "" };
+const known = { overview: null, locations: [], sets: [], problem: null, listed: "", path: "" };
+const plans = new Map(); // by a location's path: what the policy says of its sets, or why that is not known
 const details = new Map(); // by a set's key: what the API told, or why it did not
 const drawn = new Map(); // by a set's key: what is shown of it
 const watched = new Map(); // by run id: kind of a run that this user saw running
@@ -34,7 +47,7 @@ let timer = null;
 
 const page = document.getElementById("page");
 const part = Object.fromEntries(
-  ["head", "problem", "warnings", "running", "notices", "tiles", "recent", "filter", "history", "sets"].map((name) => [
+  ["head", "problem", "warnings", "running", "notices", "tiles", "recent", "filter", "history", "sets", "retention"].map((name) => [
     name,
     h("div", { data: { part: name } }),
   ]),
@@ -59,6 +72,7 @@ function build() {
     part.warnings,
     section("now", t("now.title"), part.running, part.notices, part.tiles, part.recent),
     section("sets", t("sets.title"), part.filter, part.history, part.sets),
+    section("retention", t("retention.title"), part.retention),
   );
 }
 
@@ -77,6 +91,9 @@ function allowed() {
     verify: trigger("verify", (set) => askVerify({ overview: known.overview, set, started })),
     restore: trigger("restore", (set) => askRestore({ overview: known.overview, set, started })),
     remove: overview?.can_edit ? (set) => askDelete({ overview: known.overview, set, deleted }) : t("why.rights"),
+    pin: overview?.can_edit ? (set) => askPin({ set, done: pinned }) : t("why.rights"),
+    unpin: overview?.can_edit ? (set) => askUnpin({ set, done: pinned }) : t("why.rights"),
+    prune: trigger("prune", (plan, path) => askPrune({ overview: known.overview, plan, path, started })),
     cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
     download: overview?.can_download === false ? t("why.download") : (set, detail) => askDownload({ set, detail }),
   };
@@ -150,17 +167,39 @@ function detailOf(set) {
   const key = keyOf(set);
   const may = allowed();
   const told = details.get(key);
+  const planned = plans.get(set.relative_path)?.locations?.[0];
   const state = JSON.stringify([
     language,
+    set.pin,
+    planned?.sets.find((one) => one.timestamp === set.timestamp),
     zone(),
     set.damaged,
     Object.values(may).map((act) => (typeof act === "string" ? act : "")),
   ]);
   const shown = drawn.get(key);
   if (shown?.told === told && shown?.state === state) return shown.node;
-  const node = setDetail(set, told, may);
+  const node = setDetail(set, told, may, planned);
   drawn.set(key, { told, state, node });
   return node;
+}
+
+function drawRetention() {
+  const paths = known.locations.map((one) => one.relative_path);
+  part.retention.closest("section").hidden = paths.length === 0;
+  fill(
+    part.retention,
+    retentionPanel(plans.get(known.path) ?? null, {
+      paths,
+      path: known.path,
+      choose: (path) => {
+        known.path = path;
+        drawRetention();
+        plan(path);
+      },
+      prune: allowed().prune,
+      open: reveal,
+    }),
+  );
 }
 
 function draw() {
@@ -174,6 +213,7 @@ function drawList() {
   history.draw(chosen(known.sets));
   part.history.hidden = known.sets.length === 0;
   drawSets();
+  drawRetention();
 }
 
 // --- what the user does ---
@@ -214,7 +254,27 @@ function reveal(relativePath, timestamp) {
   });
 }
 
+/** Ask what the policy says of a location. */
+async function plan(path) {
+  if (path === "") return;
+  let told;
+  try {
+    told = withPins(await api.retention(path), known.sets);
+  } catch (fault) {
+    told = fault;
+  }
+  plans.set(path, told);
+  drawRetention();
+  drawSets();
+}
+
+async function pinned(words) {
+  announce(words);
+  await refreshList();
+}
+
 async function load(set) {
+  if (!plans.has(set.relative_path)) plan(set.relative_path);
   const key = keyOf(set);
   try {
     details.set(key, await api.detail(set));
@@ -278,6 +338,11 @@ async function refreshList() {
   known.listed = text;
   known.locations = locations;
   known.sets = locations.flatMap((one) => one.backups).sort((one, other) => madeAt(other) - madeAt(one));
+  if (!locations.some((one) => one.relative_path === known.path)) known.path = firstPath(known.sets);
+  // Of every location that is shown or whose sets are open: what was planned for others is asked for once they are.
+  const shown = new Set([known.path, ...known.sets.filter((set) => view.open.has(keyOf(set))).map((set) => set.relative_path)]);
+  for (const path of plans.keys()) if (!shown.has(path)) plans.delete(path);
+  for (const path of shown) plan(path);
   for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
   drawList();
 }
@@ -355,6 +420,8 @@ document.addEventListener("visibilitychange", () => (document.hidden ? clearTime
 onLanguage(() => {
   build();
   details.clear();
+  plans.clear();
+  plan(known.path);
   draw();
   drawList();
   refresh();

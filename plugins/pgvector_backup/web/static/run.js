@@ -57,6 +57,7 @@ function route(run, { connection, root }) {
   if (run.kind === "backup")
     return [database, arrow, h("code", {}, [root, asked.task_id].filter(Boolean).join("/") || t("place.global"))];
   if (run.kind === "restore") return [h("code", {}, set), tables, arrow, database];
+  if (run.kind === "prune") return set ? h("code", {}, set) : t("run.every_location");
   return set ? h("code", {}, set) : t("run.newest_sets");
 }
 
@@ -173,6 +174,17 @@ function summary(kind, result) {
       skipped > 0 && t("summary.skipped", { count: skipped }),
       into && t("summary.into", { database: into }),
       ...restored.flatMap(([, table]) => table.notes ?? []),
+    ]
+      .filter(Boolean)
+      .join(" ");
+  }
+  if (kind === "prune") {
+    const of = (name) => (result.locations ?? []).flatMap((one) => one[name] ?? []);
+    const retained = of("kept").filter((one) => one.retained);
+    return [
+      result.response,
+      t(result.dry_run ? "summary.prune.plan" : "summary.prune", { count: of("removed").length, size: size(result.bytes_freed) }),
+      retained.length > 0 && t("summary.retained", { count: retained.length, why: retained[0].retained }),
     ]
       .filter(Boolean)
       .join(" ");

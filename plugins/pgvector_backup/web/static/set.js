@@ -50,5 +50,9 @@ function badge(state, picture, key, title) {
   return h("span", { class: `badge ${state}`, title }, icon(picture), t(key));
 }
 
+/** That a set is pinned, in one word; by whom and why behind it. */
+export const pinBadge = ({ pin }) =>
+  pin && h("span", { class: "badge pinned", title: `${pin.by}: ${pin.reason}` }, icon("pin"), t("set.pinned"));
+
 /** Whether a restore or a verify can be asked for. */
 export const usable = (set) => !set.damaged && Object.keys(set.tables ?? {}).length > 0;

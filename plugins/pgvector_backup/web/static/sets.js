@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { age, count, duration, fileFormat, moment, size } from "./format.js";
 import { t } from "./i18n.js";
-import { databaseOf, isDated, keyOf, placeName, verifiedBadge, whenOf } from "./set.js";
+import { databaseOf, isDated, keyOf, pinBadge, placeName, verifiedBadge, whenOf } from "./set.js";
 
 const STEP = 50; // sets shown at first, and with each "more"
 
@@ -48,6 +48,8 @@ function wordsOf(set) {
     set.database,
     set.server?.system_identifier,
     fileFormat(set.tables),
+    set.pin?.reason,
+    set.pin?.by,
     ...Object.entries(set.tables).flatMap(([label, table]) => [
       label,
       table.format,
@@ -154,7 +156,7 @@ function setBody(set, index, { detail, toggle, tick }) {
     size: size(set.bytes),
     duration: duration(set.duration),
     format: fileFormat(set.tables),
-    verified: verifiedBadge(set),
+    verified: [verifiedBadge(set), pinBadge(set)],
     run: set.run_url ? airflowLink(set.run_url, t("run.short")) : "–",
   };
   return h(

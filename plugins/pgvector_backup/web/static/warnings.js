@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
-const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "VERIFY_RUN_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED"]);
+const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "VERIFY_RUN_FAILED", "PRUNE_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED"]);
 
 /**
  * The warnings of an overview.
@@ -48,6 +48,7 @@ function remedy({ code, params }, { backUp, verify, open }) {
       return params.timestamp && button(t("action.show"), () => open(params.relative_path, params.timestamp));
     case "LAST_FAILED":
     case "VERIFY_RUN_FAILED":
+    case "PRUNE_FAILED":
       return (
         params.run_id &&
         airflowLink(`dags/pgvector_${params.kind ?? "backup"}/runs/${encodeURIComponent(params.run_id)}`, t("run.open"))
