@@ -9,11 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.engine.test_restore_states import STATES, script
+from tests.engine.test_restore_states import STATES, rows, script
 from tests.helpers.database import Database, contents, definitions
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
-from tests.helpers.outcomes import rows
 from tests.helpers.psql import psql_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "by-hand.md"

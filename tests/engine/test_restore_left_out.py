@@ -8,10 +8,9 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
-from tests.engine.test_restore_states import script
+from tests.engine.test_restore_states import rows, script
 from tests.helpers.database import Database, definitions
 from tests.helpers.house import House
-from tests.helpers.outcomes import rows
 
 
 def notes(result: Any) -> str:
@@ -179,6 +178,113 @@ def test_what_a_set_names_and_does_not_keep(house: House, elsewhere: Database) -
         "our own",
     ):
         assert word in told, word
+
+
+# --- partitions, policies, rules, triggers, keys ---
+
+
+def test_a_partition_that_is_being_detached_is_no_part_any_more(house: House) -> None:
+    script(
+        house,
+        "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);\n"
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10);\n"
+        "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (99);\nINSERT INTO t SELECT generate_series(1, 30);\n"
+        # As DETACH CONCURRENTLY leaves it when it is interrupted.
+        "UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid = 't1'::regclass",
+    )
+    house.configure(tables="t", truncate_tables="t")
+    result = house.backup()
+    assert result.tables["t"].rows == house.count("t") == 21
+    before = rows(house.database, "t")
+    house.truncate(result)
+    house.restore()
+    assert rows(house.database, "t") == before
+    assert house.count("t1") == 9
+
+
+@pytest.mark.parametrize("listed", ["t", "t1", "t,u1"])
+def test_partitions_under_constraints_that_are_not_valid(house: House, listed: str) -> None:
+    script(
+        house,
+        "CREATE TABLE q (id int PRIMARY KEY);\nCREATE TABLE t (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);\n"
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);\n"
+        "CREATE TABLE u (LIKE t) PARTITION BY RANGE (id);\n"
+        "CREATE TABLE u1 PARTITION OF u FOR VALUES FROM (0) TO (100);\n"
+        "INSERT INTO t SELECT n, -n FROM generate_series(1, 9) AS n;\nINSERT INTO u TABLE t;\n"
+        "ALTER TABLE t ADD CONSTRAINT pos CHECK (n > 0) NOT VALID;\n"
+        "ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (n) REFERENCES q NOT VALID;\n"
+        "ALTER TABLE u ADD CONSTRAINT pos CHECK (n > 0) NOT VALID",
+    )
+    house.configure(tables=listed)
+    house.backup()
+    before, shape = {name: rows(house.database, name) for name in ("t", "u")}, definitions(house.database)
+    house.restore(truncate_before_restore=True)
+    assert {name: rows(house.database, name) for name in ("t", "u")} == before
+    assert definitions(house.database) == shape
+
+
+def test_a_drill_of_a_table_whose_owner_is_held_to_its_policies(house: House) -> None:
+    script(
+        house,
+        "CREATE TABLE t (id int);\nINSERT INTO t SELECT generate_series(1, 9);\n"
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;\nCREATE POLICY p ON t USING (id > 5)",
+    )
+    house.configure(tables="t")
+    house.backup()
+    result = house.verify(depth="drill")
+    assert result.errors == []
+    assert result.sets[0].tables["t"].drill is not None
+    assert result.sets[0].tables["t"].drill["rows"] == 9
+
+
+@pytest.mark.parametrize("rule", ["INSERT TO t DO INSTEAD NOTHING", "UPDATE TO t DO ALSO NOTHING"])
+def test_rules_that_rewrite_what_is_written(house: House, rule: str) -> None:
+    script(house, f"CREATE TABLE t (id int PRIMARY KEY);\nINSERT INTO t VALUES (1), (2);\nCREATE RULE r AS ON {rule}")
+    house.configure(tables="t")
+    house.backup()
+    house.database.run("DELETE FROM t WHERE id = 1")
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match='DISABLE RULE "r"') as caught:
+            house.restore(on_conflict="skip", dry_run=dry_run)
+        assert not caught.value.can_retry
+    house.database.run("ALTER TABLE t DISABLE RULE r")
+    house.restore(on_conflict="skip")
+    assert rows(house.database, "t") == ["(1)", "(2)"]
+    house.database.run("ALTER TABLE t ENABLE RULE r")
+    house.restore(truncate_before_restore=True)
+    assert rows(house.database, "t") == ["(1)", "(2)"]
+
+
+def test_a_trigger_that_alters_rows_is_named_and_the_set_is_not_blamed(house: House) -> None:
+    script(
+        house,
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz);\nINSERT INTO t VALUES (1, now());\n"
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.at = clock_timestamp(); RETURN NEW; END$$;"
+        '\nCREATE TRIGGER "Updated At" BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()',
+    )
+    house.configure(tables="t")
+    house.backup()
+    before = rows(house.database, "t")
+    for request in ({"truncate_before_restore": True}, {"on_conflict": "update"}):
+        with pytest.raises(IntegrityFault) as caught:
+            house.restore(**request)
+        told = caught.value.message
+        assert "could take its place" not in told
+        house.database.run(told[told.index("ALTER TABLE") : told.index(". Nothing was changed")])
+        house.restore(**request)
+        assert rows(house.database, "t") == before
+        house.database.run('ALTER TABLE t ENABLE TRIGGER "Updated At"')
+
+
+def test_rows_without_a_key_are_there_twice_and_the_result_says_so(house: House) -> None:
+    script(house, "CREATE TABLE t (w text);\nINSERT INTO t VALUES ('a')")
+    house.configure(tables="t")
+    house.backup()
+    assert "there twice now" in notes(house.restore())
+    assert rows(house.database, "t") == ["(a)", "(a)"]
+    assert "twice" not in notes(house.restore(truncate_before_restore=True))
+    house.database.run("CREATE UNIQUE INDEX ON t (w)")
+    assert "twice" not in notes(house.restore(on_conflict="skip"))
 
 
 # --- sequences ---

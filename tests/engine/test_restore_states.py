@@ -189,6 +189,45 @@ STATES = {
         "CREATE TABLE u (s smallint DEFAULT nextval('shared') PRIMARY KEY, x int);\n"
         "INSERT INTO t (x) SELECT generate_series(1, 20);\nINSERT INTO u (x) SELECT generate_series(1, 7)",
     ),
+    "a child whose parent has constraints that are not valid": (
+        "c",
+        "CREATE TABLE p (id int, n int, v vector(3));\nCREATE TABLE c (w text, PRIMARY KEY (id)) INHERITS (p);\n"
+        "INSERT INTO c SELECT n, -n, NULL, 'x' FROM generate_series(1, 9) AS n;\n"
+        "ALTER TABLE c ADD CONSTRAINT pos CHECK (n > 0) NOT VALID;\n"
+        "ALTER TABLE p ADD CONSTRAINT pos CHECK (n > 0) NOT VALID;\n"
+        "ALTER TABLE p ADD CONSTRAINT nn NOT NULL v NOT VALID;\nCOMMENT ON CONSTRAINT nn ON p IS 'of p'",
+    ),
+    "keys with parameters, an index over whole rows": (
+        "t",
+        "CREATE TABLE t (id int PRIMARY KEY WITH (fillfactor = 50), n int UNIQUE WITH (deduplicate_items = off));\n"
+        "CREATE INDEX whole ON t ((t.*));\nINSERT INTO t SELECT n, n FROM generate_series(1, 9) AS n",
+    ),
+    "nothing that a file could hold": (
+        "t,u",
+        "CREATE TABLE t ();\nCREATE TABLE u (a int GENERATED ALWAYS AS (1) STORED);\n"
+        "INSERT INTO t DEFAULT VALUES;\nINSERT INTO t DEFAULT VALUES;\nINSERT INTO u DEFAULT VALUES",
+    ),
+    "exclusion and triggers that wait for the end": (
+        "t",
+        "CREATE TABLE t (id int PRIMARY KEY, r int4range, v vector(3), EXCLUDE USING gist (r WITH &&) DEFERRABLE "
+        "INITIALLY DEFERRED);\nCREATE INDEX ON t USING hnsw (v vector_l2_ops);\n"
+        "INSERT INTO t SELECT n, int4range(n, n + 1), '[1,2,3]' FROM generate_series(1, 30) AS n",
+    ),
+    "a sequence owned by another column": (
+        "t",
+        "CREATE TABLE t (a int PRIMARY KEY, b serial, x int);\nALTER TABLE t ALTER a SET DEFAULT nextval('t_b_seq');\n"
+        "ALTER TABLE t ALTER b DROP DEFAULT;\nINSERT INTO t (b, x) SELECT n, n FROM generate_series(1, 9) AS n",
+    ),
+    "types of every kind": (
+        "t",
+        "CREATE TABLE t (id int PRIMARY KEY, a numeric(10,-2), b interval day to second(3), c char(3), d varbit(9), "
+        "e \"char\", f name, g timestamptz(3), j int[][], k tsvector, l macaddr8, "
+        "m int4multirange, n pg_lsn, o xid8, p jsonpath, q money, r timetz(2), s tsquery, u txid_snapshot, w regclass, "
+        "x refcursor, y tid, z polygon, aa inet[]);\nINSERT INTO t SELECT n, 1234, '1 day 2.345', 'ab', '101', "
+        "'x', 'nm', '2026-01-02 03:04:05.678', '{{1,2},{3,4}}',"
+        " 'a b', '08:00:2b:01:02:03:04:05', '{[1,2),[4,5)}', '0/1', '5', '$.a', '5.5', '01:02:03+02', 'a & b', "
+        "'10:20:10,14', 'pg_class', 'x', '(1,2)', '((1,2),(2,3))', '{1.2.3.4}' FROM generate_series(1, 9) AS n",
+    ),
 }  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -41,7 +43,7 @@ from pgvector_backup.engine.sets.keys_file import Tally
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import manifest_name
+from pgvector_backup.engine.store.naming import manifest_name, script_name
 from pgvector_backup.engine.store.root import locate, require_root
 from pgvector_backup.engine.store.store import Claim
 
@@ -155,8 +157,7 @@ def backup(
                 full_because=line.full_because,
                 wal_position=line.wal_position,
             )
-            _stage_script(location, claim, manifest)
-            claim.commit(manifest.to_bytes())
+            claim.commit(_with_script(location, claim, manifest).to_bytes())
             _log.info(
                 "set %s is on disk with %d of %d tables: %s",
                 claim.backup_id,
@@ -241,17 +242,18 @@ def _stream(plan: TablePlan, kind: FileKind, claim: Claim, progress_rows: int, l
     )
 
 
-def _stage_script(location: Location, claim: Claim, manifest: Manifest) -> None:
-    """What psql alone needs to load the set; a set is whole without it."""
+def _with_script(location: Location, claim: Claim, manifest: Manifest) -> Manifest:
+    """Stage what psql alone needs to load the set, and have the manifest tell of it; a set is whole without it."""
     try:
         script = by_hand.script(manifest, chains(location, manifest)).encode()
     except (BackupError, UnicodeError) as fault:
         _log.warning("set %s has no script for psql: %s", manifest.backup_id, fault)
-        return
+        return manifest
     with translated():
         staged = claim.stage("schema", "sql")
         staged.write(script)
         staged.sync()
+    return replace(manifest, script=script_name(manifest.backup_id), script_sha256=hashlib.sha256(script).hexdigest())
 
 
 def _log_failure(label: str, failure: BackupError | None) -> None:

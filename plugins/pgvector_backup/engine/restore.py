@@ -140,6 +140,8 @@ def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[
     try:
         yield
     except IntegrityFault as fault:
+        if not fault.of_set:
+            raise
         instead = in_place_of(catalog.at(location).sets, found)
         raise IntegrityFault(f"{fault.message}; {instead}") from fault
 

@@ -23,7 +23,7 @@ from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.sets.stored_set import shared_lock
+from pgvector_backup.engine.sets.stored_set import check_script, shared_lock
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST, verification_name
 from pgvector_backup.engine.store.root import locate_all
@@ -191,6 +191,10 @@ class _Run:
                 )
             one.tables[entry.name] = TableVerification(inspection, time.monotonic() - started)
             _tell(entry.name, one.tables[entry.name])
+        try:
+            check_script(location, manifest)
+        except IntegrityFault as fault:
+            one.faults.append(fault.message)
         if one.depth == "drill":
             if one.damage:
                 one.notes.append("not drilled, for it is damaged")

@@ -103,9 +103,13 @@ class Conflict(BackupError):
 
 
 class IntegrityFault(BackupError):
-    """A file that does not match its manifest."""
+    """A file that does not match its manifest, or a table that took other rows than it was sent.
+
+    ``of_set`` is false where the set itself is whole.
+    """
 
     error_type = "INTEGRITY_ERROR"
+    of_set: bool = True
 
 
 class StorageFault(BackupError):

@@ -13,7 +13,7 @@ from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cutter, estimate, header
-from pgvector_backup.engine.postgres import transactions
+from pgvector_backup.engine.postgres import binary_forms, transactions
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.tables import Table
@@ -61,6 +61,8 @@ def plan_tables(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -
 
 
 def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind, jobs: int) -> TablePlan:
+    if not kind.format.is_text:
+        binary_forms.require(conn, table)
     expected = estimate(conn, table, kind)
     return TablePlan(
         table=table,

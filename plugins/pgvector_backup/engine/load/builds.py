@@ -58,9 +58,14 @@ class Builds:
         """Drop what rows of the set may break; of tables without rows, indexes and the keys between them."""
         there = [one for one in plans if not one.created and one.table.kind in ("table", WITH_CHILDREN)]
         empty = [one for one in there if not one.rows_kept]
-        loose = dropped.droppable_loose_constraints(self.conn, [one.table for one in there])
-        by_oid = {one.table.oid: one for one in there}
-        self._drop_keys([key for key in loose if key.name in by_oid[key.table.oid].loose_constraints], there)
+        standing = [one for one in plans if not one.created]
+        by_oid = {one.table.oid: one for one in standing}
+        loose: dict[str, Droppable] = {}
+        for key in dropped.droppable_loose_constraints(self.conn, [one.table for one in standing]):
+            if key.name in by_oid[key.table.oid].loose_constraints:
+                # Two tables may have it from the same one.
+                loose.setdefault(key.drop.as_string(self.conn), key)
+        self._drop_keys(list(loose.values()), standing)
         for one in empty:
             self.drop_indexes(one, one.rebuilt(0))
         if any(dropped.worth_it(_expected_rows(one.stored), 0) for one in plans):

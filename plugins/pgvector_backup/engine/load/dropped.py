@@ -93,19 +93,14 @@ def _constraints(conn: Connection[Any], query: str, tables: Sequence[Table]) -> 
         found = cursor.execute(query, {"oids": list(by_oid)}).fetchall()
     keys = []
     for row in found:
-        table = by_oid[row["oid"]]
-        name = sql.Identifier(row["name"])
-        make = [
-            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table.identifier, name, sql.SQL(row["definition"]))
-        ]
+        where, name = sql.Identifier(row["schema"], row["relation"]), sql.Identifier(row["there"])
+        make = [sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(where, name, sql.SQL(row["definition"]))]
         if row["comment"] is not None:
             make.append(
-                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
-                    name, table.identifier, sql.Literal(row["comment"])
-                )
+                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, where, sql.Literal(row["comment"]))
             )
-        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(table.identifier, name)
-        keys.append(Droppable(table, row["name"], drop, tuple(make)))
+        gone = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(where, name)
+        keys.append(Droppable(by_oid[row["oid"]], row["name"], gone, tuple(make)))
     return tuple(keys)
 
 
@@ -148,10 +143,11 @@ ORDER BY c.relname
 """
 
 _FOREIGN_KEYS: Final = """
-SELECT k.conrelid::bigint AS oid, k.conname AS name, pg_get_constraintdef(k.oid) AS definition,
-       obj_description(k.oid, 'pg_constraint') AS comment
+SELECT k.conrelid::bigint AS oid, k.conname AS name, s.nspname AS schema, r.relname AS relation, k.conname AS there,
+       pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
 FROM pg_constraint k
 JOIN pg_class r ON r.oid = k.conrelid
+JOIN pg_namespace s ON s.oid = r.relnamespace
 JOIN pg_class p ON p.oid = k.confrelid
 WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated
   AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
@@ -164,18 +160,33 @@ WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated
 ORDER BY k.conname
 """
 
+# What a table has from another one is dropped and made there, and so in all tables that have it from there.
 _LOOSE: Final = """
-SELECT k.conrelid::bigint AS oid, k.conname AS name, pg_get_constraintdef(k.oid) AS definition,
-       obj_description(k.oid, 'pg_constraint') AS comment
-FROM pg_constraint k
+WITH RECURSIVE up(oid, relation, name, depth) AS (
+    SELECT k.oid, k.conrelid, k.conname, 0 FROM pg_constraint k
+     WHERE k.contype IN ('c', 'f', 'n') AND NOT k.convalidated AND k.conrelid = ANY(%(oids)s::oid[])
+       AND coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)
+    UNION
+    SELECT p.oid, up.relation, up.name, up.depth + 1
+      FROM up JOIN pg_constraint k ON k.oid = up.oid
+      JOIN pg_constraint p ON p.oid = k.conparentid
+        OR (k.contype IN ('c', 'n') AND p.contype = k.contype AND (k.contype = 'n' OR p.conname = k.conname)
+            AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = k.conrelid AND i.inhparent = p.conrelid)
+            AND (k.contype = 'c' OR EXISTS (
+                SELECT FROM pg_attribute a JOIN pg_attribute b ON b.attname = a.attname
+                 WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+                   AND b.attrelid = p.conrelid AND b.attnum = p.conkey[1])))
+)
+SELECT u.relation::bigint AS oid, u.name, s.nspname AS schema, r.relname AS relation, k.conname AS there,
+       pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+FROM up u
+JOIN pg_constraint k ON k.oid = u.oid
 JOIN pg_class r ON r.oid = k.conrelid
-WHERE k.contype IN ('c', 'f', 'n') AND NOT k.convalidated AND k.conparentid = 0
-  AND coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)
-  AND k.conislocal AND k.coninhcount = 0 AND k.conrelid = ANY(%(oids)s::oid[])
+JOIN pg_namespace s ON s.oid = r.relnamespace
+WHERE k.conislocal AND k.conparentid = 0 AND NOT k.convalidated
   AND pg_has_role(r.relowner, 'USAGE')
   AND (k.confrelid = 0 OR has_table_privilege(k.confrelid, 'REFERENCES'))
-  AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = k.conrelid)
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid
-                  AND d.deptype <> 'i')
-ORDER BY k.conname
+                  AND d.deptype NOT IN ('i', 'P', 'S'))
+ORDER BY u.depth DESC, k.conname
 """

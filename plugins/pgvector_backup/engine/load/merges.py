@@ -1,7 +1,7 @@
 """The one statement that takes staged rows over into a table, and returns them as the table has them then.
 
-ON CONFLICT goes by keys that are checked at once. Where a key is deferrable, rows that are there already are found by a
-join instead.
+ON CONFLICT goes by keys that are checked at once. Where a key is deferrable, or the table has rules, rows
+that are there already are found by a join instead.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ def merge(
 
     :param on_conflict: ``error``, ``skip`` or ``update``, which goes by the primary key
     """
+    if not into.columns:
+        return sql.SQL("WITH i AS (INSERT INTO {} SELECT FROM {} AS s RETURNING 1) SELECT FROM i").format(
+            into.table, staging.source
+        )
     keys = _keys(conn, table, into)
     insert = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS s").format(
         into.table, into.column_list, into.column_list, staging.source
     )
     returning = sql.SQL(" RETURNING {}").format(into.column_list)
     if on_conflict == "skip":
-        if keys.any_deferrable:
+        if keys.any_joined:
             return insert + _absent(keys.same, into) + returning
         return insert + sql.SQL(" ON CONFLICT DO NOTHING") + returning
     if on_conflict != "update":
@@ -40,7 +44,7 @@ def merge(
     if not others:
         # Nothing but the key: the row that is there is the row of the set.
         others = list(table.primary_key[:1])
-    if keys.primary_deferrable:
+    if keys.primary_joined:
         return sql.SQL("WITH u AS ({} RETURNING {}), i AS ({}) SELECT * FROM u UNION ALL SELECT * FROM i").format(
             _update(conn, table, staging, into, others),
             sql.SQL(", ").join(sql.Identifier("t", name) for name in into.columns),
@@ -72,13 +76,13 @@ def _absent(same: Sequence[sql.Composed], into: Destination) -> sql.Composed:
 
 @dataclass(frozen=True)
 class _Keys:
-    """The unique keys of a table: which are deferrable, and when a staged row ``s`` and a row ``t`` have the same.
+    """The unique keys of a table: where ON CONFLICT cannot go by them, and when rows ``s`` and ``t`` have the same.
 
     :param same: for each key over plain columns of the file and all rows
     """
 
-    primary_deferrable: bool
-    any_deferrable: bool
+    primary_joined: bool
+    any_joined: bool
     same: tuple[sql.Composed, ...]
 
 
@@ -90,8 +94,14 @@ def _keys(conn: Connection[Any], table: Table, into: Destination) -> _Keys:
         for index, _, _, plain, nulls, columns in found
         if plain and set(columns) <= set(into.columns)
     ]
-    return _Keys(any(deferrable), bool(deferrable), tuple(same))
+    # The server has no ON CONFLICT for a table with rules for INSERT or UPDATE, disabled ones too.
+    ruled = conn.execute(_RULED, [table.oid]).fetchone() == (True,)
+    return _Keys(any(deferrable) or ruled, bool(deferrable) or ruled, tuple(same))
 
+
+_RULED: Final = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = %s AND r.ev_type IN ('2', '3'))
+"""
 
 _KEYS: Final = """
 SELECT i.indexrelid, i.indisprimary, i.indimmediate, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL,

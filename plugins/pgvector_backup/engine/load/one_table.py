@@ -159,11 +159,8 @@ class TableLoad:
             rows, total = read_back(self.conn, into, loaded.sent_as, loaded.proof, self.cancel)
             same = (rows, fingerprint.of_sum(total)) == (loaded.rows_sent, fingerprint.of_sum(loaded.sent_sum))
         if not same:
-            raise IntegrityFault(
-                f"{self.plan.label}: the table did not take the rows as they are in the set "
-                f"({loaded.rows_sent:,} sent, {rows:,} there): a trigger, a rule or a generated value alters them; "
-                "disable it for the restore. Nothing was changed"
-            )
+            counts = f" ({loaded.rows_sent:,} sent, {rows:,} there)"
+            raise staged_rows.altered(self.conn, self.plan.table, self.plan.label, counts=counts)
 
 
 def restored(plan: TablePlan, outcome: Outcome, seconds: float, *, built: list[str]) -> TableRestore:

@@ -37,6 +37,11 @@ class Destination:
         """The columns for COPY and SELECT."""
         return sql.SQL(", ").join(sql.Identifier(name) for name in self.columns)
 
+    @property
+    def bracketed(self) -> sql.Composable:
+        """The columns after a table's name; nothing where there are none, which the grammar has no brackets for."""
+        return sql.SQL("({})").format(self.column_list) if self.columns else sql.SQL("")
+
 
 class BrokenOff(Exception):
     """The server has failed a COPY; nothing more needs to be sent."""
@@ -65,8 +70,8 @@ class OpenCopy:
         """Begin, with the format's header."""
         self._stack.enter_context(on_own_path(self._conn))
         cursor = self._stack.enter_context(self._conn.cursor())
-        statement = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
-            self._into.table, self._into.column_list, sql.SQL(self._form.options)
+        statement = sql.SQL("COPY {} {} FROM STDIN ({})").format(
+            self._into.table, self._into.bracketed, sql.SQL(self._form.options)
         )
         self._copy = self._stack.enter_context(cursor.copy(statement))
         if self._form.header:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import OnConflict, RestoreRequest
@@ -145,8 +145,42 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
     if plan.table.kind in ("table", WITH_CHILDREN):
         doubtful = () if stored.entry is None else [index.name for index in stored.entry.indexes if not index.valid]
         plan.droppable = dropped.droppable_indexes(conn, plan.table, doubtful)
+    _require_plain_inserts(conn, plan)
+    if plan.rows_kept and conn.execute(_KEYED, [plan.table.oid]).fetchone() != (True,):
+        plan.notes.append(
+            f"{stored.label}: no unique key tells its rows apart, so rows that are there and in the set are there "
+            "twice now; truncate_before_restore makes the table equal to the set"
+        )
     if plan.insert_rule == "update" and not plan.table.primary_key:
         raise InvalidParams(
             f"on_conflict: {stored.label} has no primary key to tell by which rows are to be updated; use error or skip"
         )
     return plan
+
+
+def _require_plain_inserts(conn: Connection[Any], plan: TablePlan) -> None:
+    """Refuse to let rows join others of a table whose rules rewrite the statement that would do it.
+
+    :raises Conflict: naming the rules and how they are disabled
+    """
+    if not plan.staged:
+        return
+    rules = conn.execute(_RULES, [plan.table.oid, plan.insert_rule != "error"]).fetchall()
+    if rules:
+        names = [sql.Identifier(row[0]).as_string(conn) for row in rules]
+        switches = ", ".join(f"DISABLE RULE {name}" for name in names)
+        raise Conflict(
+            f"{plan.label}: rows cannot join those that are there, for rules rewrite what is written to the table: "
+            f"{', '.join(names)}; ALTER TABLE {plan.table.identifier.as_string(conn)} {switches} for the restore, or "
+            "set truncate_before_restore; nothing was changed"
+        )
+
+
+# ON CONFLICT is not to be had where there are any for INSERT or UPDATE, nor RETURNING where one takes INSERT's place.
+_RULES: Final = """
+SELECT r.rulename FROM pg_rewrite r
+WHERE r.ev_class = %s AND r.ev_enabled IN ('O', 'A')
+  AND (r.ev_type = '3' AND r.is_instead OR r.ev_type IN ('2', '3') AND %s) ORDER BY 1
+"""
+
+_KEYED: Final = "SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid)"

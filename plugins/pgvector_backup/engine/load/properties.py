@@ -18,6 +18,9 @@ from pgvector_backup.engine.postgres.tables import Column, Index
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _OPTION: Final = re.compile(r"(?P<name>[a-z_][a-z0-9_.]*)=(?P<value>.*)", re.DOTALL)
+_INDEX_OPTIONS: Final = re.compile(
+    r"\) WITH \((?P<options>[a-z_]+='?[A-Za-z0-9_.]+'?(?:, [a-z_]+='?[A-Za-z0-9_.]+'?)*)\)(?: WHERE .*)?", re.DOTALL
+)
 _WORDS: Final = {
     "storage": ("plain", "external", "extended", "main"),
     "compression": ("pglz", "lz4"),
@@ -133,6 +136,13 @@ def _of_table(known: Properties, table: sql.Identifier) -> Iterator[tuple[str, l
 
 def _of_index(index: Index, name: TableName) -> Iterator[tuple[str, list[sql.Composed]]]:
     here = sql.Identifier(*((name.schema,) if name.schema else ()), index.name)
+    # ADD CONSTRAINT's definition has none of them.
+    options = _INDEX_OPTIONS.search(index.definition) if index.constraint is not None else None
+    if options is not None:
+        yield (
+            f"storage parameters of index {index.name}",
+            [sql.SQL("ALTER INDEX {} SET ({})").format(here, sql.SQL(options["options"]))],
+        )
     if index.tablespace is not None:
         yield (
             f"tablespace {index.tablespace} of index {index.name}",

@@ -55,7 +55,7 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
         ) from fault
     except psycopg.errors.UndefinedTable as fault:
         raise database_fault(fault, table=label) from fault
-    except psycopg.ProgrammingError as fault:
+    except (psycopg.ProgrammingError, psycopg.NotSupportedError) as fault:
         raise DatabaseFault(f"{label}: {_said(fault)}; {_UNCHANGED}", can_retry=False) from fault
     except psycopg.Error as fault:
         raise database_fault(fault, table=label) from fault

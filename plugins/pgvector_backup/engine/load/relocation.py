@@ -64,8 +64,8 @@ def relocated(conn: Connection[Any], text: str, *, index: bool = False) -> str:
     while at < len(tokens):
         token = tokens[at]
         following = tokens[at + 1].text if at + 1 < len(tokens) else ""
-        if token.kind == "name" and following == "." and at + 2 < len(tokens):
-            member = tokens[at + 2]
+        member = tokens[at + 2] if token.kind == "name" and following == "." and at + 2 < len(tokens) else None
+        if member is not None and (member.kind == "name" or _in_operator(tokens, at)):
             told.append(f"{names.schema_of(token, member)}.{member.text}")
             at += 3
         else:
@@ -73,6 +73,12 @@ def relocated(conn: Connection[Any], text: str, *, index: bool = False) -> str:
             told.append(names.bare(token, previous, following, index=index))
             at += 1
     return "".join(told)
+
+
+def _in_operator(tokens: Sequence[_Token], at: int) -> bool:
+    """Whether a name stands where ``OPERATOR(schema.+)`` has its schema; in ``table.*`` it is no schema."""
+    before = [one.word for one in tokens[:at] if one.kind != "space"][-2:]
+    return before == ["operator", "("]
 
 
 @dataclass(frozen=True)

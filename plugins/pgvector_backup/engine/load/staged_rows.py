@@ -15,11 +15,12 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
-from pgvector_backup.engine.codec.formats import BINARY
+from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.load.copy_in import Loaded
 from pgvector_backup.engine.load.merges import merge
 from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.read_back import summed
+from pgvector_backup.engine.postgres.binary_forms import lacking
 from pgvector_backup.engine.postgres.keys import same_key
 from pgvector_backup.engine.postgres.session import on_own_path
 from pgvector_backup.engine.postgres.tables import Table, count_rows
@@ -98,20 +99,22 @@ def insert(
     :param watched: whether `prove` is to be called once every trigger has run
     :raises IntegrityFault: when the target took other rows than it was given
     """
-    algorithm = fingerprint.best()
-    staged = summed(conn, _copy_of(staging), BINARY, algorithm, cancel)
+    algorithm, form = fingerprint.best(), _form(conn, into)
+    staged = summed(conn, _copy_of(staging, form), form, algorithm, cancel)
     if not changed and staged[0] != loaded.rows_sent:
         raise IntegrityFault(f"{label}: {loaded.rows_sent:,} rows were sent and {staged[0]:,} staged")
     before = count_rows(conn, into.source)
-    sum_before = summed(conn, _copy_of(into), BINARY, algorithm, cancel) if watched and not table.primary_key else None
+    sum_before = (
+        summed(conn, _copy_of(into, form), form, algorithm, cancel) if watched and not table.primary_key else None
+    )
     same_before = _same(conn, table, staging, into) if on_conflict == "skip" else 0
     # The rows as the target has them, after its triggers and rules.
     statement = merge(conn, table, staging, into, on_conflict)
     with on_own_path(conn):
         returned = summed(
             conn,
-            sql.SQL("COPY ({}) TO STDOUT ({})").format(statement, sql.SQL(BINARY.options)),
-            BINARY,
+            sql.SQL("COPY ({}) TO STDOUT ({})").format(statement, sql.SQL(form.options)),
+            form,
             algorithm,
             cancel,
         )
@@ -127,7 +130,7 @@ def insert(
         skipped = 0
         proven = (returned[0], returned[1] % (1 << 128)) == (staged[0], staged[1] % (1 << 128))
     if not proven:
-        raise _altered(label)
+        raise altered(conn, table, label)
     watch = None
     if not watched:
         conn.execute(sql.SQL("DROP TABLE {}").format(staging.table))
@@ -146,23 +149,37 @@ def prove(conn: Connection[Any], table: Table, into: Destination, watch: Watch, 
     if isinstance(watch.same, int):
         proven = _same(conn, table, watch.staging, into) == watch.same
     else:
-        rows, total = summed(conn, _copy_of(into), BINARY, fingerprint.best(), cancel)
+        form = _form(conn, into)
+        rows, total = summed(conn, _copy_of(into, form), form, fingerprint.best(), cancel)
         proven = (rows, total % (1 << 128)) == (watch.same[0], watch.same[1] % (1 << 128))
     if not proven:
-        raise _altered(label)
+        raise altered(conn, table, label)
     conn.execute(sql.SQL("DROP TABLE {}").format(watch.staging.table))
 
 
-def _altered(label: str) -> IntegrityFault:
-    return IntegrityFault(
-        f"{label}: the table did not take the rows as they are in the set: a trigger, a rule or a generated value "
-        "alters them; disable it for the restore. Nothing was changed"
+def altered(conn: Connection[Any], table: Table, label: str, *, counts: str = "") -> IntegrityFault:
+    """What to raise where a table took other rows than it was sent: with the triggers and rules that may do that.
+
+    :param counts: rows sent and there, in brackets
+    """
+    found = conn.execute(_ALTERING, [table.oid, table.oid]).fetchone()
+    switches = f": ALTER TABLE {table.identifier.as_string(conn)} {found[0]}" if found and found[0] else ""
+    fault = IntegrityFault(
+        f"{label}: the table did not take the rows as they are in the set{counts}: a trigger, a rule or a generated "
+        f"value alters them; disable it for the restore{switches}. Nothing was changed"
     )
+    fault.of_set = False
+    return fault
 
 
-def _copy_of(into: Destination) -> sql.Composed:
+def _form(conn: Connection[Any], into: Destination) -> Format:
+    """What rows are compared in: binary, unless a type has no such form."""
+    return CSV if lacking(conn, into.table.as_string(conn)) else BINARY
+
+
+def _copy_of(into: Destination, form: Format) -> sql.Composed:
     return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(
-        into.column_list, into.source, sql.SQL(BINARY.options)
+        into.column_list, into.source, sql.SQL(form.options)
     )
 
 
@@ -184,6 +201,14 @@ def _same(conn: Connection[Any], table: Table, staging: Destination, into: Desti
 def _columns_of(alias: str, into: Destination) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, name) for name in into.columns)
 
+
+_ALTERING: Final = """
+SELECT pg_catalog.string_agg(switch, ', ' ORDER BY switch) FROM (
+    SELECT 'DISABLE TRIGGER ' || pg_catalog.quote_ident(t.tgname) AS switch FROM pg_catalog.pg_trigger t
+     WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+    UNION ALL SELECT 'DISABLE RULE ' || pg_catalog.quote_ident(r.rulename) FROM pg_catalog.pg_rewrite r
+     WHERE r.ev_class = %s AND r.rulename <> '_RETURN' AND r.ev_enabled IN ('O', 'A')) AS switches
+"""
 
 _CHANGED: Final = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = ANY(%(oids)s::oid[]) AND NOT t.tgisinternal

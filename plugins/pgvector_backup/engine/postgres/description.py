@@ -187,7 +187,7 @@ WITH RECURSIVE part(oid) AS (
     UNION
     SELECT i.inhrelid FROM part p
     JOIN pg_class c ON c.oid = p.oid AND (c.relkind = 'p' OR (%s AND c.relkind = 'r'))
-    JOIN pg_inherits i ON i.inhparent = p.oid
+    JOIN pg_inherits i ON i.inhparent = p.oid AND coalesce(to_jsonb(i) ->> 'inhdetachpending', '') <> 'true'
 )
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table,
        CASE WHEN c.relkind IN ('r', 'm')

@@ -33,18 +33,47 @@ def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
     """What to do about it, and whether the same may succeed later without that."""
     match fault:
         case psycopg.errors.InsufficientPrivilege():
-            return _grant(said), False
+            told = _grant(said), False
         case psycopg.errors.LockNotAvailable():
-            return ": another session holds a lock on the table; try again later", True
+            told = ": another session holds a lock on the table; try again later", True
         case psycopg.errors.ReadOnlySqlTransaction():
-            return (
-                ": the server is a standby, or takes no writes; connect to the primary, with "
-                "target_session_attrs=read-write where several hosts are named"
-            ), False
+            told = (
+                (
+                    ": the server is a standby, or takes no writes; connect to the primary, with "
+                    "target_session_attrs=read-write where several hosts are named"
+                ),
+                False,
+            )
         case psycopg.errors.UndefinedObject() | psycopg.errors.InvalidParameterValue() if "snapshot" in said:
-            return f": {_OTHER_SERVER}", False
-    unwanted = "non-system" in said
-    return ("; set back_up_views if you trust its owner" if unwanted else ""), not unwanted
+            told = f": {_OTHER_SERVER}", False
+        case psycopg.errors.ObjectNotInPrerequisiteState() if "replica identity" in said:
+            told = "; give the table one, or let on_conflict be skip, which updates nothing", False
+        case psycopg.errors.CharacterNotInRepertoire() | psycopg.errors.UntranslatableCharacter():
+            told = _NO_TEXT, False
+        case _ if any(words in said for words in _TOO_LARGE):
+            told = _SMALLER, False
+        case _ if "non-system" in said:
+            told = "; set back_up_views if you trust its owner", False
+        case _:
+            told = "", not _lasts(fault)
+    return told
+
+
+_NO_TEXT: Final = (
+    ": a text holds bytes that are no text in UTF-8, as databases of encoding SQL_ASCII allow, so no file could hold "
+    "it in either format; put right what holds them, or keep such bytes in a bytea"
+)
+_SMALLER: Final = (
+    ": a row is too large for the one gigabyte that a server sends at once; a bytea takes twice its size in csv, so "
+    "use file_format binary; what is larger there as well has to be split up"
+)
+_TOO_LARGE: Final = ("invalid memory alloc request size", "maximum allowed length", "enlarge string buffer")
+
+
+def _lasts(fault: psycopg.Error) -> bool:
+    """Whether the same statement fails for good: what it is, or a function that raises on purpose, stays as it is."""
+    spoken = isinstance(fault, (psycopg.ProgrammingError, psycopg.NotSupportedError))
+    return spoken or (fault.sqlstate or "").startswith(("P0", "55000"))
 
 
 def _grant(said: str) -> str:

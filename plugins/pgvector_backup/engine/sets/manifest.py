@@ -138,6 +138,7 @@ class Manifest:
     :param chain: the sets that an increment stands on, the full one first, its base last; empty of a full set
     :param full_because: why a set that was to be an increment is a full one
     :param wal_position: of the server's write-ahead log, in bytes, where an increment may want to know
+    :param script: bare name of the script for psql, and its SHA-256; None where the set has none, or did not tell
     """
 
     backup_id: str
@@ -152,6 +153,8 @@ class Manifest:
     chain: tuple[Link, ...] = ()
     full_because: str | None = None
     wal_position: int | None = None
+    script: str | None = None
+    script_sha256: str | None = None
 
     @property
     def mode(self) -> str:
@@ -238,8 +241,8 @@ class Manifest:
         return cls(
             backup_id=_text(body["backup_id"]),
             created_at=_text(body["created_at"]),
-            task_id=None if body["task_id"] is None else _text(body["task_id"]),
-            run_id=None if body["run_id"] is None else _text(body["run_id"]),
+            task_id=_text_or_none(body["task_id"]),
+            run_id=_text_or_none(body["run_id"]),
             source=structured(Source, body["source"], later=later),
             snapshot=TransactionIds(**{name: _number(value) for name, value in body["snapshot"].items()}),
             tables=tuple(_entry(entry, later=later) for entry in _list(body["tables"])),
@@ -248,6 +251,8 @@ class Manifest:
             chain=tuple(structured(Link, link, later=later) for link in _list(body.get("chain", []))),
             full_because=None if body.get("full_because") is None else _text(body["full_because"]),
             wal_position=None if body.get("wal_position") is None else _number(body["wal_position"]),
+            script=_text_or_none(body.get("script")),
+            script_sha256=_text_or_none(body.get("script_sha256")),
         )
 
 
@@ -277,6 +282,10 @@ def _text(value: object) -> str:
     if type(value) is not str:
         raise ValueError(f"not a text: {value!r}")
     return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _pretty(body: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.postgres.lineage import KEY_KINDS
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN
-from pgvector_backup.engine.store.naming import SAFE, check_bare, manifest_name
+from pgvector_backup.engine.store.naming import SAFE, check_bare, manifest_name, script_name
 
 _HEX: Final = re.compile(r"[0-9a-f]{1,128}")
 _LONGEST_NAME: Final = 1024
@@ -41,6 +41,7 @@ def check(manifest: Any) -> None:
     for label, why in manifest.failed_tables.items():
         if type(why) is not str or len(label) > _LONGEST_NAME or len(why) > _LONGEST_TEXT:
             raise ValueError(f"failed_tables: {_short(label)}")
+    _check_script(manifest)
     own = manifest_name(manifest.backup_id)
     files = [name for entry in manifest.tables for name in _files(entry)]
     _check_once("file", (own, *files))
@@ -92,6 +93,16 @@ def _check_keys(entry: Any, keys: Any) -> None:
     for digest in (keys.sha256, keys.index_sha256):
         if not _HEX.fullmatch(digest):
             raise ValueError(f"{entry.name}: no checksum: {_short(digest)}")
+
+
+def _check_script(manifest: Any) -> None:
+    if (manifest.script is None) != (manifest.script_sha256 is None):
+        raise ValueError("script: its name or its checksum is missing")
+    if manifest.script is not None:
+        if manifest.script != script_name(manifest.backup_id):
+            raise ValueError(f"script: {_short(manifest.script)} is no file of this set, {manifest.backup_id}")
+        if not _HEX.fullmatch(manifest.script_sha256):
+            raise ValueError(f"script: no checksum: {_short(manifest.script_sha256)}")
 
 
 def _check_entry(entry: Any) -> None:

@@ -5,18 +5,20 @@ A set of our own tells of itself in its manifest. The CSV files of another tool 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import NotFound
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import CSV, Format
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.sets.chain import TableChain, chains
+from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
 from pgvector_backup.engine.sets.foreign_file import ForeignFile
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
@@ -95,6 +97,8 @@ class StoredSet:
                 table.chain.check(cancel)
             elif table.entry is not None:
                 StoredFile(self.location, table.entry).check(cancel)
+        if self.manifest is not None:
+            check_script(self.location, self.manifest)
 
     def blocks(self, table: StoredTable, cancel: Cancel) -> Iterator[Block]:
         """A table's rows, about a mebibyte of them at a time, without the file's header and trailer.
@@ -120,6 +124,21 @@ def open_set(location: Location, found: FoundSet) -> StoredSet:
     chained = chains(location, manifest)
     tables = {entry.name: _described(entry, chained.get(entry.name)) for entry in manifest.tables}
     return StoredSet(location, found, manifest, tables, fingerprint.named(manifest.fingerprint_algorithm))
+
+
+def check_script(location: Location, manifest: Manifest) -> None:
+    """Hold the script for psql against the manifest; sets of earlier releases do not tell of theirs.
+
+    :raises IntegrityFault: when it is missing or was altered
+    """
+    if manifest.script is None:
+        return
+    try:
+        content = read_bounded(location, manifest.script, MANIFEST_BYTES)
+    except NotFound:
+        raise IntegrityFault(f"{manifest.script}: the manifest lists it, and it is missing") from None
+    if hashlib.sha256(content).hexdigest() != manifest.script_sha256:
+        raise IntegrityFault(f"{manifest.script}: its SHA-256 is not the manifest's; the script for psql was altered")
 
 
 def shared_lock(location: Location, found: FoundSet) -> AbstractContextManager[None]:
