@@ -42,7 +42,11 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=False,
     params=prune_params(),
-    default_args={"retries": configuration.retries(), "retry_delay": configuration.retry_delay()},
+    default_args={
+        "retries": configuration.retries(),
+        "retry_delay": configuration.retry_delay(),
+        "execution_timeout": configuration.execution_timeout(),
+    },
     tags=["pgvector", "backup"],
 ) as dag:
     prune = PgVectorPruneOperator(task_id="prune", conf_from_run=True, outlets=[Asset("pgvector_prune")])

@@ -33,6 +33,7 @@ with DAG(
     allowed_run_types=ANY_BUT_BACKFILL,
     max_active_runs=1,
     is_paused_upon_creation=False,
+    default_args={"execution_timeout": configuration.execution_timeout()},
     tags=["pgvector", "backup"],
 ) as dag:
     watch = PgVectorWatchOperator(task_id="watch")

@@ -45,6 +45,10 @@ Airflow 3.2 and newer, Python 3.10 and newer, PostgreSQL 14 and newer with pgvec
 its constraints allow, a short suite: the plugin loads, the DAGs are read, backup, truncate, restore, verify, HTTP, the
 page, cancelling. `make test-matrix` writes this table.
 
+Install Airflow with its own constraints file, as its documentation says. Without, 3.2.2 gets later releases of FastAPI,
+pydantic, cadwyn and svcs, with which its own API answers no task, ours or not. The rows of 3.2 hold these back
+(`matrix/__main__.py`).
+
 Of PostgreSQL it has what can be installed from a package index together with pgvector. On Airflow 3.2 progress is not
 kept, and a DAG has no declared result (`GET …/wait?result=report` names it): both came with 3.3.
 
@@ -63,15 +67,17 @@ class Row:
     besides: tuple[str, ...] = ()
 
 
-OF_3_2: Final = ("pydantic<2.13", "fastapi<0.137", "starlette<1")
-"""What Airflow 3.2 was released with, as its own constraints say; it starts with nothing newer."""
+OF_3_2: Final = ("pydantic<2.13", "fastapi<0.137", "starlette<1.1", "cadwyn<7", "svcs<26")
+"""With newer ones the API server of Airflow 3.2.2 itself does not start, or answers none of its tasks."""
+OF_3_2_1: Final = ("pydantic<2.13", "fastapi<0.137", "starlette<1")
 
 ROWS: Final = (
-    Row("airflow-3.2", "==3.2.*", besides=OF_3_2),
+    Row("airflow-3.2.1", "==3.2.1", besides=OF_3_2_1),
+    Row("airflow-3.2.2", "==3.2.2", besides=OF_3_2),
     Row("airflow-3.3", "==3.3.*"),
     Row("python-3.10", "==3.3.*", python="3.10"),
     Row("python-3.13", "==3.3.*", python="3.13"),
-    Row("python-3.13-airflow-3.2", "==3.2.*", python="3.13", besides=OF_3_2),
+    Row("python-3.13-airflow-3.2", "==3.2.2", python="3.13", besides=OF_3_2),
     Row("psycopg-without-binary", "==3.3.*", psycopg="psycopg"),
     Row("postgresql-16", "==3.3.*", postgres=16),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,17 @@ def test_retries_are_the_configured_ones(configure: Configure) -> None:
     backup = load_dag().get_task("backup")
     assert backup.retries == 4
     assert backup.retry_delay.total_seconds() == 90
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(("seconds", "limit"), [(None, None), ("0", None), ("5400", timedelta(minutes=90))])
+def test_tasks_have_the_configured_limit_of_time(
+    configure: Configure, file: Path, seconds: str | None, limit: timedelta | None
+) -> None:
+    if seconds is not None:
+        configure(execution_timeout=seconds)
+    (dag,) = load(file).dags.values()
+    assert {task.task_id: task.execution_timeout for task in dag.tasks} == dict.fromkeys(dag.task_ids, limit)
 
 
 @pytest.mark.parametrize(

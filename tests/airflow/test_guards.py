@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +52,35 @@ def test_a_killed_backup_ends_and_leaves_nothing(house: Path, run: Run, monkeypa
     assert outcome.state == "failed"
     assert outcome.xcoms["backup", "error"]["error_type"] == "CANCELLED"
     assert [path for path in house.rglob("*") if path.suffix in (".csv", ".json", ".tmp")] == []
+
+
+def test_a_backup_that_waits_for_a_lock_of_a_file_ends_when_it_is_killed(
+    house: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run({}).state == "success"
+    (house / "vector_bak").chmod(0o700)
+    made = PgVectorBackupOperator.execute
+
+    def killed_soon(self: PgVectorBackupOperator, context: Any) -> Any:
+        threading.Timer(0.5, self.on_kill).start()
+        return made(self, context)
+
+    monkeypatch.setattr(PgVectorBackupOperator, "execute", killed_soon)
+    with _opened(house / "vector_bak") as directory:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        before = time.monotonic()
+        outcome = run({})
+    assert outcome.xcoms["backup", "error"]["error_type"] == "CANCELLED"
+    assert time.monotonic() - before < 20
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("depth", ["files", "rows"])

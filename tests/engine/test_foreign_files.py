@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from pgvector_backup.engine.base.errors import IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import Cancelled, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import file_locks
 from pgvector_backup.engine.store.naming import LOG_FILE
+from tests.helpers.command import environment_of
 from tests.helpers.house import House
 
 HOLDER = """
@@ -112,6 +116,63 @@ def test_a_lock_that_a_reader_holds_is_not_waited_for_without_end(house: House, 
     assert time.monotonic() - before < 20
     location.append_log("another\n")
     assert house.backup().failure is None
+
+
+@pytest.mark.parametrize("what", ["log", "directory"])
+def test_waiting_for_a_lock_ends_when_the_run_is_cancelled(
+    house: House, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(file_locks, "_WAIT_SECONDS", 60)
+    house.langchain(8)
+    house.backup()
+    path = house.directory / LOG_FILE if what == "log" else house.directory
+    path.touch()
+    path.chmod(path.stat().st_mode | 0o005)
+    cancel = Cancel()
+    stories = {
+        "log": lambda: house.verify(depth="files", cancel=cancel),
+        "directory": lambda: house.backup(cancel=cancel),
+    }
+    before = time.monotonic()
+    with held(path):
+        threading.Timer(0.5, cancel.ask).start()
+        with pytest.raises(Cancelled):
+            stories[what]()
+    assert 0.4 < time.monotonic() - before < 10
+
+
+def test_a_command_that_waits_for_a_lock_ends_with_a_signal(house: House) -> None:
+    house.langchain(8)
+    house.backup()
+    house.directory.chmod(0o705)
+    with held(house.directory):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pgvector_backup", "backup"],
+            env=environment_of(house),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        while not _sleeps_in_a_lock(process.pid):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        before = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+        assert time.monotonic() - before < 5
+        assert "CANCELLED" in process.stderr.read()
+        process.stderr.close()
+
+
+def _sleeps_in_a_lock(pid: int) -> bool:
+    """Whether it has the directory open, which it does to lock it alone."""
+    with suppress(FileNotFoundError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if link.readlink().name == "vector_bak":
+                    return True
+    return False
 
 
 def test_a_claim_that_somebody_else_locks_is_left_alone(house: House) -> None:

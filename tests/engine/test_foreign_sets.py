@@ -35,7 +35,7 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES
 from pgvector_backup.engine.sets.found import FoundSet
-from tests.helpers.forging import manifest_of, reseal, seal
+from tests.helpers.forging import manifest_of, mutations, put, reseal, seal
 from tests.helpers.house import House
 
 
@@ -219,35 +219,6 @@ def test_a_time_that_no_calendar_has_breaks_nothing(house: House) -> None:
     require_bad_alone(house)
 
 
-def mutations() -> st.SearchStrategy[tuple[list[Any], Any]]:
-    """Where in a manifest to put what, both of them odd."""
-    steps = st.lists(st.integers(0, 40), min_size=1, max_size=6)
-    values = st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**70), 2**70)
-        | st.floats()
-        | st.text(st.characters(), max_size=12)
-        | st.sampled_from(["../x", "a\0b", "\ud800", "20260101_000000", "", "0" * 300]),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-        max_leaves=5,
-    )
-    return st.tuples(steps, values)
-
-
-def put(body: Any, steps: list[int], value: Any) -> None:
-    """Walk down a manifest by numbers, and put a value where the way ends."""
-    for at, step in enumerate(steps):
-        names = list(body) if isinstance(body, dict) else list(range(len(body)))
-        if not names:
-            return
-        name = names[step % len(names)]
-        if at == len(steps) - 1 or not isinstance(body[name], (dict, list)):
-            body[name] = value
-            return
-        body = body[name]
-
-
 def test_whatever_a_manifest_says_breaks_nothing_but_its_set(house: House) -> None:
     _, bad_id = two_sets(house)
     path = bad_manifest(house)
@@ -260,10 +231,7 @@ def test_whatever_a_manifest_says_breaks_nothing_but_its_set(house: House) -> No
         body = json.loads(whole)
         for steps, value in changes:
             put(body, steps, value)
-        body.pop("manifest_sha256", None)
-        canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        body["manifest_sha256"] = hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
-        path.write_text(json.dumps(body))
+        seal(path, body)
         sets = listed(house)
         assert sets["vector_bak"].whole
         one = sets["bad/vector_bak"]

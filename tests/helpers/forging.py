@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from tests.helpers.house import House
 
 
@@ -23,7 +25,7 @@ def seal(path: Path, body: dict[str, Any]) -> None:
     """Write a manifest with the checksum of its own that it has to have."""
     body.pop("manifest_sha256", None)
     canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    body["manifest_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    body["manifest_sha256"] = hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
     path.write_text(json.dumps(body))
 
 
@@ -78,3 +80,32 @@ def forge(
                 one.update(facts | told)
 
     reseal(house, change)
+
+
+def mutations() -> st.SearchStrategy[tuple[list[Any], Any]]:
+    """Where in a manifest to put what, both of them odd."""
+    steps = st.lists(st.integers(0, 40), min_size=1, max_size=6)
+    values = st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**70), 2**70)
+        | st.floats()
+        | st.text(st.characters(), max_size=12)
+        | st.sampled_from(["../x", "a\0b", "\ud800", "20260101_000000", "", "0" * 300]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    )
+    return st.tuples(steps, values)
+
+
+def put(body: Any, steps: list[int], value: Any) -> None:
+    """Walk down a manifest by numbers, and put a value where the way ends."""
+    for at, step in enumerate(steps):
+        names = list(body) if isinstance(body, dict) else list(range(len(body)))
+        if not names:
+            return
+        name = names[step % len(names)]
+        if at == len(steps) - 1 or not isinstance(body[name], (dict, list)):
+            body[name] = value
+            return
+        body = body[name]

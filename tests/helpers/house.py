@@ -104,11 +104,13 @@ class House:
             dry_run=dry_run,
         )
 
-    def verify(self, **request: Any) -> VerifyResult:
+    def verify(self, *, cancel: Cancel | None = None, **request: Any) -> VerifyResult:
         """Verify as asked; a drill runs on this database's server unless ``connect`` says otherwise."""
         connect = request.pop("connect", self.connect)
         now = datetime.now(timezone.utc)
-        return verify(VerifyRequest.from_mapping(request), self.settings, connect, now=now, run_id="test")
+        return verify(
+            VerifyRequest.from_mapping(request), self.settings, connect, now=now, run_id="test", cancel=cancel
+        )
 
     def count(self, table: str) -> int:
         """Rows that a table holds now."""

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = _Stop()
     order = Order(arguments, Configuration(settings_of(arguments)), stop.cancel)
     try:
-        answer = COMMANDS[arguments.command](order)
+        with stop.cancel.heard():
+            answer = COMMANDS[arguments.command](order)
         if arguments.json:
             terminal.say_lines(json.dumps(answer.body, ensure_ascii=False, indent=2))
         else:

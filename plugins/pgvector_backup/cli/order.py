@@ -13,7 +13,7 @@ from typing import Any, Final
 from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.configuration import Configuration
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, StorageFault
+from pgvector_backup.engine.base.errors import BackupError, Cancelled, StorageFault
 from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.sets.catalog import Catalog
@@ -82,5 +82,5 @@ def log_section(location: Location, section: str) -> None:
     """Add a section to a location's log file; that it cannot be added is no failure of what was done."""
     try:
         location.append_log(section)
-    except StorageFault as fault:
+    except (StorageFault, Cancelled) as fault:
         _log.warning("no section was added to the log file: %s", fault.english)

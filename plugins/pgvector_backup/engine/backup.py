@@ -81,9 +81,10 @@ def backup(
     algorithm = fingerprint.best()
     require_root(settings.backup_root, create=settings.may_make_root)
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
-    for name in location.sweep():
-        _log.warning("removed %s, left over by a run that was killed", name)
-    claim = location.claim(now, settings.timestamp_format)
+    with cancel.heard():
+        for name in location.sweep():
+            _log.warning("removed %s, left over by a run that was killed", name)
+        claim = location.claim(now, settings.timestamp_format)
     held = ExitStack()  # what an increment stands on cannot be removed before it is there itself
     try:
         # Leaving the snapshot comes before waiting for the disk: it holds up the server's vacuum no longer than

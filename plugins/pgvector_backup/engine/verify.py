@@ -244,7 +244,8 @@ class _Run:
             if found.manifest_file is not None and (one.damage or one.obstacle is None):
                 content = outcome(one, found.verification, now=self.now, run_id=self.run_id)
                 location.write(verification_name(found.backup_id), content)
-            location.append_log(one.log_section(now=self.now, run_id=self.run_id))
+            with self.cancel.heard():
+                location.append_log(one.log_section(now=self.now, run_id=self.run_id))
         except StorageFault as fault:
             _log.warning("the outcome was not written beside the set: %s", fault.english)
             self.result.notes.append(f"{one.relative_path} {one.backup_id}: the outcome was not written: {fault}")

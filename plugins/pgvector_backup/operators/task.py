@@ -97,7 +97,8 @@ class PgVectorTask(BaseOperator):
         """What `on_kill` asks to stop, made when the work begins."""
         from pgvector_backup.engine.base.cancel import Cancel  # noqa: PLC0415 (see `operators`)
 
-        self._cancel = Cancel()
+        if self._cancel is None:
+            self._cancel = Cancel()
         return self._cancel
 
     def on_progress(self, context: Context) -> OnProgress | None:
@@ -113,8 +114,10 @@ class PgVectorTask(BaseOperator):
         or a fault that nobody foresaw, is told there too, and leaves as it is.
         """
         log_in_one_line()
+        self._cancel = None  # another try's
         try:
-            yield
+            with self.cancel().heard():
+                yield
         except BackupError as fault:
             self._push_error(context, fault)
             # Not chained: the cause's own text may quote what the message leaves out on purpose.

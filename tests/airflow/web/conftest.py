@@ -79,3 +79,11 @@ def api(as_: Any) -> Api:
     found = as_("user")
     assert isinstance(found, Api)
     return found
+
+
+@pytest.fixture(autouse=True)
+def looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests change what lies below the root and look at once; that what was seen counts for a while has its own."""
+    from pgvector_backup.web import routes_overview
+
+    monkeypatch.setattr(routes_overview._seen, "_times", 0.0)

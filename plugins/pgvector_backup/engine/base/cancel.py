@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Final, Protocol
 
 import psycopg
@@ -61,6 +63,15 @@ class Cancel:
         self.check()
 
     @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Let whatever `pause`s inside the block, however deep, hear of it."""
+        before = _heard.set(self)
+        try:
+            yield
+        finally:
+            _heard.reset(before)
+
+    @contextmanager
     def watching(self, conn: Cancellable) -> Iterator[None]:
         """Cancel this one's query too, should it be asked for inside the block."""
         with self._lock:
@@ -78,3 +89,20 @@ class Cancel:
         for conn in watched:
             with suppress(psycopg.Error):
                 conn.cancel_safe(timeout=_CANCEL_SECONDS)
+
+
+_heard: Final[ContextVar[Cancel | None]] = ContextVar("heard", default=None)
+
+
+def pause(seconds: float) -> None:
+    """Wait for others; the run whose story this is may be asked to stop meanwhile.
+
+    For what waits far below the story that a request to stop is made to: for a lock of a file, for an object's turn.
+
+    :raises Cancelled: when it is, see `Cancel.heard`
+    """
+    cancel = _heard.get()
+    if cancel is None:
+        time.sleep(seconds)
+    else:
+        cancel.wait(seconds)

@@ -311,7 +311,7 @@ class AirflowSettings:
     )
     on_recovery: str = setting("", TEXT, "whom to call when they succeed again")
     execution_timeout: float = setting(
-        "0", NUMBER, "seconds after which Airflow ends a task of the three DAGs that is still at work; 0 for never"
+        "0", NUMBER, "seconds after which Airflow ends a task of these DAGs that is still at work; 0 for never"
     )
 
 

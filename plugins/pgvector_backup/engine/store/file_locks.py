@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import StorageFault
 
 _WAIT_SECONDS: Final = 30.0
@@ -22,6 +23,7 @@ def lock(descriptor: int, path: Path, *, seconds: float | None = None) -> None:
 
     :param seconds: to wait for whoever holds it
     :raises StorageFault: when it was not let go of
+    :raises Cancelled: when the run is asked to stop meanwhile, see `pause`
     :raises OSError: where a file system knows no such lock
     """
     deadline = time.monotonic() + (_WAIT_SECONDS if seconds is None else seconds)
@@ -34,7 +36,7 @@ def lock(descriptor: int, path: Path, *, seconds: float | None = None) -> None:
                     f"{path}: another process holds a lock on it and does not let go; find it with lsof or "
                     "/proc/locks, end it, run again"
                 ) from None
-            time.sleep(_POLL_SECONDS)
+            pause(_POLL_SECONDS)
         else:
             return
 

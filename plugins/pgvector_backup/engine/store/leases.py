@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness
 from pgvector_backup.engine.store.lease_objects import TAKEN_OVER, Renewal, clock, lives, take_over
@@ -119,7 +120,7 @@ class RemoteLeases(Leases):
         while not (self._append if self._store.is_conditional() else self._append_alone)(name, section):
             if time.monotonic() > until:
                 raise StorageFault(f"{self._store.shown}/{name}: others have been writing it for a minute; run again")
-            time.sleep(random.uniform(0.01, 0.5))  # noqa: S311 (so that the others find a gap)
+            pause(random.uniform(0.01, 0.5))  # noqa: S311 (so that the others find a gap)
 
     def _append(self, name: str, section: bytes) -> bool:
         try:

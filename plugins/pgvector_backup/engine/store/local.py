@@ -89,7 +89,7 @@ class LocalStore(Store):
     def directories(self) -> list[str]:
         """See `Store`."""
         with storage_translated(), suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
+            return [entry.name for entry in entries if _is_directory(entry)]
         return []
 
     def open(self, name: str) -> BinaryIO:
@@ -153,6 +153,14 @@ class LocalStore(Store):
     def _require_inside(self) -> None:
         if not self.path.resolve().is_relative_to(self._base.resolve()):
             raise NotFound(f"{self.path} leads outside the backup root {self._base}; replace the link")
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or leads to one; of a link that leads in a circle, or where nobody may look, it is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 class LocalLeases(Leases):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import obstore
 from obstore import exceptions
 
+from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import NotFound, StorageFault
 from pgvector_backup.engine.store.bucket import Bucket
 
@@ -99,7 +99,7 @@ def _tried(bucket: Bucket, shown: str, ask: Callable[[], _T]) -> _T:
         except Exception as fault:
             if number == _TRIES - 1 or isinstance(fault, _PERMANENT):
                 raise bucket.fault(shown, fault) from None
-            time.sleep(_WAIT * 2**number)
+            pause(_WAIT * 2**number)
     raise AssertionError("unreachable")
 
 

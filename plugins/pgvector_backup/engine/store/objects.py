@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import obstore
 from obstore import exceptions
 
+from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness, uploads
 from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
@@ -169,7 +170,7 @@ class ObjectStore(RemoteStore):
                 if isinstance(fault, StorageFault):
                     raise
                 # Two at once, and the store told both of them to begin anew.
-                time.sleep(0.05 * 2**number)
+                pause(0.05 * 2**number)
                 continue
             if self._bucket.kind == "s3":
                 tag = json.loads(version).get("e_tag") or ""

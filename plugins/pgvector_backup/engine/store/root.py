@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pgvector_backup.engine.base import messages
-from pgvector_backup.engine.base.errors import InvalidParams, NotFound, storage_translated
+from pgvector_backup.engine.base.errors import InvalidParams, NotFound, StorageFault, storage_translated
 from pgvector_backup.engine.store import modes
 from pgvector_backup.engine.store.local import LocalStore, missing_root
 from pgvector_backup.engine.store.location import Location
@@ -16,6 +18,8 @@ from pgvector_backup.engine.store.naming import SAFE, check_task_id
 from pgvector_backup.engine.store.options import RemoteRoot
 from pgvector_backup.engine.store.store import Store
 from pgvector_backup.engine.store.urls import OBJECT_SCHEMES
+
+_log: Final = logging.getLogger(__name__)
 
 Root = str | os.PathLike[str]
 """A path, or a URL such as ``s3://bucket/prefix``."""
@@ -124,6 +128,12 @@ def locate_all(root: Root, directory_name: str) -> list[Location]:
         try:
             return locate(root, task_id, directory_name, create=False)
         except NotFound:
+            return None
+        except StorageFault as fault:
+            if task_id is None or not isinstance(store, LocalStore):
+                raise
+            # One task's directory into which nobody may look keeps nobody from the others.
+            _log.warning("the directory of task %s cannot be looked into: %s", task_id, fault.english)
             return None
 
     return [place for place in store.each(found, [None, *tasks]) if place is not None]
