@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.helpers.chains import increment, require_equal, restored
 from tests.helpers.database import Database, contents
 from tests.helpers.forging import seal
 from tests.helpers.house import House
+from tests.helpers.psql import psql_of
 
 PAIR = ("langchain_pg_collection", "langchain_pg_embedding")
 KINDS = [("csv", "none"), ("binary", "zstd"), ("csv", "gzip")]
@@ -392,3 +394,48 @@ def test_damage_anywhere_in_the_chain(house: House, harm: Callable[[Path], None]
         house.restore(timestamp=str(last.backup_id), truncate_before_restore=True)
     result = increment(house)
     assert result.full_because is not None
+
+
+def test_psql_alone_loads_a_chain(house: House, elsewhere: Database) -> None:
+    house.langchain(100)
+    for _ in range(3):
+        result = increment(house, compression="gzip")
+        write(house, CHANGE)
+    house.restore(timestamp=str(result.backup_id), truncate_before_restore=True)
+    script = f"schema_{result.backup_id}.sql"
+    command = [str(psql_of(elsewhere.server)), "-X", "-q", "-d", elsewhere.uri(), "-f", script]
+    done = subprocess.run(command, cwd=house.directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(elsewhere, *PAIR) == contents(house.database, *PAIR)
+
+
+class InUtf8(Database):
+    """A database that is spoken to in UTF-8, whatever its own encoding is."""
+
+    def uri(self, user: str = "postgres") -> str:
+        return f"{super().uri(user)}&client_encoding=UTF8"
+
+
+@pytest.mark.parametrize("encoding", ["EUC_JP", "LATIN1", "SQL_ASCII"])
+def test_servers_of_other_encodings(house: House, encoding: str) -> None:
+    name = f"of_{encoding.lower()}"
+    house.database.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    other = InUtf8(house.database.server, name)
+    try:
+        other.run("CREATE TABLE t (id text PRIMARY KEY, n int)")
+        letters = {"EUC_JP": "12354 + g * 3", "LATIN1": "192 + g % 60", "SQL_ASCII": "65 + g % 60"}[encoding]
+        text = f"chr({letters})" if encoding != "EUC_JP" else "(ARRAY['あ','漢','ｱ','z','字','ん'])[1 + g % 6]"
+        other.run(f"INSERT INTO t SELECT {text} || g, g FROM generate_series(1, 120) g")
+        there = House(other, house.root)
+        there.configure(tables="t")
+        increment(there)
+        other.run("UPDATE t SET n = 0 WHERE n % 10 = 1")
+        other.run("DELETE FROM t WHERE n % 10 = 2")
+        result = increment(there)
+        assert result.mode == "incremental", result.full_because
+        assert result.tables["t"].rows_written == 12
+        before = contents(other, "t")
+        there.restore(timestamp=str(result.backup_id), truncate_before_restore=True)
+        assert contents(other, "t") == before
+    finally:
+        house.database.run(f"DROP DATABASE {name} WITH (FORCE)")

@@ -129,6 +129,13 @@ def parser() -> argparse.ArgumentParser:
     _settings(one, *(key for key in _FLAGS if key.startswith("keep_")))
     _yes(one)
 
+    _about_pins(commands)
+    _about_chains(commands)
+    _command(commands, "metrics", "print numbers about the sets in Prometheus' text format, for a textfile collector")
+    return main
+
+
+def _about_pins(commands: Any) -> None:
     one = _command(commands, "pin", "keep a set, whatever the retention policy says")
     _place(one)
     one.add_argument("--reason", required=True, help="why it is to stay")
@@ -137,8 +144,21 @@ def parser() -> argparse.ArgumentParser:
     one = _command(commands, "unpin", "let the retention policy decide on a set again")
     _place(one)
 
-    _command(commands, "metrics", "print numbers about the sets in Prometheus' text format, for a textfile collector")
-    return main
+
+def _about_chains(commands: Any) -> None:
+    one = _command(commands, "consolidate", "write an increment and all that it stands on as one full set")
+    _place(one)
+
+    one = _command(commands, "diff", "tell which rows came, changed and went between two sets, by their keys")
+    one.add_argument("before", metavar="A", help="the earlier set's timestamp")
+    one.add_argument("after", metavar="B", help="the later set's timestamp; latest: the newest that is whole")
+    _keys(one, [key for key in VERIFY_KEYS if key.name in ("backup_path", "task_id")])
+
+    one = _command(commands, "find", "tell in which sets a row lies, since when, until when")
+    one.add_argument(
+        "--key", nargs="+", required=True, metavar="ID", help="the row's key; of a key of several columns, each of them"
+    )
+    _keys(one, [key for key in VERIFY_KEYS if key.name in ("backup_path", "task_id")])
 
 
 def conf_of(arguments: argparse.Namespace, keys: Iterable[Key]) -> dict[str, Any]:

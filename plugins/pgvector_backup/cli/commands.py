@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pgvector_backup.cli import words
 from pgvector_backup.cli.arguments import conf_of
+from pgvector_backup.cli.chains import consolidate_set, diff_sets, find_row
 from pgvector_backup.cli.copies import copy_sets
 from pgvector_backup.cli.database import connect_to
 from pgvector_backup.cli.metrics import print_metrics
@@ -252,6 +253,9 @@ COMMANDS: Final[dict[str, Callable[[Order], Answer]]] = {
     "pin": pin_set,
     "unpin": unpin_set,
     "metrics": print_metrics,
+    "consolidate": consolidate_set,
+    "diff": diff_sets,
+    "find": find_row,
 }
 
 

@@ -100,6 +100,10 @@ PRUNE_PLANNED: Final = Sentence(
 )
 PRUNE_FAILED: Final = Sentence("Vector表备份清理失败", "The prune of the backups failed")
 NO_POLICY: Final = Sentence("未设置保留策略,未删除任何备份", "No retention policy is set, nothing was removed")
+CONSOLIDATED: Final = Sentence("增量备份合并完成", "The increments were consolidated")
+COMPARED: Final = Sentence("备份比较完成", "Backups compared")
+SEARCHED: Final = Sentence("备份查找完成", "Backups searched")
+NOT_FOUND_IN_SETS: Final = Sentence("任何备份中都没有该行", "The row is in no backup")
 
 IN_ENGLISH: Final = {str(one): one.english for one in tuple(globals().values()) if isinstance(one, Sentence)}
 """Every sentence's English by its Chinese."""

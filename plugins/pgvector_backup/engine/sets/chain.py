@@ -65,16 +65,19 @@ class TableChain:
             if entry.keys is not None:
                 StoredFile(self.location, entry.keys).check(cancel)
 
-    def blocks(self, cancel: Cancel) -> Iterator[Block]:
+    def blocks(self, cancel: Cancel, *, only: frozenset[str] | None = None) -> Iterator[Block]:
         """The table's rows, in blocks of which each is of one file.
 
+        :param only: ids of the sets whose files are wanted; None: all, and it is seen that no row is missing
         :raises IntegrityFault: where a file is not what its manifest says; after the last row, when the rows were not
             those of the set's keys
         """
         survey = _survey(self, cancel)
         rows = total = before = 0
         for backup_id, entry in self.parts:
-            number_of = _row_number(entry, self.keys.lineage.key)
+            if only is not None and backup_id not in only:
+                continue
+            number_of = row_number(entry, self.keys.lineage.key)
             living = survey.living.get(backup_id)
             for block in StoredFile(self.location, entry).blocks(cancel):
                 kept = []
@@ -88,7 +91,7 @@ class TableChain:
                     data = block.data if len(kept) == block.rows else b"".join(kept)
                     yield Block(data, len(kept), before + 1, len(data), where=f"set {backup_id}, {block.where}")
                     before += len(kept)
-        if (rows, total) != (survey.rows, survey.total):
+        if only is None and (rows, total) != (survey.rows, survey.total):
             raise IntegrityFault(
                 f"{self.entry.name}: the chain of set {self.backup_id} holds {rows:,} of its rows, its keys are "
                 f"{survey.rows:,}{' others' if rows == survey.rows else ''}"
@@ -144,7 +147,7 @@ def _survey(chain: TableChain, cancel: Cancel) -> _Survey:
     assert full.keys is not None
     found = _Survey(set(), {backup_id: set() for backup_id, _ in chain.parts[1:]})
     living = {backup_id.encode(): numbers for backup_id, numbers in found.living.items()}
-    number_of = _key_number(len(chain.keys.lineage.key))
+    number_of = key_number(len(chain.keys.lineage.key))
     old = read_keys(chain.location, full.keys, cancel)
     whole = full_id.encode()
     for line in read_keys(chain.location, chain.keys, cancel):
@@ -168,7 +171,8 @@ def _survey(chain: TableChain, cancel: Cancel) -> _Survey:
     return found
 
 
-def _key_number(columns: int) -> Callable[[bytes], int]:
+def key_number(columns: int) -> Callable[[bytes], int]:
+    """The number of a key of so many columns, given as it stands in a keys file."""
     if columns == 1:
         return lambda key: _number_of(fields_of(key)[0] if key.startswith(b'"') else key)
     return lambda key: _number_of(_joined(fields_of(key)))
@@ -178,7 +182,7 @@ def _joined(texts: Sequence[bytes]) -> bytes:
     return b"".join(len(text).to_bytes(4, "big") + text for text in texts)
 
 
-def _row_number(entry: TableEntry, key: Sequence[KeyColumn]) -> Callable[[Sequence[Field]], int]:
+def row_number(entry: TableEntry, key: Sequence[KeyColumn]) -> Callable[[Sequence[Field]], int]:
     """The number of a row's key, given the row's fields in the file's order."""
     names = [column.name for column in entry.stored_columns]
     places = [names.index(column.name) for column in key]

@@ -6,7 +6,7 @@ quotes. So it is cut from its end, and the key is compared as it stands wherever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +47,24 @@ def read_keys(location: Location, entry: KeysEntry, cancel: Cancel) -> Iterator[
             yield _cut(line, entry.file)
         if count != block.rows:
             raise IntegrityFault(f"{entry.file}: {block.where} holds {count:,} lines, its index lists {block.rows}")
+
+
+def find_line(location: Location, entry: KeysEntry, wanted: Sequence[bytes], cancel: Cancel) -> KeyLine | None:
+    """The line of a key, None where the file has none; only blocks that may hold it are cut into lines.
+
+    :param wanted: the texts of its columns
+    :raises IntegrityFault: where the file is not what its manifest says
+    """
+    # However it is quoted, its longest column stands there with its quotes doubled.
+    hint = max(wanted, key=len).replace(b'"', b'""')
+    for block in StoredFile(location, entry).blocks(cancel):
+        if hint in block.data:
+            for line in _lines(block.data):
+                if hint in line:
+                    cut = _cut(line, entry.file)
+                    if fields_of(cut.key) == list(wanted):
+                        return cut
+    return None
 
 
 def _lines(data: bytes) -> Iterable[bytes]:

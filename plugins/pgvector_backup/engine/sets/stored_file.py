@@ -115,6 +115,18 @@ class StoredFile:
                 on_fault(f"{entry.index}: it lists {listed:,} {what}, the manifest {wanted:,}", False)
         return Listing(content, count, rows)
 
+    def header(self) -> bytes:
+        """What the file has before its first row.
+
+        :raises IntegrityFault: when that is not as its index says
+        """
+        listing = self.index()
+        first = next(iter(listing or ()), None)
+        if listing is None or first is None or first.rows:
+            raise IntegrityFault(f"{self.entry.file}: it has no header")
+        with self.location.open(self.entry.file) as file, storage_translated():
+            return self._block(first, file.read(first.length), 1, listing.blocks, unpack=True)
+
     def blocks(self, cancel: Cancel) -> Iterator[Block]:
         """A table's rows, about a mebibyte of them at a time, without the file's header and trailer.
 
