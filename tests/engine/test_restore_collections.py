@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
@@ -120,7 +120,55 @@ def test_the_older_shape_of_the_pair(house: House) -> None:
 
 def test_a_set_of_other_tables(house: House) -> None:
     house.database.run("CREATE TABLE t (id int)")
-    house.configure(tables="t")
+    house.configure(tables="t", truncate_tables=EMBEDDING)
     house.backup()
     with pytest.raises(InvalidParams, match="no pair"):
         house.restore(collections=["x"])
+
+
+def test_a_pair_of_other_names(house: House) -> None:
+    """Which table is the collections' is known by its columns, whatever it is called."""
+    house.langchain()
+    house.database.run("ALTER TABLE langchain_pg_collection RENAME TO a_collection")
+    house.configure(tables="a_collection,langchain_pg_embedding", truncate_tables=EMBEDDING)
+    before = contents(house.database, "a_collection", EMBEDDING)
+    house.backup()
+    house.database.run("DELETE FROM a_collection WHERE name = 'collection 2'")
+    assert house.restore(collections=["collection 2"]).tables["a_collection"].rows == 1
+    assert contents(house.database, "a_collection", EMBEDDING) == before
+
+
+@pytest.mark.parametrize("other", ["a_table", "zz_table"])
+def test_of_two_tables_with_uuid_and_name_the_one_of_langchain_s_name(house: House, other: str) -> None:
+    house.langchain()
+    house.database.run(f"CREATE TABLE {other} (uuid uuid PRIMARY KEY, name text)")
+    house.configure(tables=f"{COLLECTION},{EMBEDDING},{other}", truncate_tables=EMBEDDING)
+    house.backup()
+    house.database.run("DELETE FROM langchain_pg_collection WHERE name = 'collection 2'")
+    house.restore(tables=list(PAIR), collections=["collection 2"])
+    assert house.count(COLLECTION) == 4
+
+
+def test_two_candidates_and_none_of_langchain_s_name(house: House) -> None:
+    house.langchain()
+    house.database.run(
+        "CREATE TABLE b (uuid uuid PRIMARY KEY, name text); ALTER TABLE langchain_pg_collection RENAME TO a"
+    )
+    house.configure(tables=f"a,b,{EMBEDDING}", truncate_tables=EMBEDDING)
+    house.backup()
+    with pytest.raises(InvalidParams, match="no pair of LangChain's tables"):
+        house.restore(collections=["collection 2"])
+
+
+def test_of_many_collections_twenty_are_named(house: House) -> None:
+    house.langchain()
+    house.database.run(
+        "INSERT INTO langchain_pg_collection (uuid, name) SELECT gen_random_uuid(), 'x' || i FROM generate_series(1, 16) i"
+    )
+    house.backup()
+    with pytest.raises(NotFound, match=r"not in set \S+, which holds collection 1, .*, x9$"):
+        house.restore(collections=["nowhere"])
+    house.database.run("INSERT INTO langchain_pg_collection (uuid, name) VALUES (gen_random_uuid(), 'y')")
+    house.backup()
+    with pytest.raises(NotFound, match=r", x9, …$"):
+        house.restore(collections=["nowhere"])

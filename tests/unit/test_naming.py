@@ -46,6 +46,17 @@ def test_any_table_gets_a_bare_name_that_a_file_system_takes(table: TableName) -
     assert claimed_id(f"{name}.tmp") is None
 
 
+@pytest.mark.parametrize("more", range(1, 4))
+def test_a_name_that_is_too_long_is_cut_where_a_file_system_would(more: int) -> None:
+    room = 255 - len(f"_{ID}.csv.tmp")
+    whole = data_file_name("a" * room, ID, "csv")
+    assert whole == f"{'a' * room}_{ID}.csv"
+    cut = data_file_name("a" * (room + more), ID, "csv")
+    assert cut.startswith(f"{'a' * (room - 17)}~")
+    assert len(f"{cut}.tmp") == 255
+    assert cut != data_file_name("a" * (room + more + 1), ID, "csv")
+
+
 @given(TABLES, TABLES)
 def test_two_tables_never_share_a_name(one: TableName, other: TableName) -> None:
     same = data_file_name(one.label, ID, "csv") == data_file_name(other.label, ID, "csv")
@@ -111,6 +122,16 @@ def test_a_claim_tells_its_id() -> None:
 def test_a_set_does_not_own_the_files_of_another_whose_id_is_longer() -> None:
     assert of_set([f"t_{ID}.csv"], "234914.csv") == []
     assert of_set([f"t_{ID}_1.csv"], ID) == []
+
+
+@pytest.mark.parametrize("known_by", ["manifest_20250721_234914.json", "manifest_20250721_234914.json.tmp", ""])
+def test_the_longer_id_is_known_by_a_manifest_a_claim_or_its_date(known_by: str) -> None:
+    """``t_20250721_234914.csv`` may be read as a file of set ``234914``, of a table ``t_20250721``."""
+    names = [name for name in (known_by, f"t_{ID}.csv", "u_234914.csv") if name]
+    assert of_set(names, "234914") == ["u_234914.csv"]
+    assert of_set(names, ID) == [name for name in names if ID in name]
+    only_known_by_it = [name for name in (known_by, "t_20250721_234914.pgcopy") if name]
+    assert of_set(only_known_by_it, "234914") == ([] if known_by else ["t_20250721_234914.pgcopy"])
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "a/b", "/etc/passwd", "..\\x", "a\0b"])
