@@ -163,7 +163,8 @@ def test_two_candidates_and_none_of_langchain_s_name(house: House) -> None:
 def test_of_many_collections_twenty_are_named(house: House) -> None:
     house.langchain()
     house.database.run(
-        "INSERT INTO langchain_pg_collection (uuid, name) SELECT gen_random_uuid(), 'x' || i FROM generate_series(1, 16) i"
+        "INSERT INTO langchain_pg_collection (uuid, name)"
+        " SELECT gen_random_uuid(), 'x' || i FROM generate_series(1, 16) AS i"
     )
     house.backup()
     with pytest.raises(NotFound, match=r"not in set \S+, which holds collection 1, .*, x9$"):

@@ -24,6 +24,7 @@ from pgvector_backup.engine.base.errors import (
 from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.sets.manifest import Manifest
 from tests.helpers.database import Database
+from tests.helpers.forging import reseal
 from tests.helpers.house import House
 
 EMBEDDING = "langchain_pg_embedding"
@@ -495,6 +496,13 @@ def test_a_server_that_has_failed_over_is_refused(house: House, tmp_path_factory
             conn.execute("SELECT pg_promote()")
         with pytest.raises(Conflict, match="timeline 1, now 2"):
             house.truncate(result)
+
+
+def test_a_server_set_back_to_an_earlier_timeline_is_refused(simple: House) -> None:
+    result = simple.backup()
+    reseal(simple, lambda body: body["source"].update(timeline=3))
+    with pytest.raises(Conflict, match="timeline 3, now 1"):
+        simple.truncate(result)
 
 
 def test_a_server_that_does_not_tell_which_it_is_is_refused(simple: House, role: str) -> None:
