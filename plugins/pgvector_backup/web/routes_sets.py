@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.store.naming import LATEST, TASK_ID_LENGTH, TASK_ID_PATTERN
-from pgvector_backup.web import download, sets
+from pgvector_backup.web import archive, download, sets
 from pgvector_backup.web.access import User, requires, requires_download
 from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
@@ -137,5 +137,7 @@ def download_file(
         ),
     ],
 ) -> Response:
-    """Streamed, with ranges; the log of a location too."""
+    """Streamed, with ranges; the log of a location too. ``set_{timestamp}.tar`` is a whole set, manifest last."""
+    if (backup_id := archive.id_in(file)) is not None:
+        return archive.send(request, archive.find(sets.place(location), backup_id))
     return download.send(request, download.find(sets.place(location), file))

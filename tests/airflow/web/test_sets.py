@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import tarfile
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -437,6 +438,32 @@ class TestDownload:
         answer = api.call("GET", path, headers={"If-None-Match": form.format(etag)})
         assert (answer.status_code, answer.content) == (304, b"")
         assert api.call("GET", path, headers={"If-None-Match": '"x"'}).status_code == 200
+
+    def test_a_whole_set_in_one_archive(self, house: Path, api: Api, made: Any) -> None:
+        answer = api.call("GET", f"/download/vector_bak/set_{made.backup_id}.tar")
+        assert answer.status_code == 200
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert f"set_{made.backup_id}.tar" in answer.headers["content-disposition"]
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            names = archive.getnames()
+            for name in names:
+                member = archive.extractfile(name)
+                assert member is not None
+                assert member.read() == (house / "vector_bak" / name).read_bytes()
+        assert names[-1] == made.manifest_file
+        assert set(names) == {path.name for path in (house / "vector_bak").iterdir() if made.backup_id in path.name}
+        head = api.call("HEAD", f"/download/vector_bak/set_{made.backup_id}.tar")
+        assert (head.headers["content-length"], head.content) == (str(len(answer.content)), b"")
+
+    def test_an_archive_of_a_damaged_set_breaks_off(self, house: Path, api: Api, made: Any, content: bytes) -> None:
+        path = house / "vector_bak" / made.tables["langchain_pg_embedding"].file
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        answer = api.call("GET", f"/download/vector_bak/set_{made.backup_id}.tar")
+        assert len(answer.content) < int(answer.headers["content-length"])
+        assert made.manifest_file.encode() not in answer.content
+
+    def test_an_archive_of_what_is_no_set(self, api: Api, made: Any) -> None:
+        data_of(api.call("GET", "/download/vector_bak/set_20200101_000000.tar"), 404)
 
     def test_compressed_and_binary(self, house: Path, api: Api, database: Database) -> None:
         made = make_set(database, file_format="binary", compression="zstd")

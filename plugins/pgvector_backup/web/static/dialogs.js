@@ -188,6 +188,7 @@ export function askDownload({ set, detail }) {
   if (detail.schema_file) files.push({ file: detail.schema_file });
   if (set.manifest_file) files.push({ file: set.manifest_file });
   if (set.log_file) files.push({ file: set.log_file });
+  if (set.manifest_file) files.unshift({ file: `set_${set.timestamp}.tar` });
   ask({
     title: t("download.title", { set: set.timestamp }),
     content: [

@@ -212,7 +212,7 @@ export default {
   "restore.no_table": "No table is chosen: tick at least one.",
 
   "download.title": "Download {set}",
-  "download.will": "Files come as they were written; the checksum tells whether one arrived whole.",
+  "download.will": "Files come as they were written; the checksum tells whether one arrived whole. The archive holds all of them.",
 
   "delete.title": "Delete {set}",
   "delete.go": "Delete",

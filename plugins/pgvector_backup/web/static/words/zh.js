@@ -202,7 +202,7 @@ export default {
   "restore.no_table": "没有选择表：请至少勾选一个。",
 
   "download.title": "下载 {set}",
-  "download.will": "文件与写入时完全一致；可用校验和确认下载完整。",
+  "download.will": "文件与写入时完全一致；可用校验和确认下载完整。归档文件包含全部文件。",
 
   "delete.title": "删除 {set}",
   "delete.go": "删除",
