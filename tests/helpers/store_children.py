@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import obstore  # noqa: F401 (so that it is loaded once; nothing of it runs before the fork)
@@ -18,8 +18,9 @@ import psycopg
 
 from pgvector_backup.engine.backup import backup as back_up
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.contract.requests import BackupRequest
+from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.copy import copy as copy_sets
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.root import locate
@@ -33,6 +34,14 @@ def backup(*, uri: str, root: str, tables: str, now: str) -> int:
     settings = Settings(backup_root=root, tables=parse_names(tables), truncate_tables=(), jobs=1)
     back_up(BackupRequest(), settings, lambda: psycopg.connect(uri), now=datetime.fromisoformat(now))
     return 0
+
+
+def copy(*, root: str, to: str) -> int:
+    """Copy the newest set, likewise."""
+    object_writer._SMALLEST_PART = 5 << 20
+    settings = Settings(backup_root=root, copy_roots=(to,))
+    result = copy_sets(CopyRequest(backup_path="vector_bak"), settings, now=datetime.now(timezone.utc))
+    return 0 if result.failure is None else 1
 
 
 def claim(*, root: str, at: float, now: str) -> int:

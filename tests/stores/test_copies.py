@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -409,3 +410,37 @@ def test_tables_are_emptied_only_once_the_copies_are_there(house: House, made: A
 def test_tables_are_emptied_without_copies_where_that_is_configured(house: House, made: Any, tmp_path: Path) -> None:
     house.configure(copy_roots=(tmp_path / "not there",), truncate_needs_copies=False)
     assert house.truncate(made).rows_after == {"langchain_pg_embedding": 0}
+
+
+@pytest.mark.parametrize("kind", ["disk", "seaweed"])
+def test_what_an_increment_stands_on_goes_with_it(house: House, make_root: MakeRoot, kind: str) -> None:
+    house.langchain()
+    house.configure(mode="incremental")
+    first = house.backup(now=NOW)
+    house.database.run("DELETE FROM langchain_pg_embedding WHERE id = (SELECT min(id) FROM langchain_pg_embedding)")
+    house.backup(now=NOW + timedelta(days=1))
+    last = house.backup(now=NOW + timedelta(days=2))
+    assert last.mode == "incremental"
+    there = make_root(kind)
+    house.configure(copy_roots=(there,))
+    with pytest.raises(Conflict, match=f"set {first.backup_id} is not whole at"):
+        house.truncate(last)
+    (one,) = house.copy(quick=True).copies
+    assert one.failure is None
+    assert one.timestamp == last.backup_id
+    assert names(there) == names(house.root)
+    place(there).remove(file_of(first))
+    with pytest.raises(Conflict, match="is missing"):
+        house.truncate(last)
+    (one,) = house.copy().copies
+    assert (one.failure, one.files, one.repaired) == (None, 1, True)
+    house.truncate(last)
+    shutil.rmtree(house.directory)
+    house.configure(backup_root=there, copy_roots=())
+    assert house.verify(depth="rows").failure is None
+    house.restore(timestamp=str(last.backup_id), on_conflict="skip")
+    assert house.count("langchain_pg_embedding") == 57
+    place(there).remove(file_of(first))
+    (one,) = house.copy(house.root, timestamp=str(last.backup_id)).copies
+    assert isinstance(one.failure, IntegrityFault)
+    assert not house.directory.exists() or names(house.root) == []

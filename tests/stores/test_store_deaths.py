@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +166,58 @@ def test_killed_after_every_single_change(house: House, bucket: Bucket, relay: R
     assert seen["claimed"] > 10
     assert seen["uploading"] >= 3
     assert seen["committed"] >= 2
+
+
+def test_a_copy_killed_after_every_single_change(
+    house: House, bucket: Bucket, relay: Relay, children: Forked, tmp_path: Path
+) -> None:
+    """What it has brought whole is taken over by the next try, and swept by a copy of another set."""
+    house.langchain(10)
+    house.database.run(WIDE.replace("{rows}", "3000"))
+    house.configure(tables="langchain_pg_collection,wide")
+    earlier = str(house.backup(now=NOW - timedelta(days=1)).backup_id)
+    made = house.backup(now=NOW)
+    assert house.copy(bucket.url, timestamp=earlier).failure is None
+    order = {
+        "do": "copy",
+        "environment": {"AWS_ENDPOINT_URL": relay.endpoint},
+        "root": str(house.root),
+        "to": bucket.url,
+    }
+    resumed = swept = 0
+    for call in range(6, 100):  # to find out what the store can do is the backup's as well
+        relay.begin(after_change(call))
+        (child,) = children.start(order)
+        relay.victims.put(child)
+        (status,) = children.wait()
+        last = relay.seen[-1]
+        sets = whole_sets(bucket)
+        assert earlier in sets
+        (place,) = Catalog(replace(house.settings, backup_root=bucket.url)).locations()
+        assert sorted(one.backup_id for one in place.sets) == sorted(sets), f"killed after {last}"
+        if call % 2:
+            (one,) = house.copy(bucket.url).copies
+            assert one.failure is None
+            resumed += 0 < one.files < 5
+            assert sorted(whole_sets(bucket)) == sorted([earlier, str(made.backup_id)])
+        else:
+            for name in bucket.names():
+                if earlier in name:
+                    bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
+            swept += any(name.endswith(".tmp") for name in bucket.names())
+            assert house.copy(bucket.url, timestamp=earlier).failure is None
+        assert leftovers(bucket) == [], f"left over by a kill after {last}"
+        for name in bucket.names():
+            if earlier not in name:
+                bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    else:
+        raise AssertionError("the copy never ended")
+    assert call > 10
+    assert resumed >= 2
+    assert swept >= 3
 
 
 @pytest.mark.parametrize("server", ["seaweed", "moto"])

@@ -30,6 +30,7 @@ from pgvector_backup.engine.contract.requests import CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.contract.verify_result import checked_outcome
+from pgvector_backup.engine.sets.base_set import chain_of
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.copies import SetFile, Source, digest
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, OUTCOME_BYTES, parse_json, read_bounded
@@ -68,8 +69,8 @@ def copy(
 ) -> CopyResult:
     """Bring sets to each of ``copy_roots``. One set, or one root, that fails stops no other.
 
-    A set that lies there whole is left alone; one that is damaged there is made again from this one, once this one is
-    proven. Another set of the same id there is never touched.
+    What a set stands on goes with it. A set that lies there whole is left alone; one that is damaged there is made
+    again from this one, once this one is proven. Another set of the same id there is never touched.
 
     :param now: with a time zone; the result's timestamp
     :param on_progress: told about once a second how far it is
@@ -85,11 +86,13 @@ def copy(
         require_apart(settings.backup_root, root)
     copies: list[SetCopy] = []
     notes: list[str] = []
+    whole: set[tuple[str, str, str]] = set()
     with reporting(on_progress) as watched:
         for location, found in _asked_for(request, settings, notes):
             for root in settings.copy_roots:
                 cancel.check()
-                copies.append(_copied(location, found, root, settings, quick=request.quick, cancel=cancel, on=watched))
+                one = _Copy(location, root, settings, request.quick, cancel, watched, whole)
+                copies.append(_copied(one, found))
     return CopyResult(tuple(copies), time.monotonic() - started, now, tuple(notes))
 
 
@@ -115,29 +118,21 @@ def _asked_for(request: CopyRequest, settings: Settings, notes: list[str]) -> It
                 yield place.location, found
 
 
-def _copied(
-    location: Location,
-    found: FoundSet,
-    root: Root,
-    settings: Settings,
-    *,
-    quick: bool,
-    cancel: Cancel,
-    on: list[Progress],
-) -> SetCopy:
+def _copied(one: _Copy, found: FoundSet) -> SetCopy:
     """Bring one set to one root; whatever is in the way is told, and stops nothing else."""
     started = time.monotonic()
-    one = _Copy(location, found, str(root), quick, cancel, on)
     failure: BackupError | None = None
     try:
-        require_root(root, create=settings.create_root)
-        one.run(root, settings.backup_directory)
+        require_root(one.root, create=one.settings.create_root)
+        # What it stands on first: without that it could not be restored there.
+        for backup_id in (*found.chain, found.backup_id):
+            one.run(backup_id)
     except BackupError as fault:
-        cancel.check()
-        _log.error("%s %s to %s: %s", found.relative_path, found.backup_id, root, fault.english)
+        one.cancel.check()
+        _log.error("%s %s to %s: %s", found.relative_path, found.backup_id, one.root, fault.english)
         failure = fault
     return SetCopy(
-        root=str(root),
+        root=str(one.root),
         backup_path=found.relative_path,
         timestamp=found.backup_id,
         duration=time.monotonic() - started,
@@ -150,41 +145,49 @@ def _copied(
 
 @dataclass
 class _Copy:
-    """One set on its way to one root."""
+    """Sets of one place on their way to one root.
+
+    :param whole: what is known to lie there whole: roots, places and ids
+    """
 
     here: Location
-    found: FoundSet
-    root: str
+    root: Root
+    settings: Settings
     quick: bool
     cancel: Cancel
     watched: list[Progress]
+    whole: set[tuple[str, str, str]]
     files: int = 0
     bytes: int = 0
     repaired: bool = False
     _there: Location = field(init=False)
 
-    def run(self, root: Root, directory_name: str) -> None:
-        """Do it."""
-        manifest_file = self.found.manifest_file
-        assert manifest_file is not None
+    def run(self, backup_id: str) -> None:
+        """Bring one set."""
+        known = (str(self.root), self.here.relative_path, backup_id)
+        if known in self.whole:
+            return
+        manifest_file = manifest_name(backup_id)
         with self.here.shared_lock(manifest_file):
             source = Source.read(self.here, manifest_file)
-            make_for_copies(root, self.here.task_id)
-            self._there = place_of_copy(root, self.here.task_id, directory_name)
+            chain_of(self.here, source.manifest)
+            make_for_copies(self.root, self.here.task_id)
+            self._there = place_of_copy(self.root, self.here.task_id, self.settings.backup_directory)
             for _ in range(_TRIES):
                 if self._is_there(source):
                     break
-                claim = self._there.claim_again(self.found.backup_id)
+                claim = self._there.claim_again(backup_id)
                 if claim is not None:
                     self._bring(source, claim)
                     break
             else:
                 raise Conflict(
-                    f"{self._there.directory}: another run is making set {self.found.backup_id} there; wait for it to "
-                    "end, then run again",
+                    f"{self._there.directory}: another run is making set {backup_id} there; wait for it to end, then "
+                    "run again",
                     can_retry=True,
                 )
-            self._bring_beside()
+            self._bring_beside(backup_id)
+        self.whole.add(known)
 
     def _is_there(self, source: Source) -> bool:
         """Whether the set lies there whole. One that is damaged there stops being a set, so that it is made again.
@@ -213,7 +216,7 @@ class _Copy:
                     f"{there.directory}: another set {other.backup_id} lies there, of {other.created_at}, run "
                     f"{other.run_id}; it is left alone"
                 )
-        _log.warning("%s: set %s is damaged there (%s): making it again", there.directory, self.found.backup_id, wrong)
+        _log.warning("%s: set %s is damaged there (%s): making it again", there.directory, source.backup_id, wrong)
         # What is there may still hold what is damaged here.
         for file in source.files:
             self._prove(self.here, file)
@@ -224,8 +227,11 @@ class _Copy:
 
     def _differs(self, source: Source) -> str | None:
         """What is wrong with the set as it lies there; None: nothing."""
-        told = source.differs({entry.name: entry for entry in self._there.entries()})
-        if told is not None or (self.quick and not self._is_known_damaged()):
+        entries = {entry.name: entry for entry in self._there.entries()}
+        if source.manifest_file + STAGED in entries:
+            self._sweep()  # of a run that died between the set's last word and its own
+        told = source.differs(entries)
+        if told is not None or (self.quick and not self._is_known_damaged(source.backup_id)):
             return told
         for file in source.files:
             try:
@@ -234,9 +240,13 @@ class _Copy:
                 return fault.message
         return None
 
-    def _is_known_damaged(self) -> bool:
+    def _sweep(self) -> None:
+        for name in self._there.sweep():
+            _log.warning("removed %s from %s, left over by a run that died", name, self._there.directory)
+
+    def _is_known_damaged(self, backup_id: str) -> bool:
         """Whether a verify has found the copy damaged."""
-        name = verification_name(self.found.backup_id)
+        name = verification_name(backup_id)
         try:
             told = checked_outcome(parse_json(read_bounded(self._there, name, OUTCOME_BYTES)))
         except (NotFound, IntegrityFault, ValueError):
@@ -256,8 +266,7 @@ class _Copy:
         try:
             left = self._left(source, claim)
             claim.announce(source.content)
-            for name in self._there.sweep():
-                _log.warning("removed %s from %s, left over by a run that died", name, self._there.directory)
+            self._sweep()
             missing = []
             for file in source.files:
                 if left.get(file.name) == file.bytes and self._is_right(file):
@@ -279,11 +288,11 @@ class _Copy:
         except BaseException:
             claim.discard()
             raise
-        _log.info("set %s lies whole in %s", self.found.backup_id, self._there.directory)
+        _log.info("set %s lies whole in %s", source.backup_id, self._there.directory)
 
     def _left(self, source: Source, claim: Claim) -> dict[str, int]:
         """Sizes of the set's files that a try before this one has left; what else it left there goes."""
-        backup_id = self.found.backup_id
+        backup_id = source.backup_id
         names = {entry.name: entry.bytes for entry in self._there.store.entries()}
         own = manifest_name(backup_id) + STAGED
         beside = (pin_name(backup_id), emptied_name(backup_id))
@@ -338,9 +347,9 @@ class _Copy:
         seconds = time.monotonic() - started
         _log.info("%s to %s: %s in %.3f s", file.name, self._there.directory, human_size(size), seconds)
 
-    def _bring_beside(self) -> None:
+    def _bring_beside(self, backup_id: str) -> None:
         """What holds the set where it is, holds its copy too; a pin that is there already stays."""
-        for name in (pin_name(self.found.backup_id), emptied_name(self.found.backup_id)):
+        for name in (pin_name(backup_id), emptied_name(backup_id)):
             with suppress(NotFound, IntegrityFault):
                 content = read_bounded(self.here, name, _BESIDE_BYTES)
                 if all(entry.name != name for entry in self._there.entries()):

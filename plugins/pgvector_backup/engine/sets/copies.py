@@ -12,7 +12,7 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import committed_id, of_table, script_name
+from pgvector_backup.engine.store.naming import manifest_name, of_table, script_name
 from pgvector_backup.engine.store.root import place_of_copy
 from pgvector_backup.engine.store.store import Entry
 
@@ -60,6 +60,8 @@ class Source:
         files: list[SetFile] = []
         for table in manifest.tables:
             named = {table.file: table.sha256, table.index: table.index_sha256}
+            if table.keys is not None:
+                named |= {table.keys.file: table.keys.sha256, table.keys.index: table.keys.index_sha256}
             for name in [*named, *sorted(of_table(table.file, manifest.backup_id, list(there)))]:
                 if name in there and all(one.name != name for one in files):
                     files.append(SetFile(name, there[name].bytes, named.get(name), table.name))
@@ -69,6 +71,11 @@ class Source:
         if script in there:
             files.append(SetFile(script, there[script].bytes, None))
         return cls(location, manifest_file, content, manifest, tuple(files))
+
+    @property
+    def backup_id(self) -> str:
+        """Of the set."""
+        return self.manifest.backup_id
 
     def differs(self, entries: dict[str, Entry]) -> str | None:
         """What is missing or of another size at another root, as names and sizes show; None: nothing.
@@ -84,6 +91,19 @@ class Source:
             if entry.bytes != file.bytes:
                 return f"{file.name}: {entry.bytes:,} bytes instead of {file.bytes:,}"
         return None
+
+    def wrong_at(self, place: Location) -> str | None:
+        """The same of a place, and whether the manifest there is this one; no data is read.
+
+        :raises StorageFault: when it does not answer
+        """
+        try:
+            wrong = self.differs({entry.name: entry for entry in place.entries()})
+            if wrong is None and read_bounded(place, self.manifest_file, MANIFEST_BYTES) != self.content:
+                wrong = f"{self.manifest_file} is another one"
+        except (NotFound, IntegrityFault) as fault:
+            return fault.message
+        return wrong
 
 
 def digest(location: Location, name: str, cancel: Cancel) -> str:
@@ -108,21 +128,17 @@ def require_copies(settings: Settings, location: Location, manifest_file: str) -
     """
     if not settings.copy_roots or not settings.truncate_needs_copies:
         return []
-    source = Source.read(location, manifest_file)
+    own = Source.read(location, manifest_file)
+    sources = [*(Source.read(location, manifest_name(link.backup_id)) for link in own.manifest.chain), own]
     places = []
     for root in settings.copy_roots:
         place = place_of_copy(root, location.task_id, settings.backup_directory)
-        wrong: str | None
-        try:
-            wrong = source.differs({entry.name: entry for entry in place.entries()})
-            if wrong is None and read_bounded(place, manifest_file, MANIFEST_BYTES) != source.content:
-                wrong = f"{manifest_file} is another one"
-        except (NotFound, IntegrityFault) as fault:
-            wrong = fault.message
-        if wrong is not None:
-            raise Conflict(
-                f"set {committed_id(manifest_file)} is not whole at {place.directory}: {wrong}; nothing was emptied. "
-                "Run pgvector-backup copy, or set truncate_needs_copies to False"
-            )
+        for source in sources:
+            wrong = source.wrong_at(place)
+            if wrong is not None:
+                raise Conflict(
+                    f"set {source.backup_id} is not whole at {place.directory}: {wrong}; nothing was emptied. Run "
+                    "pgvector-backup copy, or set truncate_needs_copies to False"
+                )
         places.append(place)
     return places

@@ -39,7 +39,13 @@ class RemoteClaim(Claim):
 
         :param again: see `Leases.attempt`
         """
-        return (cls._conditionally if store.is_conditional() else cls._alone)(store, backup_id, again=again)
+        claim = (cls._conditionally if store.is_conditional() else cls._alone)(store, backup_id, again=again)
+        if claim is not None and claim.resumed:
+            with suppress(BackupError):  # they cost money, and nothing else
+                for upload in store.unfinished():
+                    if of_set([upload.name], backup_id):
+                        store.abort(upload)
+        return claim
 
     @classmethod
     def _conditionally(cls, store: RemoteStore, backup_id: str, *, again: bool) -> RemoteClaim | None:
