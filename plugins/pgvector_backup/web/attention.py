@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from croniter import croniter  # type: ignore[import-untyped]
 
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.prune import planned
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.retention import Policy, policy_of
 from pgvector_backup.web.language import Language
 
 _GRACE: Final = timedelta(hours=1)
@@ -38,6 +44,24 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{what} has failed {streak} times in a row, since {since}: {response}",
     ),
     "VERIFY_RUN_FAILED": ("最近一次校验未通过: {response}", "the last verification failed: {response}"),
+    "ROWS_FELL": (
+        "最新的备份 {timestamp} 中 {tables} 的行数不到 {earlier} 的一半",
+        "in the newest backup, {timestamp}, {tables} has less than half the rows that it had in {earlier}",
+    ),
+    "SPACE": (
+        "备份存储的剩余空间不足以再存三个备份({free})",
+        "there is room for fewer than three more backups: {free} is free",
+    ),
+    "COPY_FAILED": ("最近一次备份没有副本在 {root}", "the last backup has no copy at {root}"),
+    "POLICY_IDLE": (
+        "设置了 keep_at_least,但没有任何保留规则:不会删除任何备份",
+        "keep_at_least is set, but no rule of retention is: nothing is ever removed",
+    ),
+    "POLICY_DRASTIC": (
+        "保留策略将删除 {relative_path} 中超过一半的备份",
+        "the retention policy would remove more than half of the backups in {relative_path}",
+    ),
+    "POLICY_BAD": ("保留策略无法使用: {response}", "the retention policy cannot be used: {response}"),
     "PRUNE_FAILED": ("最近一次清理失败: {response}", "the last prune failed: {response}"),
     "ROOT_UNREADABLE": ("无法读取备份目录: {response}", "the backups cannot be read: {response}"),
 }
@@ -86,7 +110,9 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
             if good is not None and good is newest:
                 found += _unverified(good, sets, which | _which(good), schedule, now)
             if good is not None and (good is newest or len(of_each) > 1):
-                found += _empty(good, sets[sets.index(good) + 1 :], which | _which(good))
+                earlier = sets[sets.index(good) + 1 :]
+                found += _empty(good, earlier, which | _which(good))
+                found += _fell(good, earlier, which | _which(good))
             # An old one that is damaged worries nobody who has newer ones.
             if (damaged := sets[0].damaged) is not None:
                 found.append(Concern("DAMAGED", {**which, "damaged": damaged}))
@@ -154,6 +180,66 @@ def _empty(newest: FoundSet, earlier_sets: Iterable[FoundSet], which: Mapping[st
                     emptied.setdefault(one.backup_id, []).append(table.name)
                 break
     return [Concern("EMPTY", {**which, "earlier": earlier, "tables": tables}) for earlier, tables in emptied.items()]
+
+
+def _fell(newest: FoundSet, earlier_sets: Iterable[FoundSet], which: Mapping[str, Any]) -> list[Concern]:
+    """Tables that hold less than half of what they held in the good set before; those that are empty are told so."""
+    before = next((one for one in earlier_sets if one.good), None)
+    if before is None:
+        return []
+    held = {table.name: table.rows or 0 for table in before.tables}
+    fell = [table.name for table in newest.tables if table.rows and table.rows * 2 < held.get(table.name, 0)]
+    return [Concern("ROWS_FELL", {**which, "earlier": before.backup_id, "tables": fell})] if fell else []
+
+
+def about_space(newest: FoundSet | None, free: int | None) -> list[Concern]:
+    """That fewer than three more sets like the newest would fit."""
+    if newest is None or free is None or free >= _ROOM_FOR * newest.bytes:
+        return []
+    return [Concern("SPACE", {"free": human_size(free), "free_bytes": free, "set_bytes": newest.bytes})]
+
+
+def about_copies(result: Mapping[str, Any] | None) -> list[Concern]:
+    """Copies that the last backup should have made and has not.
+
+    :param result: of its run
+    """
+    copies = (result or {}).get("copies")
+    missing = [one for one in copies if isinstance(one, Mapping)] if isinstance(copies, list) else []
+    return [Concern("COPY_FAILED", {"root": str(one.get("root"))}) for one in missing if one.get("success") is False]
+
+
+def about_policy(settings: Settings, places: Sequence[FoundLocation], now: datetime) -> list[Concern]:
+    """A policy that removes nothing, most of what is there, or cannot be used."""
+    try:
+        policy = policy_of(settings)
+    except InvalidParams as fault:
+        return [Concern("POLICY_BAD", messages.beside("response", fault.message))]
+    if not policy.removes_anything:
+        return [Concern("POLICY_IDLE", {})] if policy.at_least > 1 else []
+    paths = [place.location.relative_path for place in places if _is_drastic(place, policy, now)]
+    return [Concern("POLICY_DRASTIC", {"relative_path": path}) for path in paths]
+
+
+def _is_drastic(place: FoundLocation, policy: Policy, now: datetime) -> bool:
+    if len(place.sets) < _FEW:
+        return False
+    key = (policy, now.replace(minute=0, second=0, microsecond=0))
+    known = _drastic.get(place.location.directory)
+    if known is None or known[0] is not place or known[1] != key:
+        known = _drastic[place.location.directory] = place, key, bool(planned(place, policy, now).drastic())
+        while len(_drastic) > _REMEMBERED:
+            _drastic.pop(next(iter(_drastic)), None)
+    return known[2]
+
+
+_ROOM_FOR: Final = 3
+_FEW: Final = 4
+"""Sets below which more than half of them is nothing to call anybody for."""
+
+_REMEMBERED: Final = 500
+_drastic: Final[dict[str, tuple[FoundLocation, tuple[Policy, datetime], bool]]] = {}
+"""By directory: what was found there, by which policy and in which hour it was planned, and whether most would go."""
 
 
 def _which(one: FoundSet, *, tell_database: bool = False) -> dict[str, Any]:

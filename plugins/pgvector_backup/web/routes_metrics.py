@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
+from sqlalchemy import func, select
 
 from pgvector_backup.engine.contract.exposition import CONTENT_TYPE, exposition
-from pgvector_backup.engine.sets.gauges import gauges
+from pgvector_backup.engine.sets.found import FoundSet
+from pgvector_backup.engine.sets.gauges import Family, gauges
 from pgvector_backup.installation import configuration
+from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web import sets
 from pgvector_backup.web.access import may
+from pgvector_backup.web.durations import durations
 from pgvector_backup.web.shapes import ErrorEnvelope
+from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["overview"])
 
@@ -44,6 +54,34 @@ async def _allowed(request: Request, bearer: Annotated[Any, Depends(HTTPBearer(a
         **{code: {"model": ErrorEnvelope, "description": "Error"} for code in (401, 403, 500, 503)},
     },
 )
+@threaded
 def get_metrics() -> Response:
-    """Computed from the sets at the scrape; without a look at the store there is ``store_up 0`` and nothing else."""
-    return Response(exposition(gauges(sets.catalog())), media_type=CONTENT_TYPE)
+    """Computed at the scrape, from sets and runs; of sets that cannot be seen there is ``store_up 0`` alone."""
+    return Response(exposition([*gauges(sets.catalog(), _durations), *_of_runs()]), media_type=CONTENT_TYPE)
+
+
+def _durations(made: Sequence[FoundSet]) -> list[float | None]:
+    durations.read(made)
+    return [durations.of(one).whole for one in made]
+
+
+def _of_runs() -> list[Family]:
+    """When each kind of run last succeeded, and whether its DAG is paused."""
+    kinds = {dag_id: kind for kind, dag_id in DAG_IDS.items()}
+    succeeded = Family(
+        "pgvector_backup_last_success_timestamp_seconds",
+        "When a run of a kind last succeeded: backup, restore, verify, prune.",
+    )
+    paused = Family("pgvector_backup_dag_paused", "1 if the DAG of a kind is paused: it does not run by itself.")
+    with create_session(scoped=False) as session:
+        ended = session.execute(
+            select(DagRun.dag_id, func.max(DagRun.end_date))
+            .where(DagRun.dag_id.in_(kinds), DagRun.state == DagRunState.SUCCESS)
+            .group_by(DagRun.dag_id)
+        )
+        succeeded.samples += [({"kind": kinds[dag_id]}, end.timestamp()) for dag_id, end in ended if end is not None]
+        dags = session.execute(
+            select(DagModel.dag_id, DagModel.is_paused).where(DagModel.dag_id.in_(kinds), ~DagModel.is_stale)
+        )
+        paused.samples += [({"kind": kinds[dag_id]}, float(is_paused)) for dag_id, is_paused in dags]
+    return [one for one in (succeeded, paused) if one.samples]

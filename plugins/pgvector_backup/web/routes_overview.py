@@ -94,6 +94,7 @@ def _overview(
         running = runs.latest([DAG_IDS[kind] for kind in readable], session, ended=False, limit=_RUNNING_AT_MOST)
         told = [_brief(runs.told(run, session)) for run in running]
         last = next((runs.told(run, session) for run in _last_backup(session)), None)
+        concerns += attention.about_copies(last and last["result"])
         recent = [_brief(runs.told(run, session)) for run in _recent(readable, session)]
         connection_id = configuration.connection_rules().default
         for kind, code in _STANDING.items():
@@ -168,7 +169,11 @@ def _places(schedule: str | None) -> tuple[Sequence[FoundLocation], list[Concern
         places = sets.catalog().locations()
     except BackupError as fault:
         return [], [Concern("ROOT_UNREADABLE", messages.beside("response", fault.message))], _storage()
-    return places, attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc)), _storage()
+    storage = _storage()
+    concerns = attention.about_sets(places, schedule=schedule, now=datetime.now(timezone.utc))
+    concerns += attention.about_space(attention.newest_good(places), storage[1])
+    concerns += attention.about_policy(configuration.settings(), places, configuration.now())
+    return places, concerns, storage
 
 
 def _recent(kinds: Sequence[Kind], session: Session) -> list[Any]:

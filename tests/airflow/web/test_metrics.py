@@ -49,7 +49,11 @@ def test_a_store_that_cannot_be_seen_has_no_numbers(house: Path, api: Api, run: 
     (house / "file").write_text("")
     configure(backup_root=house / "file" / "below")
     told = scraped(api.call("GET", "/metrics").text)
-    assert told == {"pgvector_backup_store_up": [({}, 0.0)]}
+    # Of runs, which Airflow knows, all the same; of sets nothing.
+    of_runs = {"pgvector_backup_last_success_timestamp_seconds", "pgvector_backup_dag_paused"}
+    assert {name: value for name, value in told.items() if name not in of_runs} == {
+        "pgvector_backup_store_up": [({}, 0.0)]
+    }
 
 
 def test_the_token_opens_the_metrics_and_nothing_else(

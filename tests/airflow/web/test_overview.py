@@ -18,6 +18,7 @@ from sqlalchemy import delete
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import NotFound
 from pgvector_backup.engine.store.root import locate
+from pgvector_backup.web import attention, routes_overview
 from tests.helpers import langchain
 from tests.helpers.api import Api, data_of
 from tests.helpers.database import Database
@@ -413,3 +414,55 @@ class TestHealth:
         configure(backup_root=tmp_path / "file" / "below")
         data = data_of(api.call("GET", "/health"), 503)
         assert "not a directory" in data["checks"]["storage"]
+
+
+class TestOfStorageAndPolicy:
+    def test_rows_that_fell_by_more_than_half(self, house: Path, api: Api, database: Database) -> None:
+        before = make_set(database)
+        database.run(
+            "DELETE FROM langchain_pg_embedding WHERE id NOT IN (SELECT id FROM langchain_pg_embedding LIMIT 20)"
+        )
+        fell = make_set(database)
+        verify(house, fell.backup_id)
+        told = warning(api.get("/overview"), "ROWS_FELL")
+        assert told["params"]["tables"] == ["langchain_pg_embedding"]
+        assert (told["params"]["earlier"], told["params"]["timestamp"]) == (before.backup_id, fell.backup_id)
+        again = make_set(database)
+        verify(house, again.backup_id)
+        assert codes(api.get("/overview")) == []
+
+    def test_room_for_fewer_than_three_more(
+        self, house: Path, api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = make_set(database)
+        verify(house, made.backup_id)
+        size = sum(table.bytes for table in made.tables.values())
+        for free, warned in ((3 * size, []), (3 * size - 1, ["SPACE"]), (None, [])):
+            monkeypatch.setattr(routes_overview, "_storage", lambda free=free: ("", free))
+            assert codes(api.get("/overview")) == warned
+
+    @pytest.mark.parametrize(
+        ("settings", "code"),
+        [
+            ({"keep_at_least": 3}, ["POLICY_IDLE"]),
+            ({"keep_last": 1}, ["POLICY_DRASTIC"]),
+            ({"keep_within": "soon"}, ["POLICY_BAD"]),
+            ({"keep_last": 4}, []),
+            ({}, []),
+        ],
+    )
+    def test_a_policy_that_removes_nothing_or_most(
+        self, house: Path, api: Api, database: Database, configure: Configure, settings: dict[str, Any], code: list[str]
+    ) -> None:
+        for _ in range(4):
+            made = make_set(database)
+        verify(house, made.backup_id)
+        configure(**settings)
+        assert codes(api.get("/overview")) == code
+
+    def test_a_copy_that_is_missing(self) -> None:
+        result = {"copies": [{"root": "s3://a/b", "success": False}, {"root": "/c", "success": True}]}
+        assert [(one.code, one.params) for one in attention.about_copies(result)] == [
+            ("COPY_FAILED", {"root": "s3://a/b"})
+        ]
+        assert attention.about_copies(None) == attention.about_copies({"copies": "x"}) == []

@@ -6,7 +6,7 @@ all is well. What cannot be seen has no number at all, rather than a zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +24,9 @@ _HELP: Final[dict[str, str]] = {
     "last_drilled_timestamp_seconds": "When a set was last restored into a scratch database and compared.",
     "rows": "Rows of a table in the newest whole set.",
     "bytes": "Bytes of a table's file in the newest whole set.",
+    "duration_seconds": "How long the run took that made the newest whole set, where that is known.",
+    "throughput_bytes_per_second": "Bytes before compression, by that duration.",
+    "chain_length": "Sets that a restore of the newest whole set reads: 1 for a full one.",
     "sets": "Sets that lie there, by whether they are whole.",
     "kept_bytes": "Bytes of all sets.",
     "free_bytes": "Bytes that can still be stored, where the store can say.",
@@ -39,7 +42,11 @@ class Family:
     samples: list[tuple[Mapping[str, str], float]] = field(default_factory=list)
 
 
-def gauges(catalog: Catalog) -> list[Family]:
+DurationsOf = Callable[[Sequence[FoundSet]], Sequence["float | None"]]
+"""How long the runs took that made some sets, in seconds; None where nobody knows."""
+
+
+def gauges(catalog: Catalog, durations_of: DurationsOf = lambda sets: [None] * len(sets)) -> list[Family]:
     """Every gauge. A store that cannot be read is told by ``store_up`` alone."""
     families = {name: Family(_PREFIX + name, text) for name, text in _HELP.items()}
     try:
@@ -48,13 +55,21 @@ def gauges(catalog: Catalog) -> list[Family]:
         families["store_up"].samples.append(({}, 0))
         return [families["store_up"]]
     families["store_up"].samples.append(({}, 1))
+    newest: list[tuple[Mapping[str, str], FoundSet]] = []
     for place in places:
-        for name, labels, value in _of_place(place):
+        for name, labels, value in _of_place(place, newest):
             families[name].samples.append((labels, value))
+    for (labels, one), seconds in zip(newest, durations_of([one for _, one in newest]), strict=True):
+        if seconds:
+            families["duration_seconds"].samples.append((labels, seconds))
+            raw = sum(table.bytes if table.raw_bytes is None else table.raw_bytes for table in one.tables)
+            families["throughput_bytes_per_second"].samples.append((labels, raw / seconds))
     return [one for one in families.values() if one.samples]
 
 
-def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], float]]:
+def _of_place(
+    place: FoundLocation, newest_of_each: list[tuple[Mapping[str, str], FoundSet]]
+) -> Iterator[tuple[str, Mapping[str, str], float]]:
     where = {"location": place.location.relative_path}
     with suppress(BackupError):
         free = place.location.free_bytes()
@@ -72,7 +87,10 @@ def _of_place(place: FoundLocation) -> Iterator[tuple[str, Mapping[str, str], fl
         yield "kept_bytes", labels, sum(one.bytes for one in sets)
         if good:
             newest = max(good, key=lambda one: (one.moment, one.backup_id))
+            newest_of_each.append((labels, newest))
             yield "last_good_timestamp_seconds", labels, newest.moment
+            if newest.chain_length is not None:
+                yield "chain_length", labels, newest.chain_length
             for table in newest.tables:
                 if table.rows is not None:
                     yield "rows", {**labels, "table": table.name}, table.rows

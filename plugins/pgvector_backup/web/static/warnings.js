@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
-const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "VERIFY_RUN_FAILED", "PRUNE_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED"]);
+const GRAVE = new Set(["DAMAGED", "LAST_FAILED", "VERIFY_RUN_FAILED", "PRUNE_FAILED", "ROOT_UNREADABLE", "NO_BACKUP", "OVERDUE", "EMPTY", "VERIFY_FAILED", "COPY_FAILED", "SPACE", "POLICY_BAD"]);
 
 /**
  * The warnings of an overview.
@@ -43,6 +43,7 @@ function remedy({ code, params }, { backUp, verify, open }) {
     case "UNVERIFIED":
       return button(t("action.verify"), verify && (() => verify(params)));
     case "EMPTY":
+    case "ROWS_FELL":
     case "VERIFY_FAILED":
     case "DAMAGED":
       return params.timestamp && button(t("action.show"), () => open(params.relative_path, params.timestamp));
