@@ -13,6 +13,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadGroupScheduling
 
 from demo.embedded import OpenedPostgres
+from tests.helpers.clusters import remembered
 from tests.helpers.database import Database, fresh
 
 # How long an example takes says how busy the machine is, and nothing of the code.
@@ -88,6 +89,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]
         with psycopg.connect(running.uri("template1"), autocommit=True) as conn:
             conn.execute("CREATE EXTENSION vector")
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The clusters of drills are made once."""
+    with remembered(tmp_path_factory.mktemp("clusters")):
+        yield
 
 
 @pytest.fixture
