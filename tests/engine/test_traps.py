@@ -37,9 +37,42 @@ CREATE TABLE public.parted (id int PRIMARY KEY, v public.vector(3)) PARTITION BY
 CREATE TABLE public.parted_low PARTITION OF public.parted FOR VALUES FROM (0) TO (10);
 CREATE TABLE public.parted_high PARTITION OF public.parted FOR VALUES FROM (10) TO (100);
 INSERT INTO public.parted SELECT n, '[1,2,3]' FROM generate_series(1, 20) AS n;
+CREATE TYPE public.grade AS ENUM ('low', 'high');
+CREATE TYPE public.pair AS (a int, b text);
+CREATE TYPE public.span AS RANGE (SUBTYPE = int);
+CREATE TABLE public.own_types (g public.grade PRIMARY KEY, p public.pair, s public.span, v public.vector(3));
+INSERT INTO public.own_types VALUES ('low', ROW(1, 'x'), '[1,5)', '[1,2,3]'), ('high', NULL, 'empty', NULL);
 """
+
+CASTS = [
+    (f"public.{source}", target)
+    for source in ("grade", "pair", "span")
+    for target in ("text", "varchar", "jsonb", "int", "bytea")
+]
+"""Casts of the owner's types: no search path keeps these from being taken where a statement asks for one.
+
+On assignment, not implicit: those make `=` ambiguous, for the owner too, and are an error rather than a trap.
+"""
+
+
+def lay_casts(conn: psycopg.Connection[object]) -> int:
+    """Traps where a value of one of the owner's types would be turned into another one.
+
+    :return: how many
+    """
+    for number, (source, target) in enumerate(CASTS):
+        conn.execute(
+            f"CREATE FUNCTION public.cast_{number}({source}) RETURNS {target} LANGUAGE plpgsql"
+            f" AS $f$ BEGIN PERFORM trap.fire('{source} as {target}'); END $f$".encode()
+        )
+        conn.execute(
+            f"CREATE CAST ({source} AS {target}) WITH FUNCTION public.cast_{number}({source}) AS ASSIGNMENT".encode()
+        )
+    return len(CASTS)
+
+
 PAIR = list(langchain.PAIR)
-NAMES = "langchain_pg_collection,langchain_pg_embedding,numbered,keyed,parted"
+NAMES = "langchain_pg_collection,langchain_pg_embedding,numbered,keyed,parted,own_types"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +89,12 @@ def trapped(server: OpenedPostgres) -> Iterator[Database]:
     database.run(TABLES)
     with psycopg.connect(server.uri(name), autocommit=True) as conn:
         laid = traps.lay(conn, ["public", "victim", "first"])
+        assert lay_casts(conn) == 15
+        # What a truncate looks for beside the table that it empties.
+        conn.execute(
+            "CREATE VIEW public.upsertion_record AS SELECT 'a'::pg_catalog.text AS key, 'b' AS namespace"
+            " WHERE trap.fire('a view beside the tables')"
+        )
     assert laid["function"] > 1000
     assert laid["operator"] > 1000
     assert laid["type"] > 20
@@ -176,4 +215,13 @@ def _verifications(house: House) -> None:
         assert house.verify(depth=depth).failure is None
 
 
-STORIES: list[Callable[[House], None]] = [_backups, _truncate, _restores, _verifications]
+def _increments(house: House) -> None:
+    house.configure(tables=NAMES)
+    assert house.backup(mode="full").failure is None
+    house.database.run("UPDATE public.own_types SET v = '[3,2,1]' WHERE g OPERATOR(pg_catalog.=) 'low'")
+    result = house.backup(mode="incremental")
+    assert result.failure is None
+    assert house.restore(truncate_before_restore=True).tables["own_types"].rows == 2
+
+
+STORIES: list[Callable[[House], None]] = [_backups, _truncate, _restores, _increments, _verifications]

@@ -76,7 +76,8 @@ def keys_query(conn: Connection[Any], table: Table, line: Lineage, *, origin: st
         of a row that the base has seen is empty
     """
     encoding = conn.execute("SELECT current_setting('server_encoding')").fetchone()
-    texts = [_text_of(column) for column in line.key]
+    types = {column.name: column.type for column in table.columns}
+    texts = [_text_of(column, types[column.name]) for column in line.key]
     if encoding in (("UTF8",), ("SQL_ASCII",)):
         order = [sql.SQL('{} COLLATE "C"').format(text) for text in texts]
     else:
@@ -95,9 +96,12 @@ def keys_query(conn: Connection[Any], table: Table, line: Lineage, *, origin: st
     )
 
 
-def _text_of(column: KeyColumn) -> sql.Composed:
-    """A column as COPY writes it: a cast may write it otherwise."""
+def _text_of(column: KeyColumn, type_name: str) -> sql.Composed:
+    """A column as COPY writes it: a cast may write it otherwise, and of an enum be a function of its owner's.
+
+    :param type_name: with its schema, unless it is one of the server's own
+    """
     name = sql.Identifier(column.name)
-    if column.kind in ("text", "uuid", "int"):
+    if column.kind in ("text", "uuid", "int") and "." not in type_name:
         return sql.SQL("{}::text").format(name)
     return sql.SQL("format('%s', {})").format(name)

@@ -21,7 +21,7 @@ _RECORDS: Final = """
 SELECT n.nspname, c.relname,
        has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = 'upsertion_record' AND c.relkind IN ('r', 'p', 'v')
+WHERE c.relname = 'upsertion_record' AND c.relkind = 'r'
   AND (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
         AND a.attname IN ('key', 'namespace')) = 2
 ORDER BY 1
@@ -54,10 +54,16 @@ def remembered(conn: Connection[Any], table: Table) -> list[str]:
 
 
 def _of(conn: Connection[Any], table: Table, key: str, schema: str, name: str) -> str | None:
+    conn.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(sql.Identifier(schema, name)))
+    # Whoever owns the schema may have put a view in its place since, which would run what its owner wrote.
+    kind = "SELECT relkind FROM pg_class WHERE relname = %s AND relnamespace = quote_ident(%s)::regnamespace"
+    if conn.execute(kind, [name, schema]).fetchone() not in (("r",), (b"r",)):
+        return None
+    # By the types' own output: a cast to text may be a function of the type's owner.
     found = conn.execute(
         sql.SQL(
-            "SELECT count(*), array_agg(DISTINCT r.namespace::text) FROM {} AS r"
-            " WHERE EXISTS (SELECT FROM {} AS e WHERE e.{}::text = r.key::text)"
+            "SELECT count(*), array_agg(DISTINCT format('%s', r.namespace)) FROM ONLY {} AS r"
+            " WHERE EXISTS (SELECT FROM {} AS e WHERE format('%s', e.{}) = format('%s', r.key))"
         ).format(sql.Identifier(schema, name), table.source, sql.Identifier(key))
     ).fetchone()
     assert found is not None
