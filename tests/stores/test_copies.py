@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -25,6 +26,7 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.sets.beside import Pin, read_pin, write_pin
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.copies import whereabouts
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.location import Location
@@ -444,3 +446,36 @@ def test_what_an_increment_stands_on_goes_with_it(house: House, make_root: MakeR
     (one,) = house.copy(house.root, timestamp=str(last.backup_id)).copies
     assert isinstance(one.failure, IntegrityFault)
     assert not house.directory.exists() or names(house.root) == []
+
+
+def test_where_a_set_lies_is_told_without_its_data_and_without_waiting_for_who_is_silent(
+    house: House, made: Any, make_root: MakeRoot, seaweed: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = [make_root("disk"), make_root("seaweed"), make_root("disk"), seaweed.root("s3://no-such-bucket/x")]
+    house.copy(*roots[:3])
+    place(roots[1]).remove(file_of(made))
+    for name in names(roots[2]):
+        place(roots[2]).remove(name)
+    house.configure(copy_roots=(*roots, "memory://slow"))
+    entries = Location.entries
+
+    def slow(self: Location) -> Any:
+        if "slow" in self.directory:
+            time.sleep(1)
+        return entries(self)
+
+    monkeypatch.setattr(Location, "entries", slow)
+    monkeypatch.setattr(Location, "open", no_data(Location.open))
+    told = whereabouts(house.settings, place(house.root), str(made.manifest_file), seconds=0.8)
+    assert [one.state for one in told] == ["whole", "damaged", "missing", "unknown", "unknown"]
+    assert [one.root for one in told] == [str(root) for root in house.settings.copy_roots]
+    assert "is missing" in str(told[1].problem)
+    assert "did not answer" in str(told[4].problem)
+
+
+def no_data(opened: Callable[[Location, str], Any]) -> Callable[[Location, str], Any]:
+    def watched(self: Location, name: str) -> Any:
+        assert name.startswith("manifest_"), name
+        return opened(self, name)
+
+    return watched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from pgvector_backup.cli import words
@@ -27,6 +27,7 @@ from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.copies import whereabouts
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.set_json import describe_set
@@ -107,6 +108,9 @@ def _show(order: Order) -> Answer:
             ],
         }
     body["verification"] = found.verification
+    if manifest is not None:
+        settings = order.configuration.settings()
+        body["copies"] = [asdict(one) for one in whereabouts(settings, location, str(found.manifest_file))]
     return Answer(body, lambda: words.say_set(body))
 
 

@@ -115,6 +115,8 @@ def say_set(body: Mapping[str, Any]) -> None:
         say(f"verified   {verification.get('verified_at')}, {verification.get('depth')}: {state}")
         for error in verification.get("errors", ()):
             say(f"           {error}")
+    for copy in body.get("copies", ()):
+        say(f"copy       {copy['root']}: {copy['state']}{'' if copy['problem'] is None else ', ' + copy['problem']}")
     for label, why in body["failed_tables"].items():
         say(f"lacks      {label}: {why}")
     for table in body["tables"]:

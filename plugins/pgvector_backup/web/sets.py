@@ -12,6 +12,7 @@ from pgvector_backup.engine.base.errors import BackupError, InvalidParams, NotFo
 from pgvector_backup.engine.contract.run_log import section_of
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.copies import whereabouts
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.set_json import describe_set, kind_of_place
@@ -125,6 +126,7 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
     """One set with all that its manifest, the log and its verification tell."""
     told = set_json(one, durations, has_log=found.has_log)
     told |= {"source": None, "verification": None if one.verification is None else dict(one.verification)}
+    told["copies"] = copies_json(location, one)
     script = script_name(one.backup_id)
     told["schema_file"] = script if any(entry.name == script for entry in location.entries()) else None
     told["log_section"] = _log_section(location, one.backup_id) if found.has_log else None
@@ -139,6 +141,16 @@ def detail_json(location: Location, found: FoundLocation, one: FoundSet, duratio
             more.pop("late_transactions")  # up to thousands of numbers that say nothing to a reader
             told["tables"][entry.name] = more | told["tables"].get(entry.name, {})
     return told
+
+
+def copies_json(location: Location, one: FoundSet) -> list[dict[str, Any]]:
+    """How a set stands at the other roots; none where nobody can say what it is."""
+    if one.manifest_file is None:
+        return []
+    try:
+        return [asdict(copy) for copy in whereabouts(configuration.settings(), location, one.manifest_file)]
+    except BackupError:  # the catalog has told it, in ``damaged``
+        return []
 
 
 def as_json(value: Any) -> Any:

@@ -187,6 +187,7 @@ class BackupSetDetail(BackupSet):
     """A backup set with all that is known of it."""
 
     source: dict[str, Any] | None
+    copies: list[dict[str, Any]]
     schema_file: str | None
     log_section: str | None
     verification: dict[str, Any] | None

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import time
 from collections.abc import Iterator
@@ -240,6 +241,21 @@ class TestDetail:
             "run_id": "v1",
         }
         assert api.get("/sets/vector_bak/latest") == data
+
+    def test_where_else_it_lies(self, house: Path, api: Api, database: Database, configure: Configure) -> None:
+        made = make_set(database)
+        assert api.get("/sets/vector_bak/latest")["copies"] == []
+        root = house.parent / "other"
+        root.mkdir()
+        configure(copy_roots=root)
+        (copy,) = api.get("/sets/vector_bak/latest")["copies"]
+        assert (copy["root"], copy["state"]) == (str(root), "missing")
+        shutil.copytree(house / "vector_bak", root / "vector_bak")
+        (copy,) = api.get("/sets/vector_bak/latest")["copies"]
+        assert copy == {"root": str(root), "state": "whole", "problem": None}
+        (root / "vector_bak" / str(made.tables["langchain_pg_embedding"].file)).unlink()
+        (copy,) = api.get("/sets/vector_bak/latest")["copies"]
+        assert copy["state"] == "damaged"
 
     def test_of_a_task(self, house: Path, api: Api, database: Database) -> None:
         (house / "t1").mkdir()

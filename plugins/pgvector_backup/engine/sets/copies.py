@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, storage_translated
+from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, storage_translated
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name, of_table, script_name
-from pgvector_backup.engine.store.root import place_of_copy
+from pgvector_backup.engine.store.root import Root, place_of_copy
 from pgvector_backup.engine.store.store import Entry
 
 _READ_BYTES: Final = 1 << 20
@@ -32,6 +34,21 @@ class SetFile:
     bytes: int
     sha256: str | None
     table: str | None = None
+
+
+State = Literal["whole", "damaged", "missing", "unknown"]
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """How a set stands at another root, as names, sizes and its manifest there show.
+
+    :param problem: what is wrong with it, or why nobody knows; None: nothing
+    """
+
+    root: str
+    state: State
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -142,3 +159,36 @@ def require_copies(settings: Settings, location: Location, manifest_file: str) -
                 )
         places.append(place)
     return places
+
+
+def whereabouts(
+    settings: Settings, location: Location, manifest_file: str, *, seconds: float = 3.0
+) -> list[Whereabouts]:
+    """How a set stands at each of ``copy_roots``; one that has not answered by then is unknown, and delays nobody."""
+    if not settings.copy_roots:
+        return []
+    source = Source.read(location, manifest_file)
+    found: dict[int, Whereabouts] = {}
+
+    def look(number: int, root: Root) -> None:
+        try:
+            place = place_of_copy(root, location.task_id, settings.backup_directory)
+            wrong = source.wrong_at(place)
+            there = any(entry.name == manifest_file for entry in place.entries())
+            state: State = "whole" if wrong is None else "damaged" if there else "missing"
+            found[number] = Whereabouts(str(root), state, wrong)
+        except BackupError as fault:
+            found[number] = Whereabouts(str(root), "unknown", fault.message)
+
+    threads = [
+        threading.Thread(target=look, args=numbered, name="copies", daemon=True)
+        for numbered in enumerate(settings.copy_roots)
+    ]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    silent = f"it did not answer within {seconds:g} s"
+    roots = enumerate(settings.copy_roots)
+    return [found.get(number) or Whereabouts(str(root), "unknown", silent) for number, root in roots]

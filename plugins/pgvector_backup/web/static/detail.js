@@ -110,6 +110,19 @@ function facts(set) {
       ],
     ],
     [t("fact.system"), source?.system_identifier && h("code", {}, String(source.system_identifier))],
+    [
+      t("fact.copies"),
+      set.copies?.length
+        ? set.copies.map((copy) =>
+            h(
+              "span",
+              { class: "copy", title: copy.problem, data: { state: copy.state } },
+              h("code", {}, copy.root),
+              `: ${t(`copy.${copy.state}`)} `,
+            ),
+          )
+        : null,
+    ],
     [t("fact.run"), set.run_id && h("code", {}, set.run_id)],
   ]);
 }
