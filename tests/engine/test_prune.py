@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.contract.prune_result import PruneResult
 from pgvector_backup.engine.contract.requests import PruneRequest
+from pgvector_backup.engine.pin import pin
 from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, read_pin, write_pin
@@ -355,3 +359,68 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_sets_and_nothing_that_a_sw
     ]
     pruned(stocked)
     assert ids(stocked) == ["20261126_120000", "20261125_120000", "20261124_120000"]
+
+
+# --- copies ---
+
+
+@pytest.fixture
+def copied(stocked: House, tmp_path: Path) -> House:
+    """The five nights, at another root too."""
+    copy = tmp_path / "copies"
+    shutil.copytree(stocked.root, copy)
+    stocked.configure(copy_roots=(str(copy),))
+    return stocked
+
+
+def there(house: House) -> list[str]:
+    """What lies at the other root, the newest first."""
+    return [
+        one.backup_id
+        for one in Catalog(replace(house.settings, backup_root=house.settings.copy_roots[0])).locations()[0].sets
+    ]
+
+
+def test_copies_have_a_policy_of_their_own(copied: House) -> None:
+    copied.configure(keep_last=3, copy_keep_last=4)
+    told = pruned(copied).to_json()["locations"]
+    assert [(one.get("root"), len(one["removed"])) for one in told] == [(None, 2), (copied.settings.copy_roots[0], 1)]
+    assert (len(ids(copied)), len(there(copied))) == (3, 4)
+
+
+def test_copies_without_a_policy_of_their_own_have_the_same(copied: House) -> None:
+    copied.configure(keep_last=3)
+    pruned(copied)
+    assert there(copied) == ids(copied)
+
+
+def test_a_policy_for_copies_alone_leaves_the_originals(copied: House) -> None:
+    copied.configure(copy_keep_last=3)
+    result = pruned(copied)
+    assert result.has_policy
+    assert (len(ids(copied)), len(there(copied))) == (5, 3)
+
+
+def test_what_holds_the_original_holds_its_copy(copied: House) -> None:
+    pin(
+        place(copied), Catalog(copied.settings).find(place(copied), "20261122_120000"), Pin("admin", "audit", None, NOW)
+    )
+    copied.configure(copy_keep_last=1)
+    pruned(copied, force=True)
+    assert there(copied) == ["20261126_120000", "20261122_120000"]
+
+
+def test_a_root_of_copies_that_is_not_there_stops_nobody(copied: House, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    roots = (str(tmp_path / "nowhere"), str(tmp_path / "file"), *copied.settings.copy_roots)
+    copied.configure(copy_roots=roots, keep_last=3)
+    result = pruned(copied)
+    assert [one.root for one in result.locations] == [None, roots[-1]]
+    assert len(ids(copied)) == 3
+
+
+@pytest.mark.parametrize("bad", [{"copy_keep_within": "soon"}, {"copy_keep_last": 1, "copy_keep_at_least": 0}])
+def test_a_bad_policy_for_copies_is_refused_by_its_key(copied: House, bad: dict[str, Any]) -> None:
+    copied.configure(**bad)
+    with pytest.raises(InvalidParams, match="copy_keep_"):
+        pruned(copied)

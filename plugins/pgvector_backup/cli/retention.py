@@ -75,7 +75,7 @@ def _require_timestamp(timestamp: str | None) -> None:
 def _tell(body: dict[str, Any]) -> None:
     would = "would go" if body["dry_run"] else "removed"
     for one in body["locations"]:
-        say(f"{one['backup_path']}:")
+        say(f"{one['backup_path']}{' at ' + one['root'] if 'root' in one else ''}:")
         say_table(
             ("set", "", "why"),
             [

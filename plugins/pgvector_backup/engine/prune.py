@@ -6,13 +6,14 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, Conflict
+from pgvector_backup.engine.base.errors import BackupError, Conflict, NotFound
 from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneResult
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.settings import Settings
@@ -20,7 +21,7 @@ from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.beside import read_emptied
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import PROVING, FoundLocation, FoundSet
-from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of
+from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of, policy_of_copies
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import emptied_name
 
@@ -48,35 +49,29 @@ def prune(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
-    policy = policy_of(settings)
+    policy, for_copies = policy_of(settings), policy_of_copies(settings)
     pruned: list[PrunedLocation] = []
     failures: list[BackupError] = []
-    locations: dict[str, Location] = {}
-    if policy.removes_anything:
-        for place in _places(request, settings):
+    locations: list[Location] = []
+    work = [*_here(request, settings, policy), *_copies(request, settings, for_copies, failures)]
+    for place, root, rules, originals in work:
+        cancel.check()
+        try:
+            made = planned(place, rules, now, originals)
+            waiting = _waiting(place.location, made.drastic(), made.removed, request)
+            done = _carried_out(
+                place, made.decisions, dry_run=request.dry_run, waiting=waiting, cancel=cancel, failures=failures
+            )
+            pruned.append(replace(done, root=root))
+            locations.append(place.location)
+        except BackupError as fault:
             cancel.check()
-            locations[place.location.relative_path] = place.location
-            try:
-                made = planned(place, policy, now)
-                waiting = _waiting(place.location, made.drastic(), made.removed, request)
-                pruned.append(
-                    _carried_out(
-                        place,
-                        made.decisions,
-                        dry_run=request.dry_run,
-                        waiting=waiting,
-                        cancel=cancel,
-                        failures=failures,
-                    )
-                )
-            except BackupError as fault:
-                cancel.check()
-                _log.error("%s: not pruned: %s", place.location.relative_path, fault.english)
-                failures.append(fault)
+            _log.error("%s: not pruned: %s", place.location.directory, fault.english)
+            failures.append(fault)
     result = PruneResult(
         locations=tuple(pruned),
         dry_run=request.dry_run,
-        has_policy=policy.removes_anything,
+        has_policy=policy.removes_anything or (bool(settings.copy_roots) and for_copies.removes_anything),
         duration=time.monotonic() - started,
         timestamp=now,
         failures=tuple(failures),
@@ -86,12 +81,52 @@ def prune(
     return result
 
 
-def planned(place: FoundLocation, policy: Policy, now: datetime) -> Plan:
+def planned(place: FoundLocation, policy: Policy, now: datetime, originals: FoundLocation | None = None) -> Plan:
     """What a policy says of each set of one location; another tool's files are not ours to remove.
 
     :param now: with the time zone in which days, weeks and so on begin
+    :param originals: where the sets lie that these are copies of: what holds one there holds its copy
     """
-    return plan(candidates(place), policy, now, now.tzinfo or timezone.utc)
+    known = candidates(place)
+    if originals is not None:
+        there = {one.timestamp: one for one in candidates(originals)}
+        known = [_held_as(one, there[one.timestamp]) if one.timestamp in there else one for one in known]
+    return plan(known, policy, now, now.tzinfo or timezone.utc)
+
+
+def _held_as(copy: Candidate, original: Candidate) -> Candidate:
+    """A copy with what lies beside the original alone: who holds it, and what was emptied on its word."""
+    proven = max((one for one in (copy.proven, original.proven) if one is not None), default=None)
+    relied_on = tuple(dict.fromkeys((*copy.relied_on, *original.relied_on)))
+    return replace(copy, pin=copy.pin or original.pin, relied_on=relied_on, proven=proven)
+
+
+_Work = tuple[FoundLocation, "str | None", Policy, "FoundLocation | None"]
+"""A location, its root where that is one of copies, the policy there, and where the originals of its sets lie."""
+
+
+def _here(request: PruneRequest, settings: Settings, policy: Policy) -> Iterable[_Work]:
+    places = _places(request, settings) if policy.removes_anything else ()
+    return [(place, None, policy, None) for place in places]
+
+
+def _copies(request: PruneRequest, settings: Settings, policy: Policy, failures: list[BackupError]) -> Iterator[_Work]:
+    """The locations of copies; where the originals cannot be seen, nobody knows what holds them: none is touched."""
+    if not settings.copy_roots or not policy.removes_anything:
+        return
+    try:
+        originals = {place.location.relative_path: place for place in _places(request, settings)}
+    except NotFound:
+        originals = {}
+    for root in settings.copy_roots:
+        try:
+            for place in _places(request, replace(settings, backup_root=root, copy_roots=())):
+                yield place, str(root), policy, originals.get(place.location.relative_path)
+        except NotFound:  # nothing has been copied there yet
+            continue
+        except BackupError as fault:
+            _log.error("copies at %s: not pruned: %s", root, fault.english)
+            failures.append(fault)
 
 
 def _places(request: PruneRequest, settings: Settings) -> Iterable[FoundLocation]:
@@ -196,8 +231,8 @@ def _refusal(location: Location, found: FoundSet, failures: list[BackupError]) -
     return None
 
 
-def _log_sections(result: PruneResult, locations: Mapping[str, Location], run_id: str | None) -> None:
-    for one in result.locations:
+def _log_sections(result: PruneResult, locations: Sequence[Location], run_id: str | None) -> None:
+    for one, location in zip(result.locations, locations, strict=True):
         if one.removed:
             with suppress(BackupError):  # what was removed is told by the result all the same
-                locations[one.backup_path].append_log(result.log_section(one, run_id=run_id))
+                location.append_log(result.log_section(one, run_id=run_id))

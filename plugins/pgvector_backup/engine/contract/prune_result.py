@@ -25,12 +25,16 @@ class PrunedSet:
 
 @dataclass(frozen=True)
 class PrunedLocation:
-    """What stays and what went in one location; ``waiting`` says what keeps a plan from being carried out."""
+    """What stays and what went in one location; ``waiting`` says what keeps a plan from being carried out.
+
+    :param root: of a location of copies; None: the backup root
+    """
 
     backup_path: str
     kept: tuple[PrunedSet, ...]
     removed: tuple[PrunedSet, ...]
     waiting: str | None = None
+    root: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class PruneResult:
                     ],
                 }
                 | ({"waiting": one.waiting} if one.waiting else {})
+                | ({"root": one.root} if one.root else {})
                 for one in self.locations
             ],
             "bytes_freed": sum(gone.bytes for one in self.locations for gone in one.removed),

@@ -76,6 +76,28 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+_RULES: Final = ("last", "within", "hourly", "daily", "weekly", "monthly", "yearly")
+
+
+def policy_of_copies(settings: Settings) -> Policy:
+    """The policy for sets at other roots: ``copy_keep_*`` where any rule of it is set, else the same as here.
+
+    :raises InvalidParams: naming the key whose value cannot be used
+    """
+    own = {name: getattr(settings, f"copy_keep_{name}") for name in _RULES}
+    if not any(own.values()):
+        return policy_of(settings)
+    within = str(own.pop("within")).strip()
+    try:
+        return Policy(
+            within=parse_within(within, "copy_keep_within") if within else None,
+            at_least=settings.copy_keep_at_least,
+            **own,
+        )
+    except InvalidParams as fault:
+        raise InvalidParams(fault.message if "copy_" in fault.message else f"copy_{fault.message}") from None
+
+
 def parse_within(text: str, key: str = "keep_within") -> timedelta:
     """A length of time such as ``14d``, ``6w``, ``3m`` or ``1y``; months and years at their longest.
 
