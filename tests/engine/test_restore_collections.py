@@ -85,6 +85,14 @@ def test_a_copy_beside_the_original(backed_up: House) -> None:
     assert contents(backed_up.database, *PAIR) == original
 
 
+def test_what_is_renamed_is_restored_alone(backed_up: House, elsewhere: Database) -> None:
+    before = by_collection(backed_up.database)
+    backed_up.restore(rename_collection={"collection 2": "copy"}, into=elsewhere)
+    assert by_collection(elsewhere) == {"copy": before["collection 2"]}
+    backed_up.restore(rename_collection={"collection 2": "copy"})
+    assert by_collection(backed_up.database) == {**before, "copy": before["collection 2"]}
+
+
 def test_the_copy_stays_itself_when_the_original_is_gone(backed_up: House) -> None:
     request = {"collections": ["collection 2"], "rename_collection": {"collection 2": "copy"}}
     backed_up.restore(**request)
@@ -96,9 +104,8 @@ def test_the_copy_stays_itself_when_the_original_is_gone(backed_up: House) -> No
 
 def test_renamed_into_an_empty_database_keys_stay(backed_up: House, elsewhere: Database) -> None:
     before = by_collection(backed_up.database)
-    backed_up.restore(
-        rename_collection={"collection 1": "collection 2", "collection 2": "collection 1"}, into=elsewhere
-    )
+    swapped = {"collection 1": "collection 2", "collection 2": "collection 1"}
+    backed_up.restore(collections=list(before), rename_collection=swapped, into=elsewhere)
     after = by_collection(elsewhere)
     assert after["collection 1"] == before["collection 2"]
     assert after["collection 2"] == before["collection 1"]

@@ -299,7 +299,14 @@ def test_a_set_that_is_being_removed(backed_up: House) -> None:
         ({"task_id": "../x"}, InvalidParams, "task_id"),
         ({"collections": ["nobody's"]}, NotFound, "collection 1"),
         ({"rename_collection": {"nobody's": "x"}}, NotFound, "collection 1"),
-        ({"rename_collection": {"collection 1": "collection 2"}}, InvalidParams, "collection 2"),
+        (
+            {
+                "collections": ["collection 1", "collection 2"],
+                "rename_collection": {"collection 1": "collection 2"},
+            },
+            InvalidParams,
+            "collection 2",
+        ),
     ],
     ids=str,
 )

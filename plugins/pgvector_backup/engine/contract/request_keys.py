@@ -157,7 +157,8 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         types=("object", "null"),
         default=None,
         title="Rename collections",
-        description='`{"old name": "new name"}`: restored under the new name as a copy beside the original.',
+        description='`{"old name": "new name"}`: restored under the new name as a copy beside the original. '
+        "Without `collections`, these alone.",
     ),
     Key(
         name="schema",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pgvector_backup.engine.base.errors import InvalidParams, MissingParams
@@ -65,7 +65,7 @@ class RestoreRequest:
 
     :param timestamp: a set's id, or `LATEST`
     :param tables: labels as in the manifest; None: all
-    :param rename_collection: from old names to new ones
+    :param rename_collection: from old names to new ones; without ``collections``, these collections alone are restored
     """
 
     backup_path: str | None = None
@@ -109,6 +109,9 @@ class RestoreRequest:
         new_names = list(request.rename_collection.values())
         if len(set(new_names)) < len(new_names):
             raise InvalidParams("rename_collection: two collections would get the same name")
+        if request.collections is None and request.rename_collection:
+            # A copy under another name is asked for, not the rest of the set as well.
+            return replace(request, collections=tuple(request.rename_collection))
         if request.collections is not None:
             for old in request.rename_collection:
                 if old not in request.collections:
