@@ -33,7 +33,12 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/restore": ("engine/test_restore_requests", "engine/test_meetings", "engine/test_second_time"),
     "engine/remove": ("engine/test_catalog", "engine/test_durability"),
     "engine/postgres/transactions": ("engine/test_transaction_ids", "engine/test_truncate"),
-    "engine/postgres/snapshot": ("engine/test_meetings", "engine/test_connection_cut", "engine/test_database_faults"),
+    "engine/postgres/snapshot": (
+        "engine/test_remarks",
+        "engine/test_meetings",
+        "engine/test_connection_cut",
+        "engine/test_database_faults",
+    ),
     "engine/postgres/session": ("engine/test_meetings", "engine/test_database_faults", "engine/test_cancel"),
     "engine/store/staging": ("engine/test_durability", "engine/test_second_time", "engine/test_concurrent_runs"),
     "engine/store/naming": ("unit/test_naming",),
