@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_lock
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import manifest_name
+from pgvector_backup.engine.store.naming import manifest_name, script_name
 from pgvector_backup.engine.store.store import Claim, Writer
 
 _log: Final = logging.getLogger(__name__)
@@ -117,12 +118,11 @@ def consolidate(
                 tables=entries,
                 fingerprint_algorithm=fingerprint.best().name,
                 chain=(),
+                script=None,
+                script_sha256=None,
                 full_because=f"consolidated from set {manifest.backup_id} and the {len(manifest.chain)} it stood on",
             )
-            script = claim.stage("schema", "sql")
-            script.write(by_hand.script(full).encode())
-            script.sync()
-            claim.commit(full.to_bytes())
+            claim.commit(_with_script(claim, full).to_bytes())
         except BaseException:
             claim.discard()
             raise
@@ -136,6 +136,15 @@ def consolidate(
         duration=time.monotonic() - started,
         finished_at=now,
     )
+
+
+def _with_script(claim: Claim, manifest: Manifest) -> Manifest:
+    """With what psql alone needs to load the set."""
+    script = by_hand.script(manifest).encode()
+    staged = claim.stage("schema", "sql")
+    staged.write(script)
+    staged.sync()
+    return replace(manifest, script=script_name(manifest.backup_id), script_sha256=hashlib.sha256(script).hexdigest())
 
 
 def _table(location: Location, claim: Claim, chain: TableChain, cancel: Cancel) -> TableEntry:

@@ -256,6 +256,28 @@ class Removed(Open):
     removed: list[str]
 
 
+class Compared(Open):
+    """What differs between two sets, by table."""
+
+    backup_path: str
+    a: str
+    b: str
+    tables: dict[str, dict[str, Any]]
+    notes: list[str]
+    duration: float
+
+
+class Searched(Open):
+    """Where a row lies: by table its versions, the oldest first."""
+
+    backup_path: str
+    found: bool
+    sets_searched: int
+    tables: dict[str, list[dict[str, Any]]]
+    notes: list[str]
+    duration: float
+
+
 class Concern(Open):
     """Something that needs attention."""
 
