@@ -22,6 +22,7 @@ from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import bucket as bucket_module
 from pgvector_backup.engine.store import lease_objects, object_reader, object_writer
+from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate
 from tests.helpers import store_children
@@ -434,3 +435,59 @@ def test_what_is_too_large_for_a_lease_is_not_read(bucket: Bucket, monkeypatch: 
     assert location.sweep() == []
     monkeypatch.setattr(lease_objects, "DEAD_AFTER", -1e9)
     assert location.sweep() == [name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reading"),
+    [*((kind, False) for kind in KINDS), *((kind, True) for kind in ("500", "expired", "reset in the body", "slow"))],
+)
+def test_faults_at_either_end_of_a_copy_end_in_a_whole_set_or_a_clear_error(
+    house: House,
+    bucket: Bucket,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+    reading: bool,
+) -> None:
+    """Each at another request; what went wrong is made good by the next copy, whatever the last one has left."""
+    house.langchain(10)
+    monkeypatch.setitem(bucket_module._RETRY, "max_retries", 2)  # type: ignore[arg-type]
+    monkeypatch.setattr(object_reader, "_WAIT", 0.01)
+    through = replace(bucket.server, endpoint=relay.endpoint).root(bucket.url)
+    if reading:
+        house.configure(backup_root=bucket.root)
+    house.backup(now=NOW)
+    there: Any = tmp_path / "other" if reading else through
+    (tmp_path / "other").mkdir()
+    source = house.settings.backup_root
+    fault = kind.removesuffix(" and so on")
+    for number in range(2, 21, 4):
+        relay.begin(at_call(number, fault, number + 30 if kind != fault else 0))
+        house.configure(backup_root=through if reading else source)
+        try:
+            failure = house.copy(there).failure
+        except BackupError as raised:
+            failure = raised
+        relay.begin(lambda number, method, path: None)
+        assert failure is None or isinstance(failure, StorageFault), failure
+        house.configure(backup_root=there if reading else bucket.root)
+        for place in Catalog(house.settings).locations():
+            for one in place.sets:
+                assert failure is None or one.whole
+                assert house.verify(backup_path="vector_bak", timestamp=one.backup_id, depth="files").failure is None
+        house.configure(backup_root=source)
+        location = locate(there if reading else bucket.root, None, "vector_bak")
+
+        def sweep(location: Location = location) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(lease_objects, "DEAD_AFTER", -1e9)  # this process lives, and so would what it has left
+                location.sweep()
+
+        if kind != fault:  # its claim could not be given back
+            sweep()
+        assert house.copy(there if reading else bucket.root).failure is None
+        sweep()
+        assert [entry.name for entry in location.store.entries() if entry.name.endswith(".tmp")] == []
+        for entry in location.store.entries():
+            location.remove(entry.name)

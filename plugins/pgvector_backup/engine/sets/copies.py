@@ -86,7 +86,9 @@ class Source:
                     raise IntegrityFault(f"{name}: the manifest lists it, and it is missing")
         script = script_name(manifest.backup_id)
         if script in there:
-            files.append(SetFile(script, there[script].bytes, None))
+            files.append(SetFile(script, there[script].bytes, manifest.script_sha256))
+        elif manifest.script is not None:
+            raise IntegrityFault(f"{script}: the manifest lists it, and it is missing")
         return cls(location, manifest_file, content, manifest, tuple(files))
 
     @property
