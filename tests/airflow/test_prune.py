@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from airflow.sdk import Asset
+from airflow.sdk.observability import stats
 
 from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
 from tests.helpers.outcomes import check_error
@@ -71,3 +74,21 @@ def test_a_policy_that_makes_no_sense_fails_with_the_key(house: Path, run: Run, 
 
 def test_an_unknown_key_is_refused(house: Path, run: Run) -> None:
     assert "did you mean 'force'?" in check_error(pruned(run, "error", forse=True), "INVALID_PARAMS")
+
+
+def test_airflow_s_own_metrics_count_each_step(
+    house: Path, run: Run, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, object]] = []
+    monkeypatch.setattr(stats, "incr", lambda name, *more, **options: told.append((name, 1)))
+    monkeypatch.setattr(stats, "timing", lambda name, value, **options: told.append((name, value)))
+    run({})
+    configure(keep_within="soon")
+    pruned(run, "error")
+    ours = dict(one for one in told if one[0].startswith("pgvector_backup."))
+    assert {name for name in ours if not name.endswith(".duration")} == {
+        "pgvector_backup.backup.success",
+        "pgvector_backup.report.success",
+        "pgvector_backup.prune.failed",
+    }
+    assert ours["pgvector_backup.backup.duration"] > timedelta(0)  # type: ignore[operator]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, get_current_context
-from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout, DownstreamTasksSkipped
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, InvalidParams
 from pgvector_backup.engine.base.progress import OnProgress
@@ -16,6 +17,7 @@ from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.runs import PLACE, PROGRESS_KEY
 from pgvector_backup.installation.temporary import temporary_id
+from pgvector_backup.operators import counts
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.conclusion import handed_over
 from pgvector_backup.operators.failures import failure_of, log_in_one_line, push_error, report_of
@@ -115,14 +117,19 @@ class PgVectorTask(BaseOperator):
         """
         log_in_one_line()
         self._cancel = None  # another try's
+        started = time.monotonic()
+        failed = partial(self._count, "failed", started)
         try:
             with self.cancel().heard():
                 yield
+            self._count("success", started)
         except BackupError as fault:
+            failed()
             self._push_error(context, fault)
             # Not chained: the cause's own text may quote what the message leaves out on purpose.
             raise failure_of(fault) from None
         except AirflowTaskTimeout:
+            failed()
             self._push_error(
                 context,
                 Cancelled(
@@ -131,9 +138,16 @@ class PgVectorTask(BaseOperator):
                 ),
             )
             raise
+        except DownstreamTasksSkipped:  # how a task that has done its work leaves others out
+            self._count("success", started)
+            raise
+        except AirflowSkipException:
+            raise
         except AirflowException:
+            failed()
             raise
         except Exception as fault:
+            failed()
             # Its own text may hold anything, a password too.
             self._push_error(
                 context,
@@ -142,6 +156,9 @@ class PgVectorTask(BaseOperator):
                 ),
             )
             raise
+
+    def _count(self, outcome: counts.Outcome, started: float) -> None:
+        counts.count(counts.step_of(self, PgVectorTask), outcome, time.monotonic() - started)
 
     def note_place(self, context: Context, **place: Any) -> None:
         """Leave word of where this step's set lies, for a report that is not given the same arguments."""
