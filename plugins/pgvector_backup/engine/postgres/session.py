@@ -73,6 +73,19 @@ _SETTINGS: Final = {
     # How much is said, and ranges of pages.
     "client_min_messages": "warning",
     "enable_tidscan": "on",
+    # How the catalog is read: without hash joins, or with joins in their written order, that takes minutes.
+    "enable_hashjoin": "on",
+    "enable_mergejoin": "on",
+    "enable_nestloop": "on",
+    "enable_hashagg": "on",
+    "enable_sort": "on",
+    "enable_seqscan": "on",
+    "enable_indexscan": "on",
+    "enable_indexonlyscan": "on",
+    "enable_bitmapscan": "on",
+    "enable_material": "on",
+    "join_collapse_limit": "8",
+    "from_collapse_limit": "8",
 }
 
 _PRIVILEGED: Final = {
