@@ -29,11 +29,8 @@ def forker() -> Iterator[Forker]:
 def state(database: Database, tables: bool) -> Any:
     if not tables:
         return definitions(database), None
-    digests = [
-        database.run(f"SELECT count(*), md5(string_agg(r::text, '|' ORDER BY r::text)) FROM {table} r")
-        for table in PAIR
-    ]
-    return definitions(database), digests
+    digest = "SELECT '{0}', count(*), md5(string_agg(r::text, '|' ORDER BY r::text)) FROM {0} r"
+    return definitions(database), database.run(" UNION ALL ".join(map(digest.format, PAIR)) + " ORDER BY 1")
 
 
 REPLACE = {"truncate_before_restore": True}

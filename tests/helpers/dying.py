@@ -10,6 +10,7 @@ that, or with ``half`` after a statement was answered or half of a COPY's part w
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -99,7 +100,12 @@ STORIES = {"backup": _back_up, "restore": _restore}
 
 def main() -> None:
     """Fork a run for each line."""
-    vector_text.packages()  # imported once, not in each child
+    # Imported once, not in each child; nor does a child's collector go through what was there before it.
+    vector_text.packages()
+    import zstandard  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
