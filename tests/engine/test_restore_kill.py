@@ -34,7 +34,8 @@ def state(database: Database, tables: bool) -> Any:
 
 
 REPLACE = {"truncate_before_restore": True}
-UPDATE = {"on_conflict": "update", "rename_collection": {"collection 1": "copy"}}
+ALL = [f"collection {n}" for n in range(1, 5)]
+UPDATE = {"on_conflict": "update", "collections": ALL, "rename_collection": {"collection 1": "copy"}}
 
 
 @pytest.mark.parametrize(
