@@ -42,8 +42,13 @@ def multiply(directory: Path, backup_id: str, moments: Iterable[datetime]) -> li
             os.link(directory / table.file, directory / file)
             os.link(directory / table.index, directory / index)
             tables.append(replace(table, file=file, index=index))
+        script = None
+        if manifest.script is not None:
+            script = manifest.script.replace(backup_id, new_id)
+            os.link(directory / manifest.script, directory / script)
         copy = replace(
             manifest,
+            script=script,
             backup_id=new_id,
             created_at=moment.isoformat(),
             run_id=f"manual__{new_id}",
