@@ -165,7 +165,9 @@ def _chain_rows(entry: TableEntry, chain: TableChain) -> str:
 
 def _rows(entry: TableEntry) -> str:
     columns = [_name(column.name) for column in entry.columns if not column.generated]
-    where = f"{_name(entry.schema, entry.table)} ({', '.join(columns)})"
+    where = _name(entry.schema, entry.table)
+    if columns:  # without any, the server takes no list of them
+        where += f" ({', '.join(columns)})"
     return _copy(where, entry.file, entry.format, entry.compression, label=entry.name)
 
 
