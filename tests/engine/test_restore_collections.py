@@ -127,7 +127,7 @@ def test_the_older_shape_of_the_pair(house: House) -> None:
 
 def test_a_set_of_other_tables(house: House) -> None:
     house.database.run("CREATE TABLE t (id int)")
-    house.configure(tables="t", truncate_tables=EMBEDDING)
+    house.configure(tables="t")
     house.backup()
     with pytest.raises(InvalidParams, match="no pair"):
         house.restore(collections=["x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,13 @@ def test_files_arrive_as_they_were_written(visit: Visitors, one_set: MadeSet) ->
         seen.open_set(key).get_by_role("button", name="Download").click()
         expect(seen.dialog).to_contain_text(table["sha256"])
         offered = seen.dialog.get_by_role("link").all_inner_texts()
-        assert {text.strip() for text in offered} == {path.name for path in directory.iterdir()}
+        archive = f"set_{manifest['backup_id']}.tar"
+        assert {text.strip() for text in offered} == {path.name for path in directory.iterdir()} | {archive}
+        with seen.window.expect_download() as started:
+            seen.dialog.get_by_role("link", name=archive, exact=True).click()
+        with tarfile.open(started.value.path()) as together:
+            assert together.getnames()[-1] == f"manifest_{manifest['backup_id']}.json"
+            assert f"schema_{manifest['backup_id']}.sql" in together.getnames()
         for file in (table["file"], f"manifest_{manifest['backup_id']}.json"):
             with seen.window.expect_download() as started:
                 seen.dialog.get_by_role("link", name=file, exact=True).click()
