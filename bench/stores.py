@@ -30,7 +30,7 @@ from demo.seaweed import SeaweedFS
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.copy import copy
+from pgvector_backup.engine.copy_sets import copy
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.root import locate

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset
 
 from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.backup import PgVectorBackupOperator
-from pgvector_backup.operators.copy import PgVectorCopyOperator
+from pgvector_backup.operators.copy_sets import PgVectorCopyOperator
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import backup_params
 from pgvector_backup.operators.report import PgVectorReportOperator

@@ -102,7 +102,7 @@ def test_a_failed_copy_holds_up_no_truncate_that_does_not_need_it(
 def test_a_second_try_copies_what_the_first_could_not(
     house: Path, others: list[Path], run: Run, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pgvector_backup.engine import copy as story
+    from pgvector_backup.engine import copy_sets as story
 
     configure(retries=1)
     calls = []
@@ -135,7 +135,7 @@ OWN = """
 from datetime import datetime
 from airflow.sdk import DAG
 from pgvector_backup.operators.backup import PgVectorBackupOperator
-from pgvector_backup.operators.copy import PgVectorCopyOperator
+from pgvector_backup.operators.copy_sets import PgVectorCopyOperator
 from pgvector_backup.operators.report import PgVectorReportOperator
 
 with DAG("own", schedule=None, start_date=datetime(2025, 1, 1)):

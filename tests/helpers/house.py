@@ -18,7 +18,7 @@ from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest,
 from pgvector_backup.engine.contract.restore_result import RestoreResult
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import VerifyResult
-from pgvector_backup.engine.copy import copy
+from pgvector_backup.engine.copy_sets import copy
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.truncate import truncate

@@ -20,7 +20,7 @@ from pgvector_backup.engine.backup import backup as back_up
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.copy import copy as copy_sets
+from pgvector_backup.engine.copy_sets import copy as copy_sets
 from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.root import locate

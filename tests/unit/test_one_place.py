@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 from pgvector_backup.engine.codec.formats import FORMATS
@@ -48,3 +49,8 @@ def test_only_one_module_of_the_sets_walks_a_block_index() -> None:
         if "block_index.read(" in path.read_text() or "is_intact(" in path.read_text()
     }
     assert readers == {"engine/sets/block_index.py", "engine/sets/stored_file.py"}
+
+
+def test_no_module_is_called_as_one_of_the_standard_library() -> None:
+    """Airflow's loader, where it sees our folder without its dotfile, registers each module under its bare name."""
+    assert [path for path in PACKAGE.rglob("*.py") if path.stem in sys.stdlib_module_names] == []

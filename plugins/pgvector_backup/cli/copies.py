@@ -8,7 +8,7 @@ from pgvector_backup.cli.terminal import progress_bars, say
 from pgvector_backup.engine.contract.copy_result import CopyResult
 from pgvector_backup.engine.contract.request_keys import COPY_KEYS
 from pgvector_backup.engine.contract.requests import CopyRequest
-from pgvector_backup.engine.copy import copy
+from pgvector_backup.engine.copy_sets import copy
 from pgvector_backup.engine.sets.catalog import Catalog
 
 

@@ -12,7 +12,7 @@ from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.base import PgVectorOperator
 from pgvector_backup.operators.conclusion import announce, conclude, numbered
-from pgvector_backup.operators.copy import PgVectorCopyOperator
+from pgvector_backup.operators.copy_sets import PgVectorCopyOperator
 from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, sources
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 

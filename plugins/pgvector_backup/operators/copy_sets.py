@@ -46,7 +46,7 @@ class PgVectorCopyOperator(PgVectorOperator):
             if not settings.copy_roots:
                 raise AirflowSkipException("copy_roots names no other root; nothing was copied")
             manifest_file = manifest_file_of(self.backup, "nothing was copied")
-            from pgvector_backup.engine.copy import copy  # noqa: PLC0415 (see `operators`)
+            from pgvector_backup.engine.copy_sets import copy  # noqa: PLC0415 (see `operators`)
             from pgvector_backup.engine.store.naming import committed_id  # noqa: PLC0415 (see `operators`)
 
             result = copy(
