@@ -102,7 +102,7 @@ def test_while_it_waits_for_a_lock(large: House) -> None:
     assert_nothing_is_left(large)
 
 
-@pytest.mark.parametrize("step", ["estimate", "header", "cut"])
+@pytest.mark.parametrize("step", ["estimate", "header", "cutter"])
 def test_while_it_plans(large: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """A cancel in the first table's plan is heard before the second's begins."""
     cancel = Cancel()
@@ -114,7 +114,7 @@ def test_while_it_plans(large: House, monkeypatch: pytest.MonkeyPatch, step: str
         cancel.ask()
         return original(*args, **named)
 
-    monkeypatch.setattr(f"pgvector_backup.engine.backup.{step}", asking)
+    monkeypatch.setattr(f"pgvector_backup.engine.dump.table_plans.{step}", asking)
     with pytest.raises(Cancelled):
         large.backup(cancel=cancel)
     assert len(calls) == 1
