@@ -21,6 +21,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
+_NICE = os.nice(0)
 
 # Begun first, the longest before all others, so that in the end no core waits for another.
 LONGEST = (
@@ -34,6 +35,9 @@ LONGEST = (
     "airflow/test_plugin",
     "cli/test_wheel",
     "engine/test_traps",
+    "stores/test_copies",
+    "engine/test_increments",
+    "engine/test_increment_machine",
     "engine/test_kill",
     "cli/test_commands",
     "cli/test_environment",
@@ -57,8 +61,16 @@ def _group_of(path: Path) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core: half of the time a test waits, for a server, a scheduler, a browser."""
-    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+    """Three processes for two cores: half of the time a test waits, for a server, a scheduler, a browser."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the running Airflow go first: browsers and schedulers give up after seconds, what else runs does not."""
+    if "PYTEST_XDIST_WORKER" in os.environ and _group_of(item.path) != "system" and os.nice(0) == _NICE:
+        os.nice(5)
 
 
 @pytest.hookimpl(tryfirst=True)
