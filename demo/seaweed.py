@@ -18,6 +18,9 @@ from pgvector_backup.embedded.keeper import end_kept, start_kept
 
 _STARTS_WITHIN = 60
 
+# A bucket takes one volume of the disk's at a time, not seven: with many buckets there would soon be none left.
+_SPARING = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+
 
 class SeaweedFS:
     """A server on free ports of this machine, for as long as the block runs and its process lives.
@@ -53,7 +56,7 @@ class SeaweedFS:
             f"-s3.config={identities}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            "-master.volumeSizeLimitMB=256",
+            "-master.volumeSizeLimitMB=64",
             "-volume.max=0",
             "-volume.preStopSeconds=0",
             *(f"-{name}={port}" for name, port in zip(listeners, ports, strict=True)),
@@ -61,7 +64,11 @@ class SeaweedFS:
         with open(self._directory / "server.log", "wb") as log:
             # Its data is disposable: nobody waits for it to end in order.
             self._process = start_kept(
-                command, environment=os.environ, output=log, options=["--signal=KILL"], directory=self._directory
+                command,
+                environment={**os.environ, **_SPARING},
+                output=log,
+                options=["--signal=KILL"],
+                directory=self._directory,
             )
         try:
             self._wait()

@@ -65,12 +65,14 @@ function field(key, value, choices, suggestions) {
   }
   if (types.includes("object")) return pairs(key, props, labelled);
   if (key.schema.enum) {
-    const options = key.schema.enum.map((one) =>
-      h("option", { value: one }, known(`choice.${one}`) ? t(`choice.${one}`) : one),
-    );
+    // What is not said has no value of its own: null, which a select can only tell as the empty text.
+    const options = key.schema.enum.map((one) => {
+      const word = `choice.${one ?? "as_configured"}`;
+      return h("option", { value: one ?? "" }, known(word) ? t(word) : one);
+    });
     const input = h("select", props, options);
-    input.value = value;
-    return { node: labelled(input), read: () => input.value };
+    input.value = value ?? "";
+    return { node: labelled(input), read: () => (input.value === "" ? null : input.value) };
   }
   if (types.includes("integer")) {
     const input = h("input", { ...props, type: "number", step: 1, inputmode: "numeric", value: value ?? "" });

@@ -88,7 +88,7 @@ function placeField(paths, path, choose) {
     paths.map((one) => h("option", { value: one }, one)),
   );
   select.value = path;
-  return h("div", { class: "field" }, h("label", { for: "retention-place" }, t("filter.place")), select);
+  return h("div", { class: "field" }, h("label", { for: "retention-place" }, t("retention.place")), select);
 }
 
 /** A year of days, a column a week; days are those of the zone in which the policy counts. */

@@ -184,6 +184,7 @@ export default {
   "dialog.type.before": "To go on, type ",
   "dialog.type.after": "",
   "field.lines": "One per line",
+  "choice.as_configured": "as configured",
   "field.old": "Name in the backup",
   "field.new": "New name",
 
@@ -283,6 +284,7 @@ export default {
   "summary.prune.plan": { one: "{count} set would go, {size}.", other: "{count} sets would go, {size}." },
   "summary.retained": { one: "{count} set was retained: {why}.", other: "{count} sets were retained; the first: {why}." },
   "retention.title": "How long sets stay",
+  "retention.place": "Location",
   "retention.none": "No retention policy is set: nothing is ever removed by itself.",
   "retention.policy": {
     one: "Stays: {rules}; and at least {count} good one, whatever else is said.",

@@ -227,6 +227,9 @@ export default {
   "choice.files": "仅文件（files）",
   "choice.rows": "逐行（rows）",
   "choice.drill": "恢复演练（drill）",
+  "choice.as_configured": "按配置",
+  "choice.full": "完整备份（full）",
+  "choice.incremental": "增量备份（incremental）",
 
   "key.task_id.title": "任务目录",
   "key.task_id.description":
@@ -245,6 +248,9 @@ export default {
   "key.compression.description": "`zstd` 或 `gzip`：普通文件，可用 `zstd -d` 和 `gzip -d` 打开。",
   "key.mode.title": "方式",
   "key.mode.description": "`full`：每一行；`incremental`：上一个备份集之后写入的行，前提是能够证明，否则备份每一行，并在结果中说明原因。留空：配置中的 `mode`。",
+  "key.mode.title": "备份方式",
+  "key.mode.description":
+    "`full`：所有行；`incremental`：仅自上一个备份集以来写入的行；若无法证明这一点，则备份所有行，并在结果中说明原因。空：按配置的 `mode`。",
   "key.compression_level.title": "压缩级别",
   "key.compression_level.description": "zstd：1 到 19；gzip：1 到 9。随机数字再费力也很难压得更小。",
   "key.depth.title": "深度",
@@ -313,6 +319,7 @@ export default {
   "summary.prune.plan": "将删除 {count} 个备份集，{size}。",
   "summary.retained": "{count} 个备份集未能删除：{why}。",
   "retention.title": "保留策略",
+  "retention.place": "备份目录",
   "retention.none": "未设置保留策略：不会自动删除任何备份集。",
   "retention.policy": "保留：{rules}；无论如何至少保留 {count} 个完好的。",
   "rule.last": "最新 {count} 个",
