@@ -32,7 +32,18 @@ RESULT = {
     "timestamp",
 }
 OF_A_SET = {"mode", "base_backup_id", "chain_length", "full_because"}
-TABLE = {"success", "row_count", "file_size", "backup_file", "duration", "bytes", "sha256"}
+TABLE = {
+    "success",
+    "row_count",
+    "rows_written",
+    "rows_unchanged",
+    "rows_deleted",
+    "file_size",
+    "backup_file",
+    "duration",
+    "bytes",
+    "sha256",
+}
 TRUNCATED = {"success", "rows_before", "rows_after", "duration"}
 
 INSERT = "INSERT INTO langchain_pg_embedding (id, embedding) VALUES ('late', '[4,5,6]')"
