@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -43,7 +41,7 @@ from pgvector_backup.engine.sets.keys_file import Tally
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import manifest_name, script_name
+from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate, require_root
 from pgvector_backup.engine.store.store import Claim
 
@@ -251,10 +249,7 @@ def _with_script(location: Location, claim: Claim, manifest: Manifest) -> Manife
         _log.warning("set %s has no script for psql: %s", manifest.backup_id, fault)
         return manifest
     with translated():
-        staged = claim.stage("schema", "sql")
-        staged.write(script)
-        staged.sync()
-    return replace(manifest, script=script_name(manifest.backup_id), script_sha256=hashlib.sha256(script).hexdigest())
+        return by_hand.stage(claim, manifest, script)
 
 
 def _log_failure(label: str, failure: BackupError | None) -> None:

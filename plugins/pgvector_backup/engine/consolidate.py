@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_lock
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import manifest_name, script_name
+from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.store import Claim, Writer
 
 _log: Final = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ def consolidate(
                 script_sha256=None,
                 full_because=f"consolidated from set {manifest.backup_id} and the {len(manifest.chain)} it stood on",
             )
-            claim.commit(_with_script(claim, full).to_bytes())
+            claim.commit(by_hand.stage(claim, full, by_hand.script(full).encode()).to_bytes())
         except BaseException:
             claim.discard()
             raise
@@ -136,15 +135,6 @@ def consolidate(
         duration=time.monotonic() - started,
         finished_at=now,
     )
-
-
-def _with_script(claim: Claim, manifest: Manifest) -> Manifest:
-    """With what psql alone needs to load the set."""
-    script = by_hand.script(manifest).encode()
-    staged = claim.stage("schema", "sql")
-    staged.write(script)
-    staged.sync()
-    return replace(manifest, script=script_name(manifest.backup_id), script_sha256=hashlib.sha256(script).hexdigest())
 
 
 def _table(location: Location, claim: Claim, chain: TableChain, cancel: Cancel) -> TableEntry:

@@ -29,11 +29,10 @@ from pgvector_backup.engine.contract.copy_result import CopyResult, SetCopy
 from pgvector_backup.engine.contract.requests import CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.contract.verify_result import checked_outcome
 from pgvector_backup.engine.sets.base_set import chain_of
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.copies import SetFile, Source, digest
-from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, OUTCOME_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded, read_outcome, tells_damage
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
@@ -246,12 +245,11 @@ class _Copy:
 
     def _is_known_damaged(self, backup_id: str) -> bool:
         """Whether a verify has found the copy damaged."""
-        name = verification_name(backup_id)
         try:
-            told = checked_outcome(parse_json(read_bounded(self._there, name, OUTCOME_BYTES)))
-        except (NotFound, IntegrityFault, ValueError):
+            told = read_outcome(self._there, verification_name(backup_id))
+        except NotFound:
             return False
-        return told is not None and bool(told.get("damaged", not told["ok"]))
+        return told is not None and tells_damage(told)
 
     def _prove(self, location: Location, file: SetFile) -> None:
         """Read a file from end to end and hold it against the manifest.

@@ -7,7 +7,6 @@ holds no set. An increment brings the sets that it stands on.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import tarfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,7 +19,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
-from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.copies import Source
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.web.threads import in_thread
@@ -68,35 +67,22 @@ def id_in(name: str) -> str | None:
 def find(location: Location, backup_id: str) -> Archive:
     """What the archive of a set will hold.
 
-    :raises NotFound: when there is no such set, or a file of it is missing
-    :raises IntegrityFault: when a manifest is damaged
+    :raises NotFound: when there is no such set
+    :raises IntegrityFault: when a manifest is damaged, a set that it stands on is another one, or a file is missing
     """
-    wanted = Manifest.read(location, manifest_name(backup_id))
-    chain = [Manifest.read(location, manifest_name(link.backup_id)) for link in wanted.chain]
-    manifests = [*chain, wanted]
-    members = [member for manifest in manifests for member in _members(location, manifest)]
-    names = tuple(manifest_name(manifest.backup_id) for manifest in manifests)
-    return Archive(location, f"set_{backup_id}.tar", names, tuple(members))
+    sources = Source.read_chain(location, manifest_name(backup_id))
+    members = tuple(member for source in sources for member in _members(source))
+    return Archive(location, f"set_{backup_id}.tar", tuple(source.manifest_file for source in sources), members)
 
 
-def _members(location: Location, manifest: Manifest) -> Iterator[_Member]:
-    for entry in manifest.tables:
-        yield _member(location, entry.file, entry.sha256)
-        yield _member(location, entry.index, entry.index_sha256)
-        if entry.keys is not None:
-            yield _member(location, entry.keys.file, entry.keys.sha256)
-            yield _member(location, entry.keys.index, entry.keys.index_sha256)
-    if manifest.script is not None and manifest.script_sha256 is not None:
-        yield _member(location, manifest.script, manifest.script_sha256)
-    name = manifest_name(manifest.backup_id)
-    with location.open(name) as file:
-        sha256 = hashlib.sha256(file.read()).hexdigest()
-    yield _member(location, name, sha256)
+def _members(source: Source) -> Iterator[_Member]:
+    for file in source.files:
+        if file.sha256 is not None:
+            yield _member(file.name, file.bytes, file.sha256)
+    yield _member(source.manifest_file, len(source.content), hashlib.sha256(source.content).hexdigest())
 
 
-def _member(location: Location, name: str, sha256: str) -> _Member:
-    with location.open(name) as file:
-        size = file.seek(0, io.SEEK_END)
+def _member(name: str, size: int, sha256: str) -> _Member:
     about = tarfile.TarInfo(name)
     about.size = size
     return _Member(name, size, sha256, about.tobuf(tarfile.PAX_FORMAT))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from pgvector_backup.installation.uris import read_uri
 from tests.helpers.api import PREFIX, Api, data_of
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
+from tests.helpers.served import served
 
 RULES = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=False)
 WITH_URIS = ConnectionRules(default="pgvector_default", allowed=("pgvector*",), uri_allowed=True)
@@ -167,21 +167,8 @@ def silent_server() -> Iterator[int]:
 
 @pytest.fixture
 def over_http(house: Any, app: Any) -> Iterator[str]:
-    import uvicorn
-
-    from demo.ports import pick_free
-
-    (port,) = pick_free(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with served(app) as address:
+        yield address
 
 
 def test_eighty_who_ask_for_health_hold_up_nobody(

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import delete
 
-from demo.ports import pick_free
 from pgvector_backup.engine.store.root import locate
 from tests.helpers import langchain
 from tests.helpers.api import Api, data_of
 from tests.helpers.browser import open_browser
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
+from tests.helpers.served import served
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 LOOK = os.environ.get("PGVECTOR_BACKUP_PICTURES")
@@ -60,17 +57,8 @@ def address(house: Path, app: Any, as_: Callable[[str], Api], database: Database
         if state is not None:
             with create_session() as session:
                 session.query(DagRun).filter_by(run_id=run_id).one().set_state(state)
-    (port,) = pick_free(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with served(app) as address:
+        yield address
     with create_session() as session:
         session.execute(delete(DagRun))
 

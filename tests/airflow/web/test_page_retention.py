@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import delete, select
 
-from demo.ports import pick_free
 from tests.airflow.web.test_page_access import check
 from tests.helpers.api import Api
 from tests.helpers.browser import open_browser
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set, multiply
 from tests.helpers.own_airflow import Configure
+from tests.helpers.served import served
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +38,8 @@ def address(house: Path, app: Any, database: Database, configure: Configure) -> 
     assert made is not None
     multiply(house / "vector_bak", made, [newest - timedelta(days=day) for day in range(1, 365)])
     configure(keep_daily=7, keep_weekly=4, keep_monthly=12, schedule="@daily")
-    (port,) = pick_free(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with served(app) as address:
+        yield address
     with create_session() as session:
         session.execute(delete(DagRun))
 

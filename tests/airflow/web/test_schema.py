@@ -6,24 +6,21 @@ import os
 import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from sqlalchemy import delete
 
-from demo.ports import pick_free
 from pgvector_backup.web import runs
 from tests.helpers.api import PREFIX, Api
 from tests.helpers.database import Database
 from tests.helpers.made_sets import make_set
+from tests.helpers.served import served
 
 CONFIG = """
 [[operations]]
@@ -58,17 +55,8 @@ def url(house: Any, app: Any, database: Database, monkeypatch: pytest.MonkeyPatc
         return await wait(kind, run_id, 0, gone)
 
     monkeypatch.setattr(runs, "wait", look_once)
-    (port,) = pick_free(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}{PREFIX}"
-    server.should_exit = True
-    thread.join(30)
+    with served(app) as address:
+        yield f"{address}{PREFIX}"
     with create_session() as session:
         session.execute(delete(DagRun))
 

@@ -129,6 +129,10 @@ class DefaultRoot(str):
     __slots__ = ()
 
 
+def _for_copies(name: str) -> str:
+    return f"what {name} says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the engine has to know, read and checked; each field's metadata tells users what it means."""
@@ -235,27 +239,13 @@ class Settings:
         "proven",
     )
     full_every: int = setting("7", WHOLE_NUMBER, "increments on one full set, at most; the next one is full again")
-    copy_keep_last: int = setting(
-        "", COUNT, "what keep_last says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_within: str = setting(
-        "", TEXT, "what keep_within says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_hourly: int = setting(
-        "", COUNT, "what keep_hourly says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_daily: int = setting(
-        "", COUNT, "what keep_daily says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_weekly: int = setting(
-        "", COUNT, "what keep_weekly says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_monthly: int = setting(
-        "", COUNT, "what keep_monthly says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
-    copy_keep_yearly: int = setting(
-        "", COUNT, "what keep_yearly says, for the sets at copy_roots; with all of copy_keep_* empty: the same as here"
-    )
+    copy_keep_last: int = setting("", COUNT, _for_copies("keep_last"))
+    copy_keep_within: str = setting("", TEXT, _for_copies("keep_within"))
+    copy_keep_hourly: int = setting("", COUNT, _for_copies("keep_hourly"))
+    copy_keep_daily: int = setting("", COUNT, _for_copies("keep_daily"))
+    copy_keep_weekly: int = setting("", COUNT, _for_copies("keep_weekly"))
+    copy_keep_monthly: int = setting("", COUNT, _for_copies("keep_monthly"))
+    copy_keep_yearly: int = setting("", COUNT, _for_copies("keep_yearly"))
     copy_keep_at_least: int = setting("1", WHOLE_NUMBER, "what keep_at_least says, where a rule of copy_keep_* is set")
     readable_by_others: bool = setting(
         "False",

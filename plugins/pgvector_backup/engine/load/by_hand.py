@@ -6,8 +6,10 @@ made for people and for psql; a restore never reads it.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from psycopg import sql
@@ -20,6 +22,8 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets.chain import TableChain
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.store.naming import script_name
+from pgvector_backup.engine.store.store import Claim
 
 _UNPACK: Final = {"zstd": "zstd -dc", "gzip": "gzip -dc"}
 _KINDS: Final = (("primary key", "unique", "exclusion", "check"), ("foreign key",))
@@ -46,6 +50,15 @@ SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET
 SET bytea_output = 'hex'; SET lc_monetary = 'C';
 """
 """What keys look like in a keys file."""
+
+
+def stage(claim: Claim, manifest: Manifest, content: bytes) -> Manifest:
+    """Stage a set's script among its files; the manifest that names it."""
+    staged = claim.stage("schema", "sql")
+    staged.write(content)
+    staged.sync()
+    digest = hashlib.sha256(content).hexdigest()
+    return replace(manifest, script=script_name(manifest.backup_id), script_sha256=digest)
 
 
 def script(manifest: Manifest, chained: Mapping[str, TableChain] | None = None) -> str:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound
-from pgvector_backup.engine.contract.verify_result import checked_outcome
 from pgvector_backup.engine.postgres.source import Source
-from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.documents import read_outcome, tells_damage
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.keys_entry import Link
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
@@ -150,9 +149,9 @@ def _found_damaged(location: Location, backup_id: str, entries: Mapping[str, Ent
     if name not in entries:
         return None
     try:
-        told = checked_outcome(parse_json(read_bounded(location, name, OUTCOME_BYTES)))
-    except (BackupError, ValueError):
+        told = read_outcome(location, name)
+    except BackupError:
         return None
-    if told is not None and told.get("damaged", told.get("ok") is False):
+    if told is not None and tells_damage(told):
         return "its last verification found damage"
     return None

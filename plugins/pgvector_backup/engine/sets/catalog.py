@@ -11,13 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import BackupError, NotFound, StorageFault
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.contract.verify_result import checked_outcome
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.beside import UNREADABLE_PIN, Pin, read_pin
-from pgvector_backup.engine.sets.documents import OUTCOME_BYTES, parse_json, read_bounded
+from pgvector_backup.engine.sets.documents import read_outcome
 from pgvector_backup.engine.sets.found import FoundKeys, FoundLocation, FoundSet, FoundTable
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
@@ -149,9 +148,7 @@ class Catalog:
         key = (location.directory, entry)
         if key not in self._verified:
             try:
-                self._verified[key] = checked_outcome(parse_json(read_bounded(location, entry.name, OUTCOME_BYTES)))
-            except (ValueError, IntegrityFault):  # nobody has verified it in a way that could be told of
-                self._verified[key] = None
+                self._verified[key] = read_outcome(location, entry.name)
             except BackupError:  # not now; perhaps next time
                 return None
         return self._verified[key]

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, storage_translated
 from pgvector_backup.engine.contract.settings import Settings
+from pgvector_backup.engine.sets.base_set import chain_of
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
@@ -71,14 +72,11 @@ class Source:
         :raises NotFound: when it is not there
         :raises IntegrityFault: when its manifest is damaged, or a file that it lists is missing
         """
-        content = read_bounded(location, manifest_file, MANIFEST_BYTES)
-        manifest = Manifest.read(location, manifest_file)
+        manifest, content = Manifest.read_with_content(location, manifest_file)
         there = {entry.name: entry for entry in location.entries()}
         files: list[SetFile] = []
         for table in manifest.tables:
-            named = {table.file: table.sha256, table.index: table.index_sha256}
-            if table.keys is not None:
-                named |= {table.keys.file: table.keys.sha256, table.keys.index: table.keys.index_sha256}
+            named = table.hashes
             for name in [*named, *sorted(of_table(table.file, manifest.backup_id, list(there)))]:
                 if name in there and all(one.name != name for one in files):
                     files.append(SetFile(name, there[name].bytes, named.get(name), table.name))
@@ -90,6 +88,16 @@ class Source:
         elif manifest.script is not None:
             raise IntegrityFault(f"{script}: the manifest lists it, and it is missing")
         return cls(location, manifest_file, content, manifest, tuple(files))
+
+    @classmethod
+    def read_chain(cls, location: Location, manifest_file: str) -> list[Source]:
+        """The same of what a set stands on, the full set first, and of the set itself, last.
+
+        :raises IntegrityFault: also when a set that it stands on is missing or another one
+        """
+        own = cls.read(location, manifest_file)
+        below = chain_of(location, own.manifest)
+        return [*(cls.read(location, manifest_name(one.backup_id)) for one in below), own]
 
     @property
     def backup_id(self) -> str:
@@ -111,13 +119,16 @@ class Source:
                 return f"{file.name}: {entry.bytes:,} bytes instead of {file.bytes:,}"
         return None
 
-    def wrong_at(self, place: Location) -> str | None:
+    def wrong_at(self, place: Location, entries: dict[str, Entry] | None = None) -> str | None:
         """The same of a place, and whether the manifest there is this one; no data is read.
 
+        :param entries: what lies there, where that has been looked at already
         :raises StorageFault: when it does not answer
         """
         try:
-            wrong = self.differs({entry.name: entry for entry in place.entries()})
+            if entries is None:
+                entries = {entry.name: entry for entry in place.entries()}
+            wrong = self.differs(entries)
             if wrong is None and read_bounded(place, self.manifest_file, MANIFEST_BYTES) != self.content:
                 wrong = f"{self.manifest_file} is another one"
         except (NotFound, IntegrityFault) as fault:
@@ -147,8 +158,7 @@ def require_copies(settings: Settings, location: Location, manifest_file: str) -
     """
     if not settings.copy_roots or not settings.truncate_needs_copies:
         return []
-    own = Source.read(location, manifest_file)
-    sources = [*(Source.read(location, manifest_name(link.backup_id)) for link in own.manifest.chain), own]
+    sources = Source.read_chain(location, manifest_file)
     places = []
     for root in settings.copy_roots:
         place = place_of_copy(root, location.task_id, settings.backup_directory)
@@ -175,9 +185,9 @@ def whereabouts(
     def look(number: int, root: Root) -> None:
         try:
             place = place_of_copy(root, location.task_id, settings.backup_directory)
-            wrong = source.wrong_at(place)
-            there = any(entry.name == manifest_file for entry in place.entries())
-            state: State = "whole" if wrong is None else "damaged" if there else "missing"
+            entries = {entry.name: entry for entry in place.entries()}
+            wrong = source.wrong_at(place, entries)
+            state: State = "whole" if wrong is None else "damaged" if manifest_file in entries else "missing"
             found[number] = Whereabouts(str(root), state, wrong)
         except BackupError as fault:
             found[number] = Whereabouts(str(root), "unknown", fault.message)

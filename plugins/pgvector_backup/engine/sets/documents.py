@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault, storage_translated
+from pgvector_backup.engine.contract.verify_result import checked_outcome
 from pgvector_backup.engine.store.location import Location
 
 MANIFEST_BYTES: Final = 16 << 20
@@ -56,6 +58,23 @@ def parse_json(content: bytes) -> Any:
         raise ValueError(f"more than {_DEEPEST} levels deep") from None
     _check(body)
     return body
+
+
+def read_outcome(location: Location, name: str) -> dict[str, Any] | None:
+    """What a set's last verification has left; None where nobody has verified it in a way that could be told of.
+
+    :raises NotFound: when it is not there
+    :raises StorageFault: when it cannot be read now
+    """
+    try:
+        return checked_outcome(parse_json(read_bounded(location, name, OUTCOME_BYTES)))
+    except (ValueError, IntegrityFault):
+        return None
+
+
+def tells_damage(outcome: Mapping[str, Any]) -> bool:
+    """Whether a verification found damage; those of earlier releases say only whether all was well."""
+    return bool(outcome.get("damaged", outcome.get("ok") is False))
 
 
 def _refused(name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.documents import tells_damage
 from pgvector_backup.engine.store.location import Location
 
 PROVING: Final = ("rows", "drill")
@@ -105,7 +106,7 @@ class FoundSet:
     def found_damaged(self) -> str | None:
         """What its last verification found to be wrong with it; None: nothing, or nobody has looked."""
         told = self.verification
-        if told is None or not told.get("damaged", told.get("ok") is False):
+        if told is None or not tells_damage(told):
             return None
         errors = told.get("errors")
         first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], str) else ""

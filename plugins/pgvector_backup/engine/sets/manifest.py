@@ -87,6 +87,12 @@ class TableEntry:
         return self.rows if self.keys is None else self.keys.rows
 
     @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each of its files, by name: rows and their index, keys and theirs."""
+        keys = {} if self.keys is None else {self.keys.file: self.keys.sha256, self.keys.index: self.keys.index_sha256}
+        return {self.file: self.sha256, self.index: self.index_sha256, **keys}
+
+    @property
     def stored_columns(self) -> tuple[Column, ...]:
         """The columns that its file holds, in their order: all but the generated ones."""
         return tuple(column for column in self.columns if not column.generated)
@@ -192,11 +198,17 @@ class Manifest:
         :raises NotFound: when there is no such set
         :raises IntegrityFault: when the manifest is damaged, or another set's
         """
-        return cls.read_stated(location, name)[0]
+        return cls.read_with_content(location, name)[0]
 
     @classmethod
     def read_stated(cls, location: Location, name: str) -> tuple[Manifest, str]:
         """The same, and the checksum that the manifest states of itself, which is right."""
+        manifest, content = cls.read_with_content(location, name)
+        return manifest, _text(parse_json(content)[_CHECKSUM])
+
+    @classmethod
+    def read_with_content(cls, location: Location, name: str) -> tuple[Manifest, bytes]:
+        """The same, and the bytes that it was read from."""
         content = read_bounded(location, name, MANIFEST_BYTES)
         try:
             manifest = cls.from_bytes(content)
@@ -204,7 +216,7 @@ class Manifest:
                 raise IntegrityFault(f"it says that it is of set {manifest.backup_id}")
         except IntegrityFault as fault:
             raise IntegrityFault(f"{name}: {fault.message}") from None
-        return manifest, _text(parse_json(content)[_CHECKSUM])
+        return manifest, content
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
