@@ -49,7 +49,7 @@ serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)
 test: install ## run all tests, on all cores; ARGS="…" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-test-fast: install ## run the quick tests only, in a minute or two: unit and engine, no kills, no memory, no Airflow
+test-fast: install ## run the quick tests only, in about six minutes: unit and engine, no kills, no memory, no Airflow
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(or $(ARGS),tests/unit tests/engine)
 
 test-matrix: install ## run a short suite on other versions of Airflow, Python, psycopg, PostgreSQL, into docs/versions.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.engine.test_restore_states import definitions, rows, script
 from tests.helpers.house import House
@@ -75,6 +76,7 @@ def rounds(house: House) -> list[list[tuple[str, str]]]:
     return [[(name, values[at]) for name, values in tried.items() if at < len(values)] for at in range(longest)]
 
 
+@pytest.mark.slow
 def test_no_setting_of_a_role_or_a_database_changes_anything(house: House) -> None:
     script(
         house,

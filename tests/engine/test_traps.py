@@ -158,6 +158,7 @@ def test_the_traps_are_sharp(trapped: Database) -> None:
         assert len(sprung(trapped)) > before
 
 
+@pytest.mark.slow
 def test_no_story_springs_a_trap(victim: House) -> None:
     before = sprung(victim.database)
     for story in STORIES:
