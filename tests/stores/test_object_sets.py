@@ -22,22 +22,25 @@ from pgvector_backup.engine.store import object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
 from pgvector_backup.engine.store.options import RemoteRoot
 from pgvector_backup.engine.store.root import locate, locate_all
+from tests.helpers.azurite import Container
 from tests.helpers.hooks import WIDE
 from tests.helpers.house import House
 from tests.helpers.made_sets import days_before, multiply
 from tests.helpers.object_stores import S3, Bucket
 from tests.helpers.relay import SLOW, Relay
-from tests.stores.conftest import fresh_bucket
+from tests.stores.conftest import fresh_bucket, fresh_place
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 FORMAT = "%Y%m%d_%H%M%S"
 MEBIBYTE = 1 << 20
 SMALL = "langchain_pg_collection,langchain_pg_embedding"
 
+AnyBucket = Bucket | Container
 
-@pytest.fixture(params=["seaweed", "moto", "rclone"])
-def any_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    return fresh_bucket(request.getfixturevalue(request.param), monkeypatch)
+
+@pytest.fixture(params=["seaweed", "moto", "rclone", "azure"])
+def any_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AnyBucket:
+    return fresh_place(request.param, request, monkeypatch)
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_writer, "_SMALLEST_PART", 5 * MEBIBYTE)
 
 
-def whole(bucket: Bucket, result: BackupResult) -> None:
+def whole(bucket: AnyBucket, result: BackupResult) -> None:
     """The bucket holds the set and nothing else, byte for byte as the manifest says."""
     files = [table.file for table in result.tables.values()]
     assert bucket.names() == sorted(
@@ -58,7 +61,9 @@ def whole(bucket: Bucket, result: BackupResult) -> None:
         assert hashlib.sha256(content).hexdigest() == table["sha256"]
 
 
-def test_a_set_is_made_listed_verified_restored_emptied_on_and_removed(house: House, any_bucket: Bucket) -> None:
+def test_a_set_is_made_listed_verified_restored_emptied_on_and_removed(
+    house: House, any_bucket: Bucket | Container
+) -> None:
     house.langchain()
     house.configure(backup_root=any_bucket.url)
     catalog = Catalog(house.settings)
@@ -224,7 +229,7 @@ def test_credentials_that_are_refused_are_named_and_not_shown(
     assert "wrong-and-secret" not in str(caught.value)
 
 
-def test_twenty_runs_at_once_lose_no_section_of_the_log(any_bucket: Bucket) -> None:
+def test_twenty_runs_at_once_lose_no_section_of_the_log(any_bucket: AnyBucket) -> None:
     location = locate(any_bucket.url, None, "vector_bak")
     number = 20 if location.store.is_conditional() else 5  # type: ignore[attr-defined]
     sections = [f"==== {one}\n" + f"{one}\n" * 50 for one in range(number)]
@@ -235,7 +240,9 @@ def test_twenty_runs_at_once_lose_no_section_of_the_log(any_bucket: Bucket) -> N
     assert any_bucket.names() == ["vector_backup_log.txt"]
 
 
-def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(house: House, any_bucket: Bucket) -> None:
+def test_a_set_that_is_read_cannot_be_removed_and_the_other_way_round(
+    house: House, any_bucket: Bucket | Container
+) -> None:
     house.langchain()
     house.configure(backup_root=any_bucket.url)
     manifest = str(house.backup().manifest_file)

@@ -26,11 +26,12 @@ from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate
 from tests.helpers import store_children
+from tests.helpers.azurite import Container
 from tests.helpers.hooks import WIDE
 from tests.helpers.house import House
 from tests.helpers.object_stores import S3, Bucket
 from tests.helpers.relay import Decide, Relay
-from tests.stores.conftest import fresh_bucket
+from tests.stores.conftest import fresh_bucket, fresh_place
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
 FORMAT = "%Y%m%d_%H%M%S"
@@ -221,11 +222,11 @@ def test_a_copy_killed_after_every_single_change(
     assert swept >= 3
 
 
-@pytest.mark.parametrize("server", ["seaweed", "moto"])
+@pytest.mark.parametrize("server", ["seaweed", "moto", "azure"])
 def test_of_fifty_claims_at_once_one_wins(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, children: Forked, server: str
 ) -> None:
-    bucket = fresh_bucket(request.getfixturevalue(server), monkeypatch)
+    bucket = fresh_place(server, request, monkeypatch)
     children.start(*(_claim(bucket, at=time.time() + 5) for _ in range(50)))
     ends = [os.WEXITSTATUS(status) for status in children.wait()]
     assert sorted(ends) == [store_children.WON] + [store_children.LOST] * 49
@@ -242,7 +243,7 @@ def test_of_claims_at_once_at_most_one_wins_where_nothing_is_conditional(
     assert set(ends) <= {store_children.WON, store_children.LOST, store_children.REFUSED}
 
 
-def _claim(bucket: Bucket, at: float) -> dict[str, Any]:
+def _claim(bucket: Bucket | Container, at: float) -> dict[str, Any]:
     environment = bucket.server.environment
     return {"do": "claim", "environment": environment, "root": bucket.url, "at": at, "now": NOW.strftime(FORMAT)}
 

@@ -141,7 +141,8 @@ class Bucket:
         said, code = self._said(fault)
         if isinstance(fault, FileNotFoundError) or code in ("NoSuchBucket", "ContainerNotFound"):
             return StorageFault(f"{where}: there is no bucket {self.name!r}; make it, or mend backup_root ({said})")
-        if code in _REFUSED or isinstance(fault, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+        kinds = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+        if code in _REFUSED or isinstance(fault, kinds) or self.status(fault) in (401, 403):
             return StorageFault(
                 f"{where}: the store refuses the credentials, or they may not do this there; check storage_connection "
                 f"or the environment, and the rights on the bucket ({said})"
