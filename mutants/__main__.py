@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,8 +32,13 @@ TOOL: Final = "cosmic-ray==8.7.0"
 
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/truncate": ("engine/test_truncate", "engine/test_meetings", "engine/test_second_time"),
-    "engine/restore": ("engine/test_restore_requests", "engine/test_meetings", "engine/test_second_time"),
-    "engine/remove": ("engine/test_catalog", "engine/test_durability"),
+    "engine/restore": (
+        "engine/test_choice",
+        "engine/test_restore_requests",
+        "engine/test_meetings",
+        "engine/test_second_time",
+    ),
+    "engine/remove": ("engine/test_catalog", "engine/test_durability", "engine/test_prune"),
     "engine/postgres/transactions": ("engine/test_transaction_ids", "engine/test_truncate"),
     "engine/postgres/snapshot": (
         "engine/test_remarks",
@@ -39,17 +46,38 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "engine/test_connection_cut",
         "engine/test_database_faults",
     ),
-    "engine/postgres/session": ("engine/test_meetings", "engine/test_database_faults", "engine/test_cancel"),
-    "engine/store/staging": ("engine/test_durability", "engine/test_second_time", "engine/test_concurrent_runs"),
+    "engine/postgres/session": (
+        "engine/test_meetings",
+        "engine/test_server_and_role",
+        "engine/test_database_faults",
+        "engine/test_settings_change_nothing",
+        "engine/test_cancel",
+    ),
     "engine/store/naming": ("unit/test_naming",),
+    "engine/store/staging": ("engine/test_durability", "engine/test_storage_faults"),
+    "engine/store/local_claim": (
+        "engine/test_durability",
+        "engine/test_second_time",
+        "engine/test_concurrent_runs",
+        "stores/test_copies",
+    ),
+    "engine/store/sweep": ("unit/test_local_store", "engine/test_second_time", "engine/test_concurrent_runs"),
+    "engine/store/file_locks": ("unit/test_local_store", "engine/test_second_time", "engine/test_concurrent_runs"),
     "engine/sets/catalog": ("engine/test_catalog", "engine/test_second_time"),
+    "engine/sets/choice": ("unit/test_choice", "engine/test_choice"),
+    "engine/sets/found": ("unit/test_choice", "engine/test_catalog"),
     "engine/sets/retention": ("unit/test_retention",),
+    "engine/sets/stored_file": ("engine/test_verify", "engine/test_restore_refusals"),
     "engine/sets/stored_set": ("engine/test_restore_refusals", "engine/test_restore_round_trip"),
+    "engine/sets/chain": ("engine/test_increments",),
+    "engine/dump/increment": ("engine/test_increments",),
     "engine/load/provide": ("engine/test_meetings", "engine/test_restore_requests"),
-    "engine/load/plan": ("engine/test_restore_requests", "engine/test_restore_refusals"),
+    "engine/load/plan": ("engine/test_restore_requests", "engine/test_restore_refusals", "engine/test_restore_plan"),
     "engine/load/one_table": ("engine/test_restore_refusals", "engine/test_restore_requests"),
+    "engine/load/builds": ("engine/test_restore_indexes", "engine/test_restore_requests"),
+    "engine/load/advances": ("engine/test_second_time", "engine/test_restore_requests", "engine/test_table_properties"),
     "engine/load/langchain_pair": ("engine/test_restore_collections", "engine/test_second_time"),
-    "installation/connections": ("airflow/test_configuration", "airflow/test_faults"),
+    "installation/connections": ("airflow/test_guards", "airflow/test_faults", "airflow/test_configuration"),
     "web/access": ("airflow/web/test_access",),
 }
 """A module of the package, and the tests that are to notice what is changed in it."""
@@ -133,14 +161,25 @@ def _try(module: str, *, sample: int | None, minutes: float | None, timeout: flo
     # Tests that fail by themselves would notice everything.
     subprocess.run([tool, "baseline", str(config)], cwd=TREE, check=True)
     possible = _choose(session, sample)
-    with suppress(subprocess.TimeoutExpired):
-        subprocess.run(
-            [tool, "exec", str(config), str(session)],
-            cwd=TREE,
-            check=True,
-            timeout=None if minutes is None else minutes * 60,
-        )
+    with subprocess.Popen([tool, "exec", str(config), str(session)], cwd=TREE) as running:
+        try:
+            running.wait(None if minutes is None else minutes * 60)
+        except subprocess.TimeoutExpired:
+            _end(running.pid)
+        else:
+            if running.returncode:
+                raise SystemExit(f"{module}: {TOOL} ended with {running.returncode}")
     return _read(session, possible)
+
+
+def _end(pid: int) -> None:
+    """End the tool and the tests that it has begun, which have a session of their own."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    for child in map(int, children):
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGTERM)
 
 
 def _choose(session: Path, sample: int | None) -> int:

@@ -84,6 +84,21 @@ def test_a_set_is_on_disk_before_its_manifest_says_so(
     assert ("fsync", ".") in calls[committed:]
 
 
+def test_what_is_announced_is_on_disk_before_anything_is_published(house: House, calls: list[Call]) -> None:
+    """A copy's files take their names one by one: a sweep after a power cut has to know whose they are."""
+    place = locate(house.root, None, "vector_bak")
+    claim = place.claim_again("20260102_030405")
+    assert claim is not None
+    calls.clear()
+    claim.announce(b"{}")
+    assert calls == [
+        ("write", "manifest_20260102_030405.json.tmp"),
+        ("fsync", "manifest_20260102_030405.json.tmp"),
+        ("fsync", "."),
+    ]
+    claim.discard()
+
+
 def test_the_directory_made_for_a_set_is_on_disk_too(house: House, calls: list[Call]) -> None:
     house.langchain()
     house.backup()

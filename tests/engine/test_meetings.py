@@ -122,11 +122,12 @@ def test_nobody_writes_or_reads_while_rows_are_replaced(filled: House, statement
     assert out == [True]
 
 
-def test_nobody_writes_before_a_restore_counts_what_is_there(filled: House) -> None:
-    """What a row count was drawn from is what is then emptied."""
+@pytest.mark.parametrize("statement", [INSERT, "SELECT count(*) FROM langchain_pg_embedding"])
+def test_nobody_writes_or_reads_before_a_restore_counts_what_it_empties(filled: House, statement: str) -> None:
+    """What was counted is what is then emptied; and who only reads is not in the way of a lock that comes later."""
     filled.backup()
     out: list[bool] = []
-    at_statement(filled, r"^SELECT count\(\*\)", lambda: out.append(kept_out(filled.database, INSERT)))
+    at_statement(filled, r"^SELECT count\(\*\)", lambda: out.append(kept_out(filled.database, statement)))
     filled.restore(truncate_before_restore=True)
     assert out == [True]
 

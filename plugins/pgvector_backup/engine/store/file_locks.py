@@ -6,6 +6,8 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +41,31 @@ def lock(descriptor: int, path: Path, *, seconds: float | None = None) -> None:
             pause(_POLL_SECONDS)
         else:
             return
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Nobody else claims an id here meanwhile, or sweeps.
+
+    Otherwise what was listed under one claim could be removed under the next one of the same id. Some file systems
+    lock no directories (NFS); there the chance of that remains, and whom it meets fails and can be tried again.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            lock(descriptor, directory)
+        yield
+    finally:
+        with suppress(OSError):  # nothing was written to it
+            os.close(descriptor)
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    """Whether a path still leads to the file that is open; after a wait for its lock it may not."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def open_regular(path: Path, flags: int, mode: int = 0) -> int:

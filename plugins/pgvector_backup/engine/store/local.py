@@ -21,9 +21,11 @@ from pgvector_backup.engine.base.errors import (
 )
 from pgvector_backup.engine.store import modes, staging
 from pgvector_backup.engine.store.file_locks import lock, open_regular
+from pgvector_backup.engine.store.local_claim import LocalClaim
 from pgvector_backup.engine.store.naming import STAGED
-from pgvector_backup.engine.store.staging import LocalClaim, StagedFile
+from pgvector_backup.engine.store.staging import StagedFile
 from pgvector_backup.engine.store.store import Entry, Leases, Store
+from pgvector_backup.engine.store.sweep import sweep
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -177,7 +179,7 @@ class LocalLeases(Leases):
     def sweep(self) -> list[str]:
         """See `Leases`."""
         with storage_translated():
-            return staging.sweep(self._store.path)
+            return sweep(self._store.path)
 
     @contextmanager
     def shared(self, manifest: str) -> Iterator[None]:
