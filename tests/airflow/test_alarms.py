@@ -120,6 +120,11 @@ def test_a_missed_night_calls_until_there_is_a_backup(house: Path, run: Run, con
     assert run({}).state == "success"
     assert run({}, dag_id="pgvector_watch").xcoms["watch", "return_value"]["missed"] is False
     assert [alarm.failed for _, alarm in CALLED] == [True, False]
+    # One of which it is known that it cannot be restored makes up for no night.
+    (manifest,) = house.glob("vector_bak/manifest_*.json")
+    verification = manifest.with_name(manifest.name.replace("manifest_", "verified_"))
+    verification.write_text(json.dumps({"depth": "rows", "ok": False, "damaged": True, "errors": ["altered"]}))
+    assert run({}, dag_id="pgvector_watch").xcoms["watch", "return_value"]["missed"] is True
 
 
 def test_without_a_schedule_nothing_is_missed(house: Path, run: Run, configure: Configure) -> None:

@@ -81,7 +81,7 @@ def find_key(place: FoundLocation, key: Sequence[str], *, cancel: Cancel | None 
     tables: dict[str, list[Version]] = {}
     notes: list[str] = []
     searched = without = 0
-    for one in sorted(place.sets, key=lambda found: (found.moment, found.backup_id)):
+    for one in sorted(place.sets, key=lambda found: found.age):
         cancel.check()
         if one.manifest_file is None or all(table.keys is None for table in one.tables):
             without += 1

@@ -20,7 +20,7 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.beside import read_emptied
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.found import PROVING, FoundLocation, FoundSet
+from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of, policy_of_copies
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import emptied_name
@@ -156,7 +156,7 @@ def _candidate(location: Location, one: FoundSet, beside: set[str], only: object
         bytes=one.bytes,
         fault=one.fault,
         rows={table.name: table.rows or 0 for table in one.tables},
-        proven=one.passed_at(*PROVING),
+        proven=one.proven,
         pin=one.pin,
         base=one.base_backup_id,
         relied_on=read_emptied(location, one.backup_id, labels) if emptied_name(one.backup_id) in beside else (),

@@ -19,9 +19,10 @@ from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import SetVerification, TableVerification, VerifyResult, outcome
 from pgvector_backup.engine.drill import Samples, drill
 from pgvector_backup.engine.postgres.session import Connect
+from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.chain import chains
-from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_set import check_script, shared_lock
 from pgvector_backup.engine.store.location import Location
@@ -120,7 +121,7 @@ class _Run:
         asked_for_a_place = self.request.backup_path is not None or self.request.task_id is not None
         if self.request.timestamp != LATEST:
             return self._catalog.find(location, self.request.timestamp)
-        newest = newest_of(self._catalog.at(location))
+        newest = choice.newest(self._catalog.at(location).sets)
         if newest is None and asked_for_a_place:
             raise NotFound(f"{location.relative_path}: it holds no set; make a backup")
         return newest
@@ -249,17 +250,6 @@ class _Run:
         except StorageFault as fault:
             _log.warning("the outcome was not written beside the set: %s", fault.english)
             self.result.notes.append(f"{one.relative_path} {one.backup_id}: the outcome was not written: {fault}")
-
-
-def newest_of(place: FoundLocation) -> FoundSet | None:
-    """The set that a location is trusted for: its newest, damaged or not.
-
-    One that lacks a table has failed loudly when it was made; it counts only where there is no other. So do the files
-    of other tools.
-    """
-    ours = [one for one in place.sets if one.manifest_file is not None]
-    complete = [one for one in ours if not one.failed_tables]
-    return next(iter([*complete, *ours, *place.sets]), None)
 
 
 def _tell(label: str, table: TableVerification) -> None:

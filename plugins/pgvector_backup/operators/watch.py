@@ -23,6 +23,7 @@ class PgVectorWatchOperator(PgVectorTask):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look; the task fails only when it cannot."""
         from pgvector_backup.engine.sets.catalog import Catalog  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.sets.choice import newest_good  # noqa: PLC0415 (see `operators`)
 
         with self.reported(context):
             now = configuration.now()
@@ -30,8 +31,7 @@ class PgVectorWatchOperator(PgVectorTask):
             if due is None:
                 return {"due": None, "missed": False, "newest": None}
             catalog = Catalog(configuration.settings())
-            sets = [one for place in catalog.locations() for one in place.sets if one.task_id is None and one.whole]
-            newest = max(sets, key=lambda one: one.moment, default=None)
+            newest = newest_good(one for place in catalog.locations() for one in place.sets if one.task_id is None)
             missed = newest is None or newest.moment < due.timestamp()
             at = due.isoformat(sep=" ", timespec="minutes")
             found = "there is none at all" if newest is None else f"the newest is of {newest.created_at}"

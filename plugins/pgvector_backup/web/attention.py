@@ -14,6 +14,7 @@ from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.prune import planned
+from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.retention import Policy, policy_of
 from pgvector_backup.web.language import Language
@@ -87,8 +88,8 @@ class Concern:
 
 def newest_good(places: Iterable[FoundLocation]) -> FoundSet | None:
     """The newest good set of the root itself, where scheduled backups go; where it has none, of any task."""
-    good = [one for place in places for one in place.sets if one.good]
-    return max(good, key=lambda one: (one.task_id is None, one.moment, one.backup_id), default=None)
+    sets = [one for place in places for one in place.sets]
+    return choice.newest_good(one for one in sets if one.task_id is None) or choice.newest_good(sets)
 
 
 def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: datetime) -> list[Concern]:
@@ -164,8 +165,9 @@ def _unverified(
 ) -> list[Concern]:
     """That nobody has read the newest set back; no concern while one before it was, not long ago."""
     recent = max(_RECENT, 2 * (interval_of(schedule, now) or _RECENT)).total_seconds()
-    proven = any((one.verification or {}).get("ok") is True and now.timestamp() - one.moment <= recent for one in sets)
-    return [] if newest.verification is not None or proven else [Concern("UNVERIFIED", which)]
+    passed = [one for one in sets if (one.verification or {}).get("ok") is True]
+    lately = any(now.timestamp() - one.moment <= recent for one in passed)
+    return [] if newest.verification is not None or lately else [Concern("UNVERIFIED", which)]
 
 
 def _empty(newest: FoundSet, earlier_sets: Iterable[FoundSet], which: Mapping[str, Any]) -> list[Concern]:

@@ -79,7 +79,7 @@ class Catalog:
             replace(one, pin=self._pin(location, one.backup_id, entries.get(pin_name(one.backup_id))))
             for one in _sets_of_others(location, entries, known=set(ids.values()))
         ]
-        sets.sort(key=lambda one: (one.moment, one.backup_id), reverse=True)
+        sets.sort(key=lambda one: one.age, reverse=True)
         found = FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
         # What could not be read just now is tried again next time.
         if all((location.directory, entries[manifest]) in self._read for manifest in ids):

@@ -1,16 +1,33 @@
-"""Which set is meant: the newest that is good, of one database, and what to take in place of one that is not.
+"""Which set is meant: the newest, the newest that is good or proven, and what to take in place of one that is not.
 
 Pure functions over what a catalog has found. *Good* is `FoundSet.good`: whole as far as names, sizes and the manifest
-show, and not found damaged by its last verification.
+show, and not found damaged by its last verification. *Proven* is one whose rows were read back and compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
 
 from pgvector_backup.engine.base.errors import NotFound
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.found import FoundSet
+
+
+class Provable(Protocol):
+    """What can be proven: a set, or what a plan knows of one."""
+
+    @property
+    def age(self) -> tuple[float, str]:
+        """What sets are sorted by."""
+
+    @property
+    def proven(self) -> datetime | None:
+        """When its rows were last compared; None: never."""
+
+
+_Set = TypeVar("_Set", bound=Provable)
 
 
 def several_databases(sets: Iterable[FoundSet]) -> bool:
@@ -25,7 +42,26 @@ def newest_good(sets: Iterable[FoundSet], *, of: Source | None = None) -> FoundS
     :param of: of this database alone; None: of whichever
     """
     good = [one for one in sets if one.good and (of is None or of.is_database_of(one.source))]
-    return max(good, key=_age, default=None)
+    return max(good, key=lambda one: one.age, default=None)
+
+
+def newest_proven(good: Iterable[_Set]) -> _Set | None:
+    """The newest of some good sets of which it is not only hoped that they can be restored.
+
+    :param good: as their caller sees it; one that was proven and is damaged since is not among them
+    """
+    return max((one for one in good if one.proven is not None), key=lambda one: one.age, default=None)
+
+
+def newest(sets: Sequence[FoundSet]) -> FoundSet | None:
+    """The set that a location is trusted for: its newest, damaged or not.
+
+    One that lacks a table has failed loudly when it was made; it counts only where there is no other. So do the files
+    of other tools.
+    """
+    ours = [one for one in sets if one.manifest_file is not None]
+    complete = [one for one in ours if not one.failed_tables]
+    return max(complete or ours or sets, key=lambda one: one.age, default=None)
 
 
 def latest(sets: Sequence[FoundSet], place: str, *, of: Source | None = None) -> FoundSet:
@@ -38,7 +74,7 @@ def latest(sets: Sequence[FoundSet], place: str, *, of: Source | None = None) ->
     """
     found = (newest_good(sets, of=of) if of is not None else None) or newest_good(sets)
     if found is None:
-        found = max((one for one in sets if one.manifest_file is None), key=_age, default=None)
+        found = max((one for one in sets if one.manifest_file is None), key=lambda one: one.age, default=None)
     if found is None:
         why = "none of its sets is whole" if sets else "it holds no set"
         raise NotFound(f"{place}: {why}; make a backup, or name a set by its timestamp")
@@ -53,7 +89,3 @@ def in_place_of(sets: Iterable[FoundSet], one: FoundSet) -> str:
     if found is None:
         return f"no set of {one.relative_path} that is known to be whole could take its place"
     return f"the next whole set is {found.backup_id} of {found.created_at}"
-
-
-def _age(one: FoundSet) -> tuple[float, str]:
-    return one.moment, one.backup_id

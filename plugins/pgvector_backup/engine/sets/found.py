@@ -134,6 +134,16 @@ class FoundSet:
         when = datetime.fromisoformat(self.created_at)
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
+    @property
+    def age(self) -> tuple[float, str]:
+        """What sets are sorted by: the moment; where two are of the same, the id."""
+        return self.moment, self.backup_id
+
+    @property
+    def proven(self) -> datetime | None:
+        """When its rows were last compared with its manifest, by a verify or a drill, in UTC; None: never."""
+        return self.passed_at(*PROVING)
+
     def passed_at(self, *depths: str) -> datetime | None:
         """When it last passed a verification of one of these depths, in UTC; None: never, or nobody can say."""
         last = (self.verification or {}).get("last")

@@ -13,6 +13,7 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.choice import newest_good, newest_proven
 from pgvector_backup.engine.sets.found import PROVING, FoundLocation, FoundSet
 
 _PREFIX: Final = "pgvector_backup_"
@@ -20,6 +21,7 @@ _PREFIX: Final = "pgvector_backup_"
 _HELP: Final[dict[str, str]] = {
     "store_up": "1 if the backup root could be read just now; without it nothing else is told.",
     "last_good_timestamp_seconds": "When the newest whole set was made.",
+    "newest_proven_timestamp_seconds": "When the newest whole set was made of which rows have been compared.",
     "last_proven_timestamp_seconds": "When rows of a set were last compared with its manifest, by a verify or a drill.",
     "last_drilled_timestamp_seconds": "When a set was last restored into a scratch database and compared.",
     "rows": "Rows of a table in the newest whole set.",
@@ -85,8 +87,11 @@ def _of_place(
         yield "sets", {**labels, "whole": "true"}, len(good)
         yield "sets", {**labels, "whole": "false"}, len(sets) - len(good)
         yield "kept_bytes", labels, sum(one.bytes for one in sets)
+        if (proven := newest_proven(good)) is not None:
+            yield "newest_proven_timestamp_seconds", labels, proven.moment
         if good:
-            newest = max(good, key=lambda one: (one.moment, one.backup_id))
+            newest = newest_good(good)
+            assert newest is not None
             newest_of_each.append((labels, newest))
             yield "last_good_timestamp_seconds", labels, newest.moment
             if newest.chain_length is not None:

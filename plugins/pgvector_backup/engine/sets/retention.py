@@ -15,6 +15,7 @@ from typing import Final
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.choice import newest_proven
 from pgvector_backup.engine.sets.reasons import Reason, reason
 
 _DAYS: Final = {"d": 1, "w": 7, "m": 31, "y": 366}
@@ -139,6 +140,11 @@ class Candidate:
     relied_on: tuple[str, ...] = ()
     in_use: str = ""
 
+    @property
+    def age(self) -> tuple[float, str]:
+        """What sets are sorted by: when it was made; where two are of the same moment, the id."""
+        return self.created_at.timestamp(), self.timestamp
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -187,9 +193,9 @@ def plan(sets: Iterable[Candidate], policy: Policy, now: datetime, zone: tzinfo)
         groups.setdefault((one.location, one.source), []).append(one)
     decisions: list[Decision] = []
     for group in groups.values():
-        group.sort(key=lambda one: (one.created_at, one.timestamp), reverse=True)
+        group.sort(key=lambda one: one.age, reverse=True)
         decisions += _Group(group, policy, now, zone).decide()
-    decisions.sort(key=lambda one: (one.set.created_at, one.set.timestamp), reverse=True)
+    decisions.sort(key=lambda one: one.set.age, reverse=True)
     decisions.sort(key=lambda one: one.set.location)
     return Plan(tuple(decisions))
 
@@ -295,12 +301,7 @@ class _Group:
             at_least = self._policy.at_least
             for one in self._good[1:at_least]:
                 self._hold(one, reason("at_least", count=at_least))
-        proven = max(
-            (one for one in self._good if one.proven is not None),
-            key=lambda one: (one.created_at, one.timestamp),
-            default=None,
-        )
-        if proven is not None:
+        if (proven := newest_proven(self._good)) is not None:
             self._hold(proven, reason("newest_proven"))
         newest_good = self._good[0] if self._good else None
         for one in self._sets:
@@ -310,7 +311,7 @@ class _Group:
                 self._hold(one, reason("in_use", whom=one.in_use))
             if one.created_at > self._now:
                 self._hold(one, reason("from_the_future"))
-            if self._fault(one) is not None and (newest_good is None or _key(one) > _key(newest_good)):
+            if self._fault(one) is not None and (newest_good is None or one.age > newest_good.age):
                 self._hold(one, reason("nothing_newer", fault=self._fault(one)))
 
     def _by_truncates(self) -> None:
@@ -340,10 +341,6 @@ def _pinned(pin: Pin, zone: tzinfo) -> Reason:
     if pin.until is None:
         return reason("pinned", by=pin.by, why=pin.reason)
     return reason("pinned_until", by=pin.by, why=pin.reason, day=f"{pin.until.astimezone(zone):%Y-%m-%d}")
-
-
-def _key(one: Candidate) -> tuple[datetime, str]:
-    return one.created_at, one.timestamp
 
 
 def _hour(when: datetime) -> str:
