@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,10 +43,10 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
         yield running
 
 
-def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def fresh_bucket(server: S3, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Bucket:
     """A bucket, and the environment that leads to its server."""
     name = f"bucket-{next(_buckets)}"
-    server.client().create_bucket(Bucket=name)
+    server.client().create_bucket(Bucket=name, **options)
     for key, value in server.environment.items():
         monkeypatch.setenv(key, value)
     return Bucket(server, name)

@@ -37,6 +37,7 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.chain import chains
+from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_file import Tally
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
@@ -79,6 +80,7 @@ def backup(
     algorithm = fingerprint.best()
     require_root(settings.backup_root, create=settings.may_make_root)
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
+    holding = Holding.of(settings, location)
     with cancel.heard():
         for name in location.sweep():
             _log.warning("removed %s, left over by a run that was killed", name)
@@ -156,7 +158,10 @@ def backup(
                 full_because=line.full_because,
                 wal_position=line.wal_position,
             )
-            claim.commit(_with_script(location, claim, manifest).to_bytes())
+            manifest = _with_script(location, claim, manifest)
+            if holding is not None:
+                holding.begin(claim, place_of(settings, location), manifest, now)
+            claim.commit(manifest.to_bytes())
             _log.info(
                 "set %s is on disk with %d of %d tables: %s",
                 claim.backup_id,

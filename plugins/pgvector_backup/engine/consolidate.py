@@ -22,6 +22,7 @@ from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer
 from pgvector_backup.engine.sets.chain import TableChain, chains
 from pgvector_backup.engine.sets.found import FoundSet
+from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.keys_file import read_keys
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
@@ -101,6 +102,7 @@ def consolidate(
     cancel = cancel or Cancel()
     if found.manifest_file is None or (not found.chain and found.damaged is None):
         raise InvalidParams(f"timestamp: set {found.backup_id} is no increment; it stands on no other set")
+    holding = Holding.of(settings, location)
     with shared_lock(location, found):
         manifest = Manifest.read(location, found.manifest_file)
         chained = chains(location, manifest)
@@ -121,7 +123,10 @@ def consolidate(
                 script_sha256=None,
                 full_because=f"consolidated from set {manifest.backup_id} and the {len(manifest.chain)} it stood on",
             )
-            claim.commit(by_hand.stage(claim, full, by_hand.script(full).encode()).to_bytes())
+            full = by_hand.stage(claim, full, by_hand.script(full).encode())
+            if holding is not None:
+                holding.begin(claim, place_of(settings, location), full, now)
+            claim.commit(full.to_bytes())
         except BaseException:
             claim.discard()
             raise

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +34,7 @@ from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.copies import SetFile, Source, digest
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded, read_outcome, tells_damage
 from pgvector_backup.engine.sets.found import FoundSet
+from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
@@ -90,7 +91,7 @@ def copy(
         for location, found in _asked_for(request, settings, notes):
             for root in settings.copy_roots:
                 cancel.check()
-                one = _Copy(location, root, settings, request.quick, cancel, watched, whole)
+                one = _Copy(location, root, settings, request.quick, cancel, watched, whole, now)
                 copies.append(_copied(one, found))
     return CopyResult(tuple(copies), time.monotonic() - started, now, tuple(notes))
 
@@ -156,6 +157,7 @@ class _Copy:
     cancel: Cancel
     watched: list[Progress]
     whole: set[tuple[str, str, str]]
+    now: datetime
     files: int = 0
     bytes: int = 0
     repaired: bool = False
@@ -262,6 +264,7 @@ class _Copy:
 
     def _bring(self, source: Source, claim: Claim) -> None:
         try:
+            holding = Holding.of(self.settings, self._there, copies=True)
             left = self._left(source, claim)
             claim.announce(source.content)
             self._sweep()
@@ -278,6 +281,9 @@ class _Copy:
                 if file.name in left:
                     self._there.remove(file.name)
                 self._send(file, claim, on_way[file.name])
+            if holding is not None:
+                there = replace(self.settings, backup_root=self.root, copy_roots=())
+                holding.begin(claim, place_of(there, self._there), source.manifest, self.now)
             claim.commit(source.content)
         except StorageFault:
             # What has arrived needs not be sent again by whoever tries next.

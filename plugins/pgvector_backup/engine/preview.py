@@ -17,7 +17,8 @@ from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.postgres.source import Source
-from pgvector_backup.engine.store.root import foresee, require_root
+from pgvector_backup.engine.sets.holding import Holding
+from pgvector_backup.engine.store.root import foresee, locate, require_root
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
     kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
     if not settings.may_make_root:
         require_root(settings.backup_root)
+    Holding.of(settings, locate(settings.backup_root, request.task_id, settings.backup_directory))
     directory, free = foresee(settings.backup_root, request.task_id, settings.backup_directory)
     tables: dict[str, Estimate | BackupError] = {}
     with snapshots.take(

@@ -18,12 +18,12 @@ from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedS
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
-from pgvector_backup.engine.sets.beside import read_emptied
+from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.holding import Holding
 from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of, policy_of_copies
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.naming import emptied_name
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ def prune(
             )
             pruned.append(replace(done, root=root))
             locations.append(place.location)
+            if not request.dry_run:
+                _hold_on(place, rules, made, settings.object_lock if root is None else settings.copy_object_lock, now)
         except BackupError as fault:
             cancel.check()
             _log.error("%s: not pruned: %s", place.location.directory, fault.english)
@@ -79,6 +81,13 @@ def prune(
     if not request.dry_run:
         _log_sections(result, locations, run_id)
     return result
+
+
+def _hold_on(place: FoundLocation, policy: Policy, made: Plan, mode: str, now: datetime) -> None:
+    """Have the store hold what stays for as long as it will, where that is longer than what it was told before."""
+    if mode:
+        kept = [one.set for one in made.kept if one.set.fault is None]
+        Holding(mode, policy).extend(place, kept, now)
 
 
 def planned(place: FoundLocation, policy: Policy, now: datetime, originals: FoundLocation | None = None) -> Plan:
@@ -134,33 +143,6 @@ def _places(request: PruneRequest, settings: Settings) -> Iterable[FoundLocation
     if request.backup_path is None and request.task_id is None:
         return catalog.locations()
     return [catalog.at(catalog.place(request.backup_path, request.task_id))]
-
-
-def candidates(place: FoundLocation) -> list[Candidate]:
-    """What a plan has to know of each set of ours."""
-    sets = [one for one in place.sets if one.manifest_file is not None]
-    beside = {entry.name for entry in place.location.entries()}
-    sources = {one.identity for one in sets if one.identity is not None}
-    # A set whose manifest cannot be read is of the one database that is backed up here, if there is only one.
-    only = next(iter(sources)) if len(sources) == 1 else None
-    return [_candidate(place.location, one, beside, only) for one in sets]
-
-
-def _candidate(location: Location, one: FoundSet, beside: set[str], only: object) -> Candidate:
-    labels = tuple(table.name for table in one.tables)
-    return Candidate(
-        location=one.relative_path,
-        timestamp=one.backup_id,
-        source=one.identity if one.identity is not None else only or f"unknown: {one.backup_id}",
-        created_at=datetime.fromtimestamp(one.moment, timezone.utc),
-        bytes=one.bytes,
-        fault=one.fault,
-        rows={table.name: table.rows or 0 for table in one.tables},
-        proven=one.proven,
-        pin=one.pin,
-        base=one.base_backup_id,
-        relied_on=read_emptied(location, one.backup_id, labels) if emptied_name(one.backup_id) in beside else (),
-    )
 
 
 def _waiting(

@@ -23,11 +23,13 @@ def remove(location: Location, found: FoundSet) -> list[str]:
     only the files that the catalog lists go.
 
     :return: the names removed
-    :raises Conflict: while somebody reads the set, has pinned it, or another set stands on it; nothing is removed
+    :raises Conflict: while somebody reads the set, has pinned it, the store holds it, or another set stands on it;
+        nothing is removed
     """
     names = files_of(location, found)
     if found.manifest_file is None:
         _check_not_pinned(location, found)
+        _check_not_held(location, found, names)
         return _removed(location, names)
     with location.exclusive_lock(found.manifest_file):
         _check_not_pinned(location, found)
@@ -37,6 +39,7 @@ def remove(location: Location, found: FoundSet) -> list[str]:
                 f"set {found.backup_id} is the base of {', '.join(standing)}, which could not be restored without it; "
                 "remove those first, or consolidate them"
             )
+        _check_not_held(location, found, names)
         # Until the last file is gone a claim lies there, by which the next sweep ends what a crash has interrupted.
         claim = location.retire(found.manifest_file)
         _removed(location, names[1:])
@@ -49,6 +52,13 @@ def _check_not_pinned(location: Location, found: FoundSet) -> None:
     pin = read_pin(location, found.backup_id)
     if pin is not None and pin.holds(datetime.now(timezone.utc)):
         raise Conflict(f"set {found.backup_id} is {pin.describe(timezone.utc)}; unpin it first")
+
+
+def _check_not_held(location: Location, found: FoundSet, names: list[str]) -> None:
+    """A versioned bucket would let them go out of sight, and keep every byte of them."""
+    held = location.held(names)
+    if held is not None and held.holds(datetime.now(timezone.utc)):
+        raise Conflict(f"set {found.backup_id} is {held.describe()}; it can be removed after that")
 
 
 def files_of(location: Location, found: FoundSet) -> list[str]:

@@ -15,8 +15,8 @@ from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.request_keys import PIN_KEYS
 from pgvector_backup.engine.contract.requests import PinRequest
 from pgvector_backup.engine.pin import pin
-from pgvector_backup.engine.prune import candidates
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until
+from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.forecast import forecast
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.retention import Plan, Policy, plan, policy_of

@@ -208,6 +208,18 @@ class Settings:
     storage_class: str = setting(
         "", TEXT, "storage class of data files in an object store, in the store's words; empty: the bucket's own"
     )
+    object_lock: str = setting(
+        "",
+        one_of("", "governance", "compliance"),
+        "hold by which S3 keeps each object of a set from being removed until its retention ends: governance or "
+        "compliance; needs a bucket with Object Lock and a rule of keep_*; empty: none",
+    )
+    copy_object_lock: str = setting(
+        "", one_of("", "governance", "compliance"), "the same for the sets at copy_roots, by copy_keep_*"
+    )
+    remove_versions: bool = setting(
+        "False", BOOLEAN, "whether what is removed from a versioned bucket of S3 goes with all its versions"
+    )
     copy_roots: tuple[str | os.PathLike[str], ...] = setting(
         "", LIST, "further roots, paths or URLs, that each good set is copied to, comma-separated"
     )
@@ -405,6 +417,7 @@ def _root(
         encryption=like.get("storage_encryption") or None,
         encryption_key=like.get("storage_encryption_key") or None,
         storage_class=like.get("storage_class") or None,
+        remove_versions=bool(values.get("remove_versions")) or None,
     )
 
 

@@ -216,12 +216,17 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         source=manifest.source,
         chain=tuple(link.backup_id for link in manifest.chain),
         full_because=manifest.full_because,
-        identity=(
-            manifest.source.system_identifier,
-            manifest.source.database_oid,
-            manifest.source.database,
-            *sorted({*(table.name for table in manifest.tables), *manifest.failed_tables}),
-        ),
+        identity=identity_of(manifest),
+    )
+
+
+def identity_of(manifest: Manifest) -> tuple[object, ...]:
+    """What a set is of, database and tables: the same for each set of the same."""
+    return (
+        manifest.source.system_identifier,
+        manifest.source.database_oid,
+        manifest.source.database,
+        *sorted({*(table.name for table in manifest.tables), *manifest.failed_tables}),
     )
 
 

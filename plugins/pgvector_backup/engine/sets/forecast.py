@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -13,7 +13,9 @@ _DAY: Final = timedelta(days=1)
 _CLOSE: Final = 100
 """Backups that are foreseen one by one; after them the last of each day, which is what decides on days and longer."""
 
-_HORIZON: Final = timedelta(days=800)
+HORIZON: Final = timedelta(days=800)
+"""Nothing is foreseen after that."""
+
 _WORK: Final = 60_000
 """Sets looked at, all plans together, after which nothing more is foreseen."""
 
@@ -22,7 +24,13 @@ _STOPPED: Final = 3
 
 
 def forecast(
-    sets: Iterable[Candidate], policy: Policy, now: datetime, zone: tzinfo, every: timedelta
+    sets: Iterable[Candidate],
+    policy: Policy,
+    now: datetime,
+    zone: tzinfo,
+    every: timedelta,
+    *,
+    only: Collection[str] | None = None,
 ) -> dict[str, datetime]:
     """When each set of one location would go; those that stay for as long as can be foreseen are left out.
 
@@ -30,9 +38,10 @@ def forecast(
 
     :param now: with a time zone
     :param every: between two backups
+    :param only: ids of the sets that are asked about; None: all of them
     """
     left = {one.set.timestamp: one.set for one in plan(sets, policy, now, zone).kept}
-    waiting = set(left)
+    waiting = {timestamp for timestamp in left if only is None or timestamp in only}
     newest: dict[object, Candidate] = {}
     for one in left.values():
         if one.fault is None and (one.source not in newest or one.created_at > newest[one.source].created_at):
@@ -40,7 +49,7 @@ def forecast(
     going_on = [one for one in newest.values() if now - one.created_at <= _STOPPED * max(every, _DAY)]
     goes: dict[str, datetime] = {}
     moment, work, number = now, 0, 0
-    while waiting and work < _WORK and moment - now < _HORIZON:
+    while waiting and work < _WORK and moment - now < HORIZON:
         number += 1
         moment += every if number <= _CLOSE else max(every, _DAY)
         for source, one in enumerate(going_on):

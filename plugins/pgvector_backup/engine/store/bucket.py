@@ -21,6 +21,7 @@ from pgvector_backup.engine.store.options import StorageOptions, boto3_credentia
 from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, Kind
 
 REQUEST_SECONDS: Final = 120
+_SIGNED_FOR: Final = timedelta(minutes=5)
 CONDITIONS: Final = (FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError)
 """What the store says when a condition of a write does not hold."""
 
@@ -92,6 +93,8 @@ class Bucket:
         self.options = options
         self.conditional: bool | None = None
         """Whether it writes conditionally; None until somebody tried."""
+        self.locks: bool | None = None
+        """Whether it has Object Lock; None until somebody asked."""
         self.etags_are_md5 = False
         """Whether its entity tags are MD5 sums, as was seen of an object of known content."""
         self.endpoint = _endpoint(url, options)
@@ -111,16 +114,18 @@ class Bucket:
         """Whether the store can tell of uploads that were begun and not ended, and we know how to ask it."""
         return self.kind == "s3"
 
-    def signed(self, method: Literal["GET", "DELETE"], path: str, query: Mapping[str, str]) -> str:
+    def signed(self, method: Literal["GET", "DELETE", "HEAD", "PUT"], path: str, query: Mapping[str, str]) -> str:
         """A URL by which a request with these parameters may be made within a few minutes, of S3.
 
         `obstore` signs a URL that it puts together from the bucket's own and a path: a query that is already part of
         the bucket's URL is signed with it, and the path that it adds ends up in a parameter that servers ignore.
         """
+        if not query:
+            return str(obstore.sign(self.handle, method, path, _SIGNED_FOR))
         asked = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in query.items())
         where = "/".join([self.endpoint, *([quote(path, safe="/-_.~")] if path else [])])
         handle = self._s3(f"{where}?{asked}&x-id=")
-        return str(obstore.sign(handle, method, "a", timedelta(minutes=5)))
+        return str(obstore.sign(handle, method, "a", _SIGNED_FOR))
 
     @contextmanager
     def translated(self, where: str, *passing: type[Exception]) -> Iterator[None]:

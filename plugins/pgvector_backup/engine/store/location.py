@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import BinaryIO, Final
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.store.naming import LEASE, LOG_FILE, SAFE, check_bare, claimed_id, committed_id, of_set
-from pgvector_backup.engine.store.store import Claim, Entry, Store
+from pgvector_backup.engine.store.store import Claim, Entry, Hold, Store
 
 _LATEST_CLAIM: Final = 3600
 """Seconds that an id may lie after the clock before the search for a free one gives up."""
@@ -98,6 +99,23 @@ class Location:
     def remove(self, name: str) -> None:
         """Remove a file; one that is not there counts as removed."""
         self.store.delete(check_bare(name))
+
+    def require_lock(self) -> None:
+        """See `Store.require_lock`."""
+        self.store.require_lock()
+
+    def hold(self, names: Sequence[str], hold: Hold) -> None:
+        """Have the store hold files at least so long and so strictly.
+
+        :raises StorageFault: when one of them is not held so afterwards
+        """
+        self.store.each(lambda name: self.store.hold(check_bare(name), hold), names)
+
+    def held(self, names: Sequence[str]) -> Hold | None:
+        """By what any of these files is held now, the longest of them; None: none of them is."""
+        holds = [one for one in self.store.each(lambda name: self.store.held(check_bare(name)), names) if one]
+        latest = datetime.max.replace(tzinfo=timezone.utc)
+        return max(holds, key=lambda one: one.until or latest, default=None)
 
     def shared_lock(self, manifest: str) -> AbstractContextManager[None]:
         """Keep a set from being removed while it is read.

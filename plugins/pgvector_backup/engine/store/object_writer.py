@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
@@ -50,14 +49,25 @@ class ObjectWriter(Writer):
     :param path: in the bucket
     :param shown: what the object is called in messages
     :param abort: gives up every upload of this object that is not ended
+    :param delete: removes the object
     """
 
-    def __init__(self, bucket: Bucket, path: str, shown: str, expected: int | None, abort: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        path: str,
+        shown: str,
+        expected: int | None,
+        *,
+        abort: Callable[[], None],
+        delete: Callable[[], None],
+    ) -> None:
         self.name = path.rpartition("/")[2]
         self._bucket = bucket
         self._path = path
         self._shown = shown
         self._abort = abort
+        self._delete = delete
         self._part = part_bytes(expected)
         self._bytes = 0
         self._sha256 = hashlib.sha256()
@@ -129,8 +139,7 @@ class ObjectWriter(Writer):
         """See `Writer`."""
         self._file = None
         if self._may_be_there:
-            with self._bucket.translated(self._shown, FileNotFoundError), suppress(FileNotFoundError):
-                obstore.delete(self._bucket.handle, self._path)
+            self._delete()
             self._may_be_there = False
         if self._bytes >= self._part:
             self._abort()

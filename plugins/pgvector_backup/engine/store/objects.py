@@ -17,7 +17,7 @@ from obstore import exceptions
 
 from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
-from pgvector_backup.engine.store import liveness, uploads
+from pgvector_backup.engine.store import liveness, object_lock, uploads, versions
 from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
 from pgvector_backup.engine.store.leases import RemoteLeases
 from pgvector_backup.engine.store.naming import STAGED
@@ -25,7 +25,7 @@ from pgvector_backup.engine.store.object_reader import open_object
 from pgvector_backup.engine.store.object_writer import ObjectWriter
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
 from pgvector_backup.engine.store.remote import SMALL_BYTES, RemoteStore, Upload, Version
-from pgvector_backup.engine.store.store import Entry
+from pgvector_backup.engine.store.store import Entry, Hold
 from pgvector_backup.engine.store.urls import without_login
 
 if TYPE_CHECKING:
@@ -102,12 +102,33 @@ class ObjectStore(RemoteStore):
                 if not upload.name:
                     uploads.abort(self._bucket, self._at(name), upload.upload_id)
 
-        return ObjectWriter(self._bucket, self._at(name), f"{self.shown}/{name}", expected, abort)
+        def delete() -> None:
+            self.delete(name)
+
+        return ObjectWriter(self._bucket, self._at(name), f"{self.shown}/{name}", expected, abort=abort, delete=delete)
 
     def delete(self, name: str) -> None:
-        """See `Store`."""
+        """See `Store`; with its versions where that was asked for. What is held goes out of sight, and that alone."""
+        every = self._bucket.kind == "s3" and self._bucket.options.remove_versions
+        if every and versions.remove_all(self._bucket, self._at(name)):
+            return
         with self._bucket.translated(f"{self.shown}/{name}", FileNotFoundError), suppress(FileNotFoundError):
             obstore.delete(self._bucket.handle, self._at(name))
+
+    def require_lock(self) -> None:
+        """See `Store`."""
+        if self._bucket.kind != "s3":
+            super().require_lock()
+        object_lock.require(self._bucket)
+
+    def held(self, name: str) -> Hold | None:
+        """See `Store`."""
+        return object_lock.held(self._bucket, self._at(name)) if self._bucket.kind == "s3" else None
+
+    def hold(self, name: str, hold: Hold) -> None:
+        """See `Store`."""
+        self.require_lock()
+        object_lock.hold(self._bucket, self._at(name), f"{self.shown}/{name}", hold)
 
     def require_space(self, needed: int) -> None:
         """See `Store`; a bucket takes what comes, and nothing lies on the worker's disk in between."""

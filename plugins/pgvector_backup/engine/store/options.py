@@ -30,6 +30,7 @@ class StorageOptions:
     :param encryption: server-side, of S3: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``
     :param encryption_key: id of the key of ``aws:kms``
     :param storage_class: of data files, in the store's own words
+    :param remove_versions: whether what is removed goes with all its versions
     :param verify: False: any certificate will do; a path: of a further certificate authority's
     :param secrets: texts that no message may hold
     """
@@ -42,11 +43,12 @@ class StorageOptions:
     encryption: str | None = None
     encryption_key: str | None = field(default=None, repr=False)
     storage_class: str | None = None
+    remove_versions: bool = False
     verify: bool | str = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-_OWN: Final = ("encryption", "encryption_key", "storage_class")
+_OWN: Final = ("encryption", "encryption_key", "storage_class", "remove_versions")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class RemoteRoot(os.PathLike[str]):
     encryption: str | None = None
     encryption_key: str | None = field(default=None, repr=False)
     storage_class: str | None = None
+    remove_versions: bool | None = None
 
     def resolved(self) -> StorageOptions:
         """The options as they are now."""

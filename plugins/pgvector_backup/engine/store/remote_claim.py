@@ -17,7 +17,7 @@ from pgvector_backup.engine.store import liveness
 from pgvector_backup.engine.store.lease_objects import TAKEN_OVER, Renewal, lives, take_over
 from pgvector_backup.engine.store.naming import LEASE, STAGED, check_bare, manifest_name, of_set
 from pgvector_backup.engine.store.remote import RemoteStore, Version
-from pgvector_backup.engine.store.store import AdoptedFile, Claim, Writer
+from pgvector_backup.engine.store.store import AdoptedFile, Claim, Hold, Writer
 
 _PUBLISHED_AT_ONCE: Final = 8
 
@@ -31,6 +31,7 @@ class RemoteClaim(Claim):
         self._renewal = renewal
         self._names = names
         self._staged: list[Writer] = []
+        self._hold: Hold | None = None
         self._ended = False
 
     @classmethod
@@ -135,6 +136,11 @@ class RemoteClaim(Claim):
     def announce(self, manifest: bytes) -> None:
         """See `Claim`; here a sweep goes by the names."""
 
+    def hold(self, hold: Hold) -> None:
+        """See `Claim`; files are held before the manifest names them, and it before the claim is given back."""
+        self._store.require_lock()
+        self._hold = hold
+
     def abandon(self) -> None:
         """See `Claim`."""
         if self._ended:
@@ -157,7 +163,7 @@ class RemoteClaim(Claim):
         try:
             self._renewal.renew()
             with ThreadPoolExecutor(_PUBLISHED_AT_ONCE, thread_name_prefix="publish") as pool:
-                for published in [pool.submit(staged.publish) for staged in self._staged]:
+                for published in [pool.submit(self._publish, staged) for staged in self._staged]:
                     published.result()
             self._renewal.renew()
             uncertain = True
@@ -170,6 +176,8 @@ class RemoteClaim(Claim):
             else:
                 if created is None and not self._has(name, manifest):
                     raise Conflict(f"{self._store.shown}/{name} is there already; run again")
+            if self._hold is not None:
+                self._store.hold(name, self._hold)
             self._renewal.require_fresh()
         except BaseException:
             if not uncertain or self._uncommitted(name, manifest):
@@ -181,6 +189,11 @@ class RemoteClaim(Claim):
             raise
         self._ended = True
         self._give_back()
+
+    def _publish(self, staged: Writer) -> None:
+        staged.publish()
+        if self._hold is not None:
+            self._store.hold(staged.name, self._hold)
 
     def discard(self) -> None:
         """See `Claim`; what cannot be removed keeps the claim, so that the next sweep finds all of it."""

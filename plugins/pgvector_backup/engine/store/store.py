@@ -6,8 +6,10 @@ import abc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, TypeVar
 
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.store.naming import data_file_name
 
 if TYPE_CHECKING:
@@ -24,6 +26,32 @@ class Entry(NamedTuple):
     name: str
     bytes: int
     modified: float
+
+
+class Hold(NamedTuple):
+    """That a store lets nobody remove a file.
+
+    :param mode: ``governance``: but for who has a right of its own; ``compliance``: nobody at all; of one that was set
+        by others also what they call it
+    :param until: with a time zone; None: until it is lifted
+    """
+
+    mode: str
+    until: datetime | None
+
+    def covers(self, other: Hold) -> bool:
+        """Whether it holds as long as another one, and as strictly."""
+        long_enough = self.until is None or (other.until is not None and self.until >= other.until)
+        return long_enough and self.mode in (other.mode, "compliance")
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it has not ended yet."""
+        return self.until is None or self.until > now
+
+    def describe(self) -> str:
+        """In words, with its end in UTC."""
+        until = "" if self.until is None else f" until {self.until.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+        return f"held by the store ({self.mode}){until}"
 
 
 class Writer(abc.ABC):
@@ -92,6 +120,13 @@ class Claim(abc.ABC):
     @abc.abstractmethod
     def commit(self, manifest: bytes) -> None:
         """Make the set exist: its files are published, then its manifest."""
+
+    def hold(self, hold: Hold) -> None:
+        """Have the store hold every file of the set, from the moment on at which the set exists; before `commit`.
+
+        :raises InvalidParams: where the store holds nothing
+        """
+        raise InvalidParams(f"object_lock: set {self.backup_id} is being made where nothing can be held")
 
     @abc.abstractmethod
     def abandon(self) -> None:
@@ -195,6 +230,27 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there counts as removed."""
+
+    def require_lock(self) -> None:
+        """Refuse a store that cannot hold files against removal.
+
+        :raises InvalidParams: with the remedy
+        """
+        raise InvalidParams(
+            f"object_lock: {self.shown} is in no bucket of S3, so nothing there can be held; name an S3 bucket with "
+            "Object Lock as the root, or leave the setting empty"
+        )
+
+    def held(self, name: str) -> Hold | None:
+        """By what a file is held now; None: by nothing."""
+        return None
+
+    def hold(self, name: str, hold: Hold) -> None:
+        """Have a file held at least so long and so strictly.
+
+        :raises StorageFault: when it is not held so afterwards
+        """
+        self.require_lock()
 
     @abc.abstractmethod
     def require_space(self, needed: int) -> None:

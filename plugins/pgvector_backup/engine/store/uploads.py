@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import ssl
-import urllib.error
-import urllib.request
-from typing import Final, Literal
+from typing import Final
 from xml.etree import ElementTree
 
 from pgvector_backup.engine.base.errors import StorageFault
-from pgvector_backup.engine.store.bucket import REQUEST_SECONDS, Bucket
+from pgvector_backup.engine.store.bucket import Bucket
 from pgvector_backup.engine.store.remote import Upload
+from pgvector_backup.engine.store.s3_requests import request
 
 _log: Final = logging.getLogger(__name__)
 
@@ -31,7 +29,9 @@ def unfinished(bucket: Bucket, prefix: str) -> list[Upload]:
     for _ in range(_PAGES_AT_MOST):
         asked = {"uploads": "", "prefix": prefix, **{key: value for key, value in marker.items() if value}}
         try:
-            page = ElementTree.fromstring(_request(bucket, "GET", "", asked))  # noqa: S314 (of the store we trust with the data)
+            answer = request(bucket, "GET", "", asked)
+            assert answer is not None
+            page = ElementTree.fromstring(answer.body)  # noqa: S314 (of the store we trust with the data)
         except (StorageFault, ElementTree.ParseError) as fault:
             _log.warning(
                 "unfinished uploads below %s cannot be listed, so a rule of the bucket's has to remove them: %s",
@@ -57,33 +57,4 @@ def abort(bucket: Bucket, path: str, upload_id: str) -> None:
 
     :raises StorageFault: when the store does not let us; one that is not there any more is no fault
     """
-    _request(bucket, "DELETE", path, {"uploadId": upload_id})
-
-
-def _request(bucket: Bucket, method: Literal["GET", "DELETE"], path: str, query: dict[str, str]) -> bytes:
-    where = f"{bucket.kind}://{bucket.name}"
-    with bucket.translated(where):
-        url = bucket.signed(method, path, query)
-    request = urllib.request.Request(url, method=method)  # noqa: S310 (the scheme is the endpoint's)
-    try:
-        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS, context=_context(bucket, url)) as answer:  # noqa: S310
-            return bytes(answer.read())
-    except urllib.error.HTTPError as fault:
-        with fault:
-            said = fault.read(4096).decode(errors="replace")
-        if method == "DELETE" and fault.code == 404:
-            return b""
-        raise bucket.fault(where, RuntimeError(said or f"HTTP status {fault.code}")) from None
-    except OSError as fault:
-        raise bucket.fault(where, fault) from None
-
-
-def _context(bucket: Bucket, url: str) -> ssl.SSLContext | None:
-    if not url.startswith("https://"):
-        return None
-    verify = bucket.options.verify
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    request(bucket, "DELETE", path, {"uploadId": upload_id}, missing_is_none=True)
