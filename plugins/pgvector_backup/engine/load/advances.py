@@ -8,7 +8,7 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.load.sequences import COUNTING_TYPES, NEXTVAL
-from pgvector_backup.engine.postgres.properties import SequenceState, sequences_of
+from pgvector_backup.engine.postgres.sequences import SequenceState, sequences_of
 
 
 def advance(conn: Connection[Any], plan: TablePlan) -> None:

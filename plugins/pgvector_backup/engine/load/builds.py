@@ -17,7 +17,8 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.load import dropped, properties, relaxed_keys
 from pgvector_backup.engine.load.attempts import attempt
-from pgvector_backup.engine.load.definitions import add_constraint, index_definition
+from pgvector_backup.engine.load.constraints import add_constraint
+from pgvector_backup.engine.load.definitions import index_definition
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.places import renamed
 from pgvector_backup.engine.load.plan import TablePlan

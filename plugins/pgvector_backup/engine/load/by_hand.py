@@ -17,7 +17,8 @@ from psycopg import sql
 from pgvector_backup.engine.codec.formats import FORMATS
 from pgvector_backup.engine.load import properties
 from pgvector_backup.engine.load.sequences import options
-from pgvector_backup.engine.postgres.properties import Policy, SequenceState
+from pgvector_backup.engine.postgres.properties import Policy
+from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets.chain import TableChain

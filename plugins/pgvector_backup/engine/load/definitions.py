@@ -1,4 +1,4 @@
-"""What a manifest says of a table, made anew: extension, schema, table, constraints, indexes.
+"""What a manifest says of a table, made anew: extension, schema, table, indexes; `constraints` makes those.
 
 A manifest is trusted as a dump is: what it defines is made with the rights of whoever restores. It still cannot do what
 it does not say. Names are quoted, each definition has to be of its kind, and each goes to the server as one statement
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -19,42 +19,26 @@ from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, No
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
 from pgvector_backup.engine.load import grammar, properties, sequences
 from pgvector_backup.engine.load.attempts import attempt, execute_one
+from pgvector_backup.engine.load.constraints import CONSTRAINTS_OF_18
 from pgvector_backup.engine.load.relocation import relocated, relocated_type
 from pgvector_backup.engine.load.sequences import Counters
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, extension_schema
+from pgvector_backup.engine.postgres.tables import Column, Index, extension_schema
 from pgvector_backup.engine.sets.manifest import TableEntry
 
 _log: Final = logging.getLogger(__name__)
 
-_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s".,()\[\]]+)'
-_QUALIFIED: Final = rf"(?:{_NAME}\.)?{_NAME}"
 _INDEX: Final = re.compile(
-    rf"CREATE (?P<unique>UNIQUE )?INDEX (?P<name>{_NAME}) ON (?:ONLY )?{_QUALIFIED} USING (?P<rest>.+)", re.DOTALL
-)
-_FOREIGN_KEY: Final = re.compile(
-    rf"FOREIGN KEY \((?P<columns>(?:\"(?:[^\"]|\"\")+\"|[^()\"])+)\) REFERENCES (?P<table>{_QUALIFIED})(?P<rest>\(.+)",
+    rf"CREATE (?P<unique>UNIQUE )?INDEX (?P<name>{grammar.NAME}) ON (?:ONLY )?{grammar.QUALIFIED} USING (?P<rest>.+)",
     re.DOTALL,
 )
-_BASE: Final = re.compile(rf"(?:{_NAME}\.)?(?P<base>\w+)(?:\(\d+\))?(?:\[\])*")
+_BASE: Final = re.compile(rf"(?:{grammar.NAME}\.)?(?P<base>\w+)(?:\(\d+\))?(?:\[\])*")
 
 _VECTOR_METHODS: Final = ("hnsw", "ivfflat")
-_PGVECTOR_CAST: Final = re.compile(rf"::(?:{_NAME}\.)?(?:{'|'.join(VECTOR_TYPES)})\b")
+_PGVECTOR_CAST: Final = re.compile(rf"::(?:{grammar.NAME}\.)?(?:{'|'.join(VECTOR_TYPES)})\b")
 _VIRTUAL: Final = 180000
 """The first server version with columns that are computed when they are read."""
-_CONSTRAINTS_OF_18: Final = 180000
-"""The first server version with constraints that are not enforced, of time, or NOT NULL with states of its own."""
-
-_KINDS: Final = {
-    "primary key": "PRIMARY KEY ",
-    "unique": "UNIQUE ",
-    "check": "CHECK ",
-    "exclusion": "EXCLUDE ",
-    "foreign key": "FOREIGN KEY ",
-    "not null": "NOT NULL ",
-}
-"""What a constraint's definition begins with."""
 
 
 def create_extension(conn: Connection[Any], entries: Sequence[TableEntry]) -> bool:
@@ -179,7 +163,7 @@ def _not_null(conn: Connection[Any], entry: TableEntry, column: Column) -> sql.C
         return sql.SQL("NOT NULL")
     if not named.validated:
         return sql.SQL("")
-    alone = named.no_inherit and conn.info.server_version >= _CONSTRAINTS_OF_18
+    alone = named.no_inherit and conn.info.server_version >= CONSTRAINTS_OF_18
     return sql.SQL("CONSTRAINT {} NOT NULL{}").format(
         sql.Identifier(named.name), sql.SQL(" NO INHERIT" if alone else "")
     )
@@ -197,90 +181,6 @@ def _set_default(conn: Connection[Any], name: TableName, column: Column, express
 def _expression(column: Column) -> str:
     """A default's or a generated column's expression, which cannot leave the brackets that it is put into."""
     return grammar.expression(column.default or "", f"column {column.name}")
-
-
-def add_constraint(
-    conn: Connection[Any],
-    entry: TableEntry,
-    constraint: Constraint,
-    name: TableName,
-    renamed: Mapping[TableName, TableName],
-) -> str | None:
-    """Add a constraint as it was: with its rows checked, unless it was not valid.
-
-    :param renamed: where tables of the set are now, by where they were
-    :return: why it was left out, or is other than it was; None: it is what it was
-    """
-    begins = _KINDS.get(constraint.type)
-    if begins is None or (constraint.type == "not null" and constraint.validated):
-        return None  # a NOT NULL that every row fulfils is the column's; further kinds are not known
-    if not constraint.definition.startswith(begins):
-        raise IntegrityFault(f"{entry.name}: constraint {constraint.name} is defined as something else")
-    what = f"{entry.name}: {constraint.type} {constraint.name}"
-    if conn.info.server_version < _CONSTRAINTS_OF_18 and _needs_18(constraint):
-        return f"{what} was left out, for this server does not know its kind: {constraint.definition}"
-    definition: sql.Composable = sql.SQL(relocated(conn, constraint.definition))
-    if constraint.type == "foreign key":
-        match = _FOREIGN_KEY.fullmatch(constraint.definition)
-        if match is None:
-            raise IntegrityFault(f"{entry.name}: constraint {constraint.name} cannot be read")
-        there = _parent(entry, constraint, match["table"], renamed)
-        found = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [there.identifier.as_string(conn)]).fetchone()
-        if found != (True,):
-            return f"{what} was left out, for {there.label} is not there"
-        definition = sql.SQL("FOREIGN KEY ({}) REFERENCES {}{}").format(
-            sql.SQL(match["columns"]), there.identifier, sql.SQL(match["rest"])
-        )
-    add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
-        name.identifier, sql.Identifier(constraint.name), definition
-    )
-    refused = attempt(conn, add)
-    if refused is None:
-        return None
-    # Rows that came while its triggers were disabled, or whose parents are not restored, do not fulfil it.
-    unchecked = constraint.type in ("foreign key", "check") and constraint.validated
-    if unchecked and attempt(conn, add + sql.SQL(" NOT VALID")) is None:
-        return f"{what} is not valid now, for rows break it: {refused}"
-    return f"{what} was left out: {refused}"
-
-
-def _needs_18(constraint: Constraint) -> bool:
-    temporal = re.search(r"\bWITHOUT OVERLAPS\b|\bPERIOD ", constraint.definition) is not None
-    return not constraint.enforced or constraint.type == "not null" or temporal
-
-
-def _parent(entry: TableEntry, constraint: Constraint, text: str, renamed: Mapping[TableName, TableName]) -> TableName:
-    """The table that a foreign key points at, where it is now."""
-    if constraint.references is None:
-        return referenced(entry, text, renamed)
-    was = TableName(*constraint.references)
-    return renamed.get(was, was)
-
-
-def referenced(entry: TableEntry, text: str, renamed: Mapping[TableName, TableName]) -> TableName:
-    """The table that a foreign key points at, where it is now.
-
-    Without a schema, it is one of the search path at the time of the backup: as a rule the table's own.
-    """
-    there = TableName.parse(text)
-    if there.schema is not None:
-        return renamed.get(there, there)
-    beside = TableName(entry.schema, there.table)
-    if beside in renamed:
-        return renamed[beside]
-    for was, now in renamed.items():
-        if was.table == there.table:
-            return now
-    return there
-
-
-def references(entry: TableEntry, renamed: Mapping[TableName, TableName]) -> list[TableName]:
-    """The tables that an entry's foreign keys point at, where they are now."""
-    return [
-        _parent(entry, constraint, match["table"], renamed)
-        for constraint in entry.constraints
-        if constraint.type == "foreign key" and (match := _FOREIGN_KEY.fullmatch(constraint.definition))
-    ]
 
 
 def index_definition(conn: Connection[Any], entry: TableEntry, index: Index, name: TableName) -> sql.Composed:

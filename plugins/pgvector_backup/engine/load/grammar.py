@@ -14,6 +14,10 @@ from typing import Final, NoReturn
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 
+NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s".,()\[\]]+)'
+QUALIFIED: Final = rf"(?:{NAME}\.)?{NAME}"
+"""Regular expressions of a name, and of one that may have a schema."""
+
 _LONGEST: Final = 1 << 20
 _DEEPEST: Final = 1000
 

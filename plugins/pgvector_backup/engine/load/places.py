@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from pgvector_backup.engine.base.errors import Conflict, NotFound
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.load.definitions import references
+from pgvector_backup.engine.load.constraints import references
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import missing, resolve

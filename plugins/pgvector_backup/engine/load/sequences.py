@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.load.attempts import attempt
-from pgvector_backup.engine.postgres.properties import SequenceState
+from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.sets.manifest import TableEntry
 

@@ -13,7 +13,8 @@ from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.errors import DatabaseFault
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
-from pgvector_backup.engine.postgres.properties import properties_of, sequences_of
+from pgvector_backup.engine.postgres.properties import properties_of
+from pgvector_backup.engine.postgres.sequences import sequences_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Column, Constraint, Heap, Index, Table, resolve
 

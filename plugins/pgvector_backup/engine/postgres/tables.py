@@ -13,7 +13,8 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import NotFound
-from pgvector_backup.engine.postgres.properties import Properties, SequenceState
+from pgvector_backup.engine.postgres.properties import Properties
+from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.file_kind import FileKind
-from pgvector_backup.engine.postgres.properties import Properties, SequenceState
+from pgvector_backup.engine.postgres.properties import Properties
+from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds

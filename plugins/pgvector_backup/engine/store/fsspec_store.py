@@ -6,34 +6,29 @@ fsspec promises no conditional writes, so one run at a time makes sets in one pl
 from __future__ import annotations
 
 import io
-import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec
 
 from pgvector_backup.engine.base.errors import (
-    BackupError,
     IntegrityFault,
     InvalidParams,
     NotFound,
     StorageFault,
-    storage_translated,
 )
-from pgvector_backup.engine.store.disk_file import DiskFile
+from pgvector_backup.engine.store.fsspec_upload import StagedUpload, translated
 from pgvector_backup.engine.store.leases import RemoteLeases
 from pgvector_backup.engine.store.remote import SMALL_BYTES, RemoteStore, Upload, Version
-from pgvector_backup.engine.store.store import Entry, Writer
+from pgvector_backup.engine.store.store import Entry
 from pgvector_backup.engine.store.urls import without_login
 
 if TYPE_CHECKING:
-    from psycopg.abc import Buffer
     from typing_extensions import Buffer as AnyBuffer
 
 
@@ -57,7 +52,7 @@ class FsspecStore(RemoteStore):
         :raises InvalidParams: when there is no such protocol, or its package is not installed
         """
         shown = without_login(url).rstrip("/")
-        with _translated(shown):
+        with translated(shown):
             try:
                 fs, path = fsspec.core.url_to_fs(url)
             except (ValueError, ImportError) as fault:
@@ -71,13 +66,13 @@ class FsspecStore(RemoteStore):
 
     def exists(self) -> bool:
         """See `Store`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             self._fs.invalidate_cache()
             return bool(self._fs.isdir(self._path))
 
     def make(self) -> None:
         """See `Store`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             self._fs.makedirs(self._path, exist_ok=True)
 
     def entries(self) -> list[Entry]:
@@ -94,7 +89,7 @@ class FsspecStore(RemoteStore):
 
     def open(self, name: str) -> BinaryIO:
         """See `Store`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             try:
                 size = int(self._fs.info(self._at(name))["size"])
                 file = self._fs.open(self._at(name), "rb")
@@ -104,7 +99,7 @@ class FsspecStore(RemoteStore):
 
     def put(self, name: str, content: bytes) -> None:
         """See `Store`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             self._fs.pipe_file(self._at(name), content)
 
     def writer(self, name: str, *, expected: int | None = None) -> StagedUpload:
@@ -113,7 +108,7 @@ class FsspecStore(RemoteStore):
 
     def delete(self, name: str) -> None:
         """See `Store`."""
-        with _translated(self.shown), suppress(FileNotFoundError):
+        with translated(self.shown), suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
 
     def require_space(self, needed: int) -> None:
@@ -142,7 +137,7 @@ class FsspecStore(RemoteStore):
 
     def entry(self, name: str) -> Entry | None:
         """See `RemoteStore`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             self._fs.invalidate_cache()
             try:
                 info = self._fs.info(self._at(name))
@@ -152,7 +147,7 @@ class FsspecStore(RemoteStore):
 
     def read(self, name: str, *, limit: int = SMALL_BYTES) -> tuple[bytes, Version]:
         """See `RemoteStore`."""
-        with _translated(self.shown):
+        with translated(self.shown):
             try:
                 size = self._fs.info(self._at(name))["size"] or 0
                 if size > limit:
@@ -181,7 +176,7 @@ class FsspecStore(RemoteStore):
         """See `RemoteStore`."""
 
     def _listed(self) -> list[Mapping[str, Any]]:
-        with _translated(self.shown):
+        with translated(self.shown):
             self._fs.invalidate_cache()
             try:
                 return [one for one in self._fs.ls(self._path, detail=True) if isinstance(one, Mapping)]
@@ -190,58 +185,6 @@ class FsspecStore(RemoteStore):
 
     def _at(self, name: str) -> str:
         return posixpath.join(self._path, name)
-
-
-class StagedUpload(Writer):
-    """A file that grows in a temporary directory of the worker and is sent when it is published."""
-
-    def __init__(self, fs: Any, target: str, shown: str) -> None:
-        self.name = posixpath.basename(target)
-        self._fs = fs
-        self._target = target
-        self._shown = shown
-        self._sent = False
-        with storage_translated():
-            self._spool = Path(tempfile.mkdtemp(prefix="pgvector_backup-"))
-            self._path = self._spool / "file"
-            self._file = DiskFile(self._path)
-
-    def write(self, data: Buffer) -> None:
-        """See `Writer`."""
-        with storage_translated():
-            self._file.write(data)
-
-    def sync(self) -> None:
-        """See `Writer`; what is handed over lies on the worker's disk until it is published."""
-        with storage_translated():
-            self._file.sync()
-
-    @property
-    def sha256(self) -> str:
-        """See `Writer`."""
-        return self._file.sha256
-
-    def publish(self) -> None:
-        """See `Writer`."""
-        if self.published:
-            return
-        self._sent = True
-        with _translated(self._shown):
-            self._fs.put_file(os.fspath(self._path), self._target)
-            self._fs.invalidate_cache()
-            arrived, sent = self._fs.size(self._target), self._path.stat().st_size
-        if arrived != sent:
-            raise StorageFault(f"{self._shown}: {arrived} of {sent} bytes arrived")
-        self.published = True
-        shutil.rmtree(self._spool, ignore_errors=True)
-
-    def discard(self) -> None:
-        """See `Writer`."""
-        self._file.close()
-        shutil.rmtree(self._spool, ignore_errors=True)
-        if self._sent:
-            with _translated(self._shown), suppress(FileNotFoundError):
-                self._fs.rm_file(self._target)
 
 
 class _Reader(io.RawIOBase):
@@ -261,7 +204,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: AnyBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
-        with _translated(self._shown):
+        with translated(self._shown):
             data = self._file.read(len(view))
             if not data and len(view) and self._file.tell() < self._size:
                 raise StorageFault(f"{self._shown}: it ended at byte {self._file.tell():,} of {self._size:,}")
@@ -269,7 +212,7 @@ class _Reader(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        with _translated(self._shown):
+        with translated(self._shown):
             return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
@@ -278,7 +221,7 @@ class _Reader(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            with _translated(self._shown):
+            with translated(self._shown):
                 self._file.close()
 
 
@@ -291,14 +234,3 @@ def _seconds(listed: Mapping[str, Any]) -> float:
         if isinstance(value, (int, float)):
             return float(value)
     return 0.0
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Each store has errors of its own; all of them are the storage's."""
-    try:
-        yield
-    except BackupError:
-        raise
-    except Exception as fault:
-        raise StorageFault(f"{where}: {type(fault).__name__}: {fault}") from fault
