@@ -87,6 +87,18 @@ def test_nobody_writes_or_reads_between_a_truncates_count_and_its_deed(filled: H
     assert filled.count(EMBEDDING) == 0
 
 
+@pytest.mark.parametrize("last_step", ["RELEASE SAVEPOINT record_manager", "^TRUNCATE TABLE"])
+def test_a_truncate_cancelled_once_the_rows_are_proven_empties_nothing(filled: House, last_step: str) -> None:
+    """Up to the commit; what it has noted beside the set by then only keeps the set."""
+    result = filled.backup()
+    cancel = Cancel()
+    asked = at_statement(filled, last_step, lambda: _ask(cancel), when="after")
+    with pytest.raises(Cancelled):
+        filled.truncate(result, cancel=cancel)
+    assert asked.is_set()
+    assert filled.count(EMBEDDING) == 58
+
+
 # --- a restore ---
 
 WRITES = [
@@ -139,14 +151,16 @@ def test_a_restore_cancelled_after_its_last_step_changes_nothing(house: House) -
     house.database.run("DELETE FROM t WHERE id = 2; UPDATE t SET v = '[9,9]'; SELECT setval('t_id_seq', 1)")
     cancel = Cancel()
 
-    def ask() -> None:
-        cancel.ask()
-        for thread in threading.enumerate():
-            if thread.name == "cancel":
-                thread.join()  # its word to the server is for whatever runs there now, which is nothing
-
-    asked = at_statement(house, r"setval\(", ask, when="after")
+    asked = at_statement(house, r"setval\(", lambda: _ask(cancel), when="after")
     with pytest.raises(Cancelled):
         house.restore(truncate_before_restore=True, cancel=cancel)
     assert asked.is_set()
     assert contents(house.database, "t") == {"t": ['(1,"[9,9]")']}
+
+
+def _ask(cancel: Cancel) -> None:
+    """Ask for it between two statements: its word to the server is for whatever runs there now, which is nothing."""
+    cancel.ask()
+    for thread in threading.enumerate():
+        if thread.name == "cancel":
+            thread.join()

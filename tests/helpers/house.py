@@ -80,11 +80,15 @@ class House:
         settings = replace(self.settings, copy_roots=roots or self.settings.copy_roots)
         return copy(CopyRequest.from_mapping(request), settings, now=datetime.now(timezone.utc), cancel=cancel)
 
-    def truncate(self, result: BackupResult, **request: Any) -> TruncateResult:
+    def truncate(self, result: BackupResult, *, cancel: Cancel | None = None, **request: Any) -> TruncateResult:
         """Empty the tables on the word of a backup."""
         assert result.manifest_file is not None
         return truncate(
-            BackupRequest.from_mapping(request), self.settings, self.connect, manifest_file=result.manifest_file
+            BackupRequest.from_mapping(request),
+            self.settings,
+            self.connect,
+            manifest_file=result.manifest_file,
+            cancel=cancel,
         )
 
     def restore(

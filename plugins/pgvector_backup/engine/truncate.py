@@ -97,6 +97,7 @@ def truncate(
                     emptied = sql.SQL(", ").join(table.source for table in tables.values())
                     conn.execute(sql.SQL("TRUNCATE TABLE {}").format(emptied))
                 rows_after = {name.label: count_rows(conn, table.source) for name, table in tables.items()}
+                cancel.check()
     for label, rows in rows_before.items():
         done = "would be emptied" if dry_run else "emptied"
         _log.info("%s: %s of %s rows, all of them in %s", label, done, f"{rows:,}", manifest_file)
