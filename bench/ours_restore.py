@@ -24,7 +24,7 @@ def main() -> None:
     if asked.by_server:
         vector_text.packages = lambda: None  # type: ignore[assignment]
     restore(
-        RestoreRequest.from_mapping({"backup_path": "vector_bak", "timestamp": "latest"}),
+        RestoreRequest.from_mapping({"backup_path": "vector_bak", "timestamp": "latest", "into_other_database": True}),
         Settings(backup_root=asked.root),
         partial(psycopg.connect, asked.dsn),
         now=datetime.now(timezone.utc),

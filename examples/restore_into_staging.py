@@ -24,5 +24,7 @@ with DAG(
         pgvector_conn_id="pgvector_staging",
         backup_path="vector_bak",
         truncate_before_restore=True,
+        # Sets of production go into another database here, on purpose.
+        into_other_database=True,
     )
     PgVectorRestoreReportOperator(task_id="tell", restore=bring.output, trigger_rule="all_done", retries=0)

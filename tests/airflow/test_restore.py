@@ -29,7 +29,7 @@ RESULT = {
     "duration",
     "timestamp",
 }
-DATABASES = {"source_database", "target_database", "same_database"}
+DATABASES = {"source_database", "target_database", "same_database", "needs_into_other_database", "notes"}
 OPERATORS = [PgVectorRestoreOperator, PgVectorRestoreReportOperator]
 LATEST = {"backup_path": "vector_bak", "timestamp": "latest"}
 

@@ -120,7 +120,10 @@ def test_list_and_show(house: House, command: Command, backed_up: str) -> None:
     assert {one["backup_path"] for one in listed} == {"vector_bak", "nightly/vector_bak"}
     assert [one["task_id"] for one in command("list", "--json", "--task-id", "nightly").json["sets"]] == ["nightly"]
     assert [one["task_id"] for one in command("list", "--json", "--global-only").json["sets"]] == [None]
-    assert backed_up in command("list").out
+    told = command("list").out
+    assert backed_up in told
+    assert house.database.name in told
+    assert house.database.run("SELECT system_identifier::text FROM pg_control_system()")[0][0] in told
 
     shown = command("show", "--json").json
     assert shown["timestamp"] == backed_up
@@ -164,7 +167,13 @@ def test_verify_by_drill(house: House, command: Command, backed_up: str) -> None
 
 
 def test_restore_into_an_empty_database(house: House, command: Command, backed_up: str, elsewhere: Database) -> None:
-    done = command("restore", "--timestamp", backed_up, "--json", DATABASE_URL=elsewhere.uri())
+    words = ["restore", "--timestamp", backed_up, "--json"]
+    refused = command(*words, "--yes", DATABASE_URL=elsewhere.uri())
+    assert refused.code == 4
+    for told in (f"database {house.database.name} ", f"database {elsewhere.name} ", "set into_other_database"):
+        assert told in refused.json["response_en" if "response_en" in refused.json else "response"]
+    assert elsewhere.run("SELECT 1 FROM pg_class WHERE relname LIKE 'langchain%'") == []
+    done = command(*words, "--into-other-database", DATABASE_URL=elsewhere.uri())
     assert done.code == 0
     assert done.json["restore_results"][EMBEDDING]["rows_restored"] == 58
     assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(58,)]
@@ -172,16 +181,21 @@ def test_restore_into_an_empty_database(house: House, command: Command, backed_u
 
 
 def test_restore_dry_run_changes_nothing(house: House, command: Command, backed_up: str, elsewhere: Database) -> None:
-    done = command("restore", "--timestamp", "latest", "--dry-run", "--json", DATABASE_URL=elsewhere.uri())
+    words = ["restore", "--timestamp", "latest", "--dry-run"]
+    refused = command(*words, "--json", DATABASE_URL=elsewhere.uri())
+    assert refused.code == 4
+    assert refused.json["needs_into_other_database"] is True
+    words.append("--into-other-database")
+    done = command(*words, "--json", DATABASE_URL=elsewhere.uri())
     assert done.code == 0
     assert done.json["restore_performed"] is False
     assert done.json["restore_results"][EMBEDDING]["created"] is True
     assert elsewhere.run("SELECT 1 FROM pg_class WHERE relname LIKE 'langchain%'") == []
     assert done.json["restore_results"][EMBEDDING]["indexes_built"] == ["ix_cmetadata_gin"]
-    assert (
-        "indexes to be built"
-        in command("restore", "--timestamp", "latest", "--dry-run", DATABASE_URL=elsewhere.uri()).out
-    )
+    told = command(*words, DATABASE_URL=elsewhere.uri()).out
+    assert "indexes to be built" in told
+    assert f"of database {house.database.name}" in told
+    assert f"into database {elsewhere.name}" in told
 
 
 def test_restore_dry_run_counts_the_keys_that_are_there(house: House, command: Command, backed_up: str) -> None:

@@ -117,15 +117,20 @@ def test_the_question_is_answered(house: House) -> None:
     house.langchain()
     backup = house.backup()
     words = ["truncate", "--timestamp", str(backup.backup_id)]
+    name, server = house.database.name, house.database.server
     with terminal(house, *words) as screen:
-        screen.until(f"Type {EMBEDDING} to go on")
-        screen.type("yes\n")
+        screen.until(f"Type {name} to go on")
+        assert EMBEDDING in screen.seen.decode()
+        assert f"In database {name} (PostgreSQL " in screen.seen.decode()
+        assert "by DATABASE_URL" in screen.seen.decode()
+        assert str(server.port) in screen.seen.decode()
+        screen.type(f"{EMBEDDING}\n")
         assert "nothing was changed" in screen.end()
         assert screen.process.returncode == 2
     assert house.count(EMBEDDING) == 58
     with terminal(house, *words) as screen:
-        screen.until(f"Type {EMBEDDING} to go on")
-        screen.type(f"{EMBEDDING}\n")
+        screen.until(f"Type {name} to go on")
+        screen.type(f"{name}\n")
         screen.end()
         assert screen.process.returncode == 0
     assert house.count(EMBEDDING) == 0

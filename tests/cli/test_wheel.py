@@ -101,7 +101,7 @@ def test_every_story_works_with_psycopg_alone(
     assert drilled["sets"][0]["tables"][EMBEDDING]["drill"]["searches"] == 3
     assert run(program, "truncate", "--timestamp", backup_id, "--yes", "--json", environment=environment)
     there = {**environment, "DATABASE_URL": elsewhere.uri()}
-    restored = run(program, "restore", "--timestamp", backup_id, "--json", environment=there)
+    restored = run(program, "restore", "--timestamp", backup_id, "--into-other-database", "--json", environment=there)
     assert restored["restore_results"][EMBEDDING]["rows_restored"] == 58
     assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(58,)]
     assert run(program, "remove", "--timestamp", backup_id, "--yes", "--json", environment=environment)
@@ -116,7 +116,8 @@ def test_a_set_of_an_installation_with_more_is_restored(house: House, bare: Path
     assert verified["errors"] == []
     assert "not at hand" in verified["sets"][0]["tables"][EMBEDDING]["fingerprint"]
     environment["DATABASE_URL"] = elsewhere.uri()
-    run(bare / "pgvector-backup", "restore", "--timestamp", backup_id, "--json", environment=environment)
+    words = ["restore", "--timestamp", backup_id, "--into-other-database", "--json"]
+    run(bare / "pgvector-backup", *words, environment=environment)
     assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(58,)]
 
 

@@ -28,7 +28,7 @@ class Forker:
 
     def restore(self, house: House, into: Database, request: dict[str, Any], *, call: int, half: bool) -> int:
         """A restore that dies at a call of the server; its wait status."""
-        asked = {"backup_path": "vector_bak", "timestamp": "latest"} | request
+        asked = {"backup_path": "vector_bak", "timestamp": "latest", "into_other_database": True} | request
         return self._run(house, into, story="restore", request=asked, call=call, half=half)
 
     def _run(self, house: House, database: Database, **order: Any) -> int:

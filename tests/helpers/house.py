@@ -94,10 +94,11 @@ class House:
     def restore(
         self, *, cancel: Cancel | None = None, dry_run: bool = False, into: Database | None = None, **request: Any
     ) -> RestoreResult:
-        """Restore as asked: by default the newest set, into the database that it is of."""
+        """Restore as asked: by default the newest set, into the database that it is of; ``into`` another is meant."""
         if "backup_path" not in request and "task_id" not in request:
             request["backup_path"] = "vector_bak"
         request.setdefault("timestamp", "latest")
+        request.setdefault("into_other_database", into is not None)
         return restore(
             RestoreRequest.from_mapping(request),
             self.settings,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pgvector_backup.cli import words
 from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.chains import consolidate_set, diff_sets, find_row
+from pgvector_backup.cli.consent import confirm_loss, find_for
 from pgvector_backup.cli.copies import copy_sets
 from pgvector_backup.cli.database import connect_to
 from pgvector_backup.cli.metrics import print_metrics
@@ -21,7 +22,7 @@ from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidPar
 from pgvector_backup.engine.contract.backup_result import RunReport
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
-from pgvector_backup.engine.contract.restore_result import RestoreReport
+from pgvector_backup.engine.contract.restore_result import RestoreReport, RestoreResult
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
@@ -93,6 +94,7 @@ def _show(order: Order) -> Answer:
                 "server_version": manifest.source.server_version,
                 "pgvector_version": manifest.source.pgvector_version,
                 "database": manifest.source.database,
+                "system_identifier": manifest.source.system_identifier,
             },
             "fingerprint_algorithm": manifest.fingerprint_algorithm,
             "tables": [
@@ -145,14 +147,13 @@ def _restore(order: Order) -> Answer:
     connect = connect_to(arguments.dsn, order.configuration)
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
-    found = catalog.find(location, request.timestamp)
+    found = find_for(order, connect, location, request.timestamp, catalog=catalog)
     labels = ", ".join(request.tables or [table.name for table in found.tables])
+    one = f"set {found.backup_id} of {words.source(found)}"
     if not arguments.dry_run and request.truncate_before_restore:
-        what = f"{labels}: the rows that are there now will be replaced by those of set {found.backup_id}."
-        confirm(what, labels, sure=arguments.yes)
+        confirm_loss(order, connect, f"{labels}: the rows that are there now will be replaced by those of {one}.")
     if not arguments.dry_run and request.on_conflict == "update":
-        what = f"{labels}: rows whose keys are in set {found.backup_id} will be overwritten."
-        confirm(what, labels, sure=arguments.yes)
+        confirm_loss(order, connect, f"{labels}: rows whose keys are in {one} will be overwritten.")
     run_id, now = order.run_id, order.configuration.now()
     asked = (found.relative_path, found.backup_id)
     try:
@@ -174,10 +175,18 @@ def _restore(order: Order) -> Answer:
     body = result.to_json()
     if not arguments.dry_run:
         log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
-    conflicts = sum(table.conflicts for table in result.tables.values())
-    refused = arguments.dry_run and conflicts and request.on_conflict == "error"
-    failure = Conflict(f"{conflicts:,} keys of the set are there already") if refused else None
+    failure = _foreseen(result, request) if arguments.dry_run else None
     return Answer(body, lambda: words.say_restore(body), failure)
+
+
+def _foreseen(planned: RestoreResult, request: RestoreRequest) -> Conflict | None:
+    """Why a restore that was only planned would be refused, as far as that can be foreseen."""
+    if planned.into_other_database is not None and not request.into_other_database:
+        return Conflict(planned.into_other_database)
+    conflicts = sum(table.conflicts for table in planned.tables.values())
+    if conflicts and request.on_conflict == "error":
+        return Conflict(f"{conflicts:,} keys of the set are there already")
+    return None
 
 
 def _truncate(order: Order) -> Answer:
@@ -189,9 +198,7 @@ def _truncate(order: Order) -> Answer:
         raise InvalidParams(f"timestamp: set {found.backup_id} has no manifest, so nothing can be emptied on its word")
     labels = ", ".join(table.label for table in settings.truncate_tables)
     if not arguments.dry_run:
-        confirm(
-            f"{labels} will be emptied, if set {found.backup_id} holds every row of it.", labels, sure=arguments.yes
-        )
+        confirm_loss(order, connect, f"{labels} will be emptied, if set {found.backup_id} holds every row of it.")
     result = truncate(
         request,
         settings,
@@ -222,8 +229,8 @@ def _remove(order: Order) -> Answer:
     names = files_of(location, found)
     if not arguments.dry_run:
         confirm(
-            f"Set {found.backup_id} in {location.directory} will be removed: {len(names)} files, "
-            f"{human_size(found.bytes)}.",
+            f"Set {found.backup_id} of {words.source(found)} in {location.directory} will be removed: "
+            f"{len(names)} files, {human_size(found.bytes)}.",
             found.backup_id,
             sure=arguments.yes,
         )

@@ -43,9 +43,7 @@ def connect_to(dsn: str | None, configuration: Configuration) -> Connect:
     :param dsn: a URI, or libpq's ``key=value`` words
     :raises InvalidParams: when it cannot be read; it is not quoted, for it may hold a password
     """
-    environment = configuration.environment
-    connection_id = configuration.given("connection_id") or "pgvector_default"
-    variable = f"AIRFLOW_CONN_{connection_id.upper()}"
+    environment, variable = configuration.environment, _variable(configuration)
     if dsn:
         given = _read(dsn, "--dsn")
         if "password" in given:
@@ -61,6 +59,18 @@ def connect_to(dsn: str | None, configuration: Configuration) -> Connect:
         given = {}
     parameters = with_defaults(given, environment)
     return lambda: psycopg.connect(**parameters)
+
+
+def named_by(dsn: str | None, configuration: Configuration) -> str:
+    """What says which database a command is about, as `connect_to` finds it."""
+    if dsn:
+        return "--dsn"
+    found = [name for name in ("DATABASE_URL", _variable(configuration)) if configuration.environment.get(name)]
+    return found[0] if found else "libpq's own settings"
+
+
+def _variable(configuration: Configuration) -> str:
+    return f"AIRFLOW_CONN_{(configuration.given('connection_id') or 'pgvector_default').upper()}"
 
 
 def _read(dsn: str, source: str) -> dict[str, Any]:

@@ -76,14 +76,22 @@ def confirm(what: str, word: str, *, sure: bool) -> None:
     """
     if sure:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
+    require_terminal(what)
     with _ending_at_once():
         sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
         sys.stderr.flush()
         answer = sys.stdin.readline()
-    if answer.strip() != word:
+    if answer.strip() != word.strip():
         raise InvalidParams("not confirmed; nothing was changed")
+
+
+def require_terminal(what: str) -> None:
+    """Refuse to go on where nobody can be asked.
+
+    :raises InvalidParams: then
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
 
 
 @contextmanager

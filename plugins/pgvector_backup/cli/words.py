@@ -22,6 +22,19 @@ def rows(rows: int | None) -> str:
     return "?" if rows is None else f"{rows:,}"
 
 
+def database(told: Mapping[str, Any] | None) -> str:
+    """A database in words: its name, its server's version and identity, as far as they are known."""
+    if told is None:
+        return "a database that nothing tells of"
+    server = "of unknown identity" if told["system_identifier"] is None else told["system_identifier"]
+    return f"database {told['database']}, PostgreSQL {told['server_version']}, server {server}"
+
+
+def source(one: FoundSet) -> str:
+    """The database that a set is of, in words."""
+    return "a database that nothing tells of" if one.source is None else one.source.describe()
+
+
 def say_preview(body: Mapping[str, Any]) -> None:
     """What a backup would do."""
     say(
@@ -64,11 +77,13 @@ def say_list(sets: Sequence[FoundSet], root: str) -> None:
         say(f"no sets below {root}")
         return
     say_table(
-        ("timestamp", "where", "tables", "rows", "size", "state", "verified"),
+        ("timestamp", "where", "database", "server", "tables", "rows", "size", "state", "verified"),
         [
             (
                 one.backup_id,
                 one.relative_path,
+                "?" if one.source is None else one.source.database,
+                (one.source and one.source.system_identifier) or "?",
                 str(len(one.tables)),
                 rows(one.rows),
                 human_size(one.bytes),
@@ -109,7 +124,7 @@ def say_set(body: Mapping[str, Any]) -> None:
         say(f"pinned     by {pin['by']}{until}: {pin['reason']}")
     if source := body.get("source"):
         pgvector = source["pgvector_version"] or "none"
-        say(f"of         database {source['database']}, PostgreSQL {source['server_version']}, pgvector {pgvector}")
+        say(f"of         {database(source)}, pgvector {pgvector}")
     if (verification := body["verification"]) is not None:
         state = "whole" if verification.get("ok") else "DAMAGED"
         say(f"verified   {verification.get('verified_at')}, {verification.get('depth')}: {state}")
@@ -165,6 +180,10 @@ def say_restore(body: Mapping[str, Any]) -> None:
     info = body["backup_info"]
     done = "would restore" if body["dry_run"] else "restored"
     say(f"{done} set {info['timestamp']} of {info['backup_path']}, {body['duration']:.3f} s")
+    for key, word in (("source_database", "of"), ("target_database", "into")):
+        say(f"  {word} {database(body[key])}")
+    for note in body["notes"]:
+        say(f"  note: {note}")
     for label, table in body["truncate_results"].items():
         say(f"  {label}: emptied first, of {table['rows_before']:,} rows")
     for table in body["restore_results"].values():

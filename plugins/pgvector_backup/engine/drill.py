@@ -80,6 +80,7 @@ def drill(
             backup_path=location.relative_path,
             timestamp=manifest.backup_id,
             tables=tuple(entry.name for entry in manifest.tables) or None,
+            into_other_database=True,
         )
         try:
             result = restore(request, settings, scratch, now=now, run_id=run_id, cancel=cancel, stand_ins=True)

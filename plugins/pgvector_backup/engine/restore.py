@@ -18,12 +18,12 @@ import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.load import permitted, places, provide, staged_rows, vetting
+from pgvector_backup.engine.load import another_database, permitted, places, provide, staged_rows, vetting
 from pgvector_backup.engine.load.advances import advance
 from pgvector_backup.engine.load.builds import WORTH_WORKERS, Builds, row_bytes
 from pgvector_backup.engine.load.forecast import forecast
@@ -70,6 +70,7 @@ def restore(
     :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
+    :raises Conflict: when it would go into another database than the set's, and the request does not say so
     :raises Conflict: when what the set defines would call a function that could do anything
     :raises Conflict: when a key is there already, a column does not fit, a table cannot be emptied
     :raises DatabaseFault: when the server refuses or fails; nothing was changed
@@ -106,6 +107,9 @@ def restore(
             _tell_databases(found.source, target)
             where = places.find(conn, chosen, request)
             permitted.require(conn, where, request, settings)
+            objection = another_database.objection(conn, found.source, target, where)
+            if objection is not None and not (request.into_other_database or dry_run):
+                raise Conflict(f"{objection}; nothing was changed")
             vetting.vet_texts(where)
             if dry_run:
                 plans = decide(conn, where, request, selection)
@@ -117,6 +121,8 @@ def restore(
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():
                     conn.execute("COMMIT")
+    remark = another_database.remark(found.source, target)
+    unsaid = None if objection is None or request.into_other_database else f"the restore would be refused: {objection}"
     for label, notes in stood_in.items():
         outcome.tables[label] = replace(outcome.tables[label], notes=(*notes, *outcome.tables[label].notes))
     return RestoreResult(
@@ -131,6 +137,8 @@ def restore(
         planned=dry_run,
         source=found.source,
         target=target,
+        into_other_database=objection,
+        notes=tuple(note for note in (remark, unsaid) if note is not None),
     )
 
 

@@ -36,6 +36,7 @@ class _RestoreTask(PgVectorTask):
     :param schema: to restore into, in place of the one backed up (templated)
     :param create_missing: whether to make what is missing
     :param trust_definitions: whether what is made may call functions that could do anything
+    :param into_other_database: whether the target may be another database than the one that the set is of
 
     Further arguments as of `PgVectorTask`, all keyword-only.
     """
@@ -65,6 +66,7 @@ class _RestoreTask(PgVectorTask):
         schema: str | None = None,
         create_missing: bool = True,
         trust_definitions: bool = False,
+        into_other_database: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +81,7 @@ class _RestoreTask(PgVectorTask):
         self.schema = schema
         self.create_missing = create_missing
         self.trust_definitions = trust_definitions
+        self.into_other_database = into_other_database
         self.remember_given()
 
     def request(self, context: Context) -> RestoreRequest:
@@ -102,6 +105,7 @@ class _RestoreTask(PgVectorTask):
             "schema": self.rendered("schema", text_of),
             "create_missing": self.create_missing,
             "trust_definitions": self.trust_definitions,
+            "into_other_database": self.into_other_database,
         }
         return self.asked(context, RESTORE_KEYS, arguments)
 

@@ -183,6 +183,14 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         description="Make tables whose defaults, checks or indexes call functions that are not the server's own, not "
         "of an extension and not immutable. They run with the rights of the connection's role.",
     ),
+    Key(
+        name="into_other_database",
+        types=("boolean",),
+        default=False,
+        title="Into another database",
+        description="The set may go into a database of another name than the one that it is of, or into filled tables "
+        "on another server.",
+    ),
 )
 
 COPY_KEYS: Final[tuple[Key, ...]] = (

@@ -66,6 +66,7 @@ class RestoreRequest:
     :param timestamp: a set's id, or `LATEST`
     :param tables: labels as in the manifest; None: all
     :param rename_collection: from old names to new ones; without ``collections``, these collections alone are restored
+    :param into_other_database: whether the target may be another database than the one that the set is of
     """
 
     backup_path: str | None = None
@@ -80,6 +81,7 @@ class RestoreRequest:
     schema: str | None = None
     create_missing: bool = True
     trust_definitions: bool = False
+    into_other_database: bool = False
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> RestoreRequest:

@@ -78,6 +78,8 @@ class RestoreResult:
     :param truncated: rows before and after, of the tables that were emptied first
     :param source: the database that the set is of; None: nothing tells
     :param target: the database that it went into
+    :param into_other_database: why the request has to say that this may be another database; None: it need not
+    :param notes: what is worth knowing of the restore as a whole
     """
 
     backup_path: str
@@ -91,6 +93,8 @@ class RestoreResult:
     truncate_duration: float = 0.0
     source: Source | None = None
     target: Source | None = None
+    into_other_database: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it."""
@@ -102,6 +106,7 @@ class RestoreResult:
             "source_database": _database(self.source),
             "target_database": _database(self.target),
             "same_database": None if self.source is None else self.source.is_database_of(self.target),
+            "needs_into_other_database": self.into_other_database is not None,
             "truncate_results": {
                 label: {
                     "success": True,
@@ -112,6 +117,7 @@ class RestoreResult:
                 for label, (before, after) in self.truncated.items()
             },
             "restore_results": {label: table.to_json() for label, table in self.tables.items()},
+            "notes": list(self.notes),
             "errors": [],
             "dry_run": self.planned,
             "duration": round(self.duration, 3),
@@ -182,8 +188,7 @@ class RestoreReport:
         for key, words in (("source_database", "set of"), ("target_database", "into")):
             if (told := result.get(key)) is not None:
                 lines.append((words, f"database {told['database']}, server {told['system_identifier'] or 'unknown'}"))
-        if result.get("same_database") is False:
-            lines.append(("note", "the set is of another database than the one that it went into"))
+        lines += [("note", note) for note in result.get("notes", ())]
         for label, table in result["truncate_results"].items():
             lines.append(("truncate", f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}"))
         for label, table in result["restore_results"].items():
