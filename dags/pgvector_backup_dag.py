@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset
 
@@ -57,7 +57,14 @@ with DAG(
 ) as dag:
     backup = PgVectorBackupOperator(task_id="backup", conf_from_run=True, outlets=[Asset("pgvector_backup")])
     truncate = PgVectorTruncateOperator(task_id="truncate", conf_from_run=True, backup=backup.output)
-    report = PgVectorReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
+    report = PgVectorReportOperator(
+        task_id="report",
+        conf_from_run=True,
+        trigger_rule="all_done",
+        # What it reports is final; these are for a worker that dies or loses the API server while it reports.
+        retries=2,
+        retry_delay=timedelta(seconds=10),
+    )
     backup >> truncate >> report
     if configuration.copies_wanted():
         copy = PgVectorCopyOperator(task_id="copy", conf_from_run=True, backup=backup.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset
 
@@ -49,6 +49,13 @@ with DAG(
     tags=["pgvector", "restore"],
 ) as dag:
     restore = PgVectorRestoreOperator(task_id="restore", conf_from_run=True, outlets=[Asset("pgvector_restore")])
-    report = PgVectorRestoreReportOperator(task_id="report", conf_from_run=True, trigger_rule="all_done", retries=0)
+    report = PgVectorRestoreReportOperator(
+        task_id="report",
+        conf_from_run=True,
+        trigger_rule="all_done",
+        # What it reports is final; these are for a worker that dies or loses the API server while it reports.
+        retries=2,
+        retry_delay=timedelta(seconds=10),
+    )
     restore >> report
     declare_result(dag, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset
 
@@ -50,6 +50,12 @@ with DAG(
     tags=["pgvector", "backup"],
 ) as dag:
     verify = PgVectorVerifyOperator(task_id="verify", conf_from_run=True, outlets=[Asset("pgvector_verify")])
-    report = PgVectorVerifyReportOperator(task_id="report", trigger_rule="all_done", retries=0)
+    report = PgVectorVerifyReportOperator(
+        task_id="report",
+        trigger_rule="all_done",
+        # What it reports is final; these are for a worker that dies or loses the API server while it reports.
+        retries=2,
+        retry_delay=timedelta(seconds=10),
+    )
     verify >> report
     declare_result(dag, report)

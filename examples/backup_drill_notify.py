@@ -38,12 +38,11 @@ with DAG(
     drill = PgVectorVerifyOperator(
         task_id="drill", depth="drill", backup_path="vector_bak", timestamp="{{ ti.xcom_pull('save')['backup_id'] }}"
     )
-    saved = PgVectorReportOperator(task_id="saved", backup=save.output, trigger_rule="all_done", retries=0)
+    saved = PgVectorReportOperator(task_id="saved", backup=save.output, trigger_rule="all_done")
     proven = PgVectorVerifyReportOperator(
         task_id="proven",
         verify=drill.output,
         trigger_rule="all_done",
-        retries=0,
         on_failure_callback=Log("the backup of {{ ds_nodash | default(dag_run.run_id) }} is not proven"),
     )
     save >> drill >> proven

@@ -23,7 +23,5 @@ with DAG(
     save = PgVectorBackupOperator(task_id="save", file_format="binary")
     empty = PgVectorTruncateOperator(task_id="empty", backup=save.output)
     embed = embed_anew(save.output)
-    tell = PgVectorReportOperator(
-        task_id="tell", backup=save.output, truncate=empty.output, trigger_rule="all_done", retries=0
-    )
+    tell = PgVectorReportOperator(task_id="tell", backup=save.output, truncate=empty.output, trigger_rule="all_done")
     empty >> embed >> tell

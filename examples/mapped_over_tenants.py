@@ -27,4 +27,4 @@ with DAG(
         task_id="save",
         max_active_tis_per_dag=2,
     ).expand_kwargs(tenants())
-    PgVectorReportOperator(task_id="tell", backup=save.output, trigger_rule="all_done", retries=0)
+    PgVectorReportOperator(task_id="tell", backup=save.output, trigger_rule="all_done")

@@ -26,5 +26,5 @@ with DAG(
     # The directories "search" and "support" have to exist below the backup root.
     search = PgVectorBackupOperator(task_id="search", pgvector_conn_id="pgvector_search", backup_task_id="search")
     support = PgVectorBackupOperator(task_id="support", pgvector_conn_id="pgvector_support", backup_task_id="support")
-    tell = PgVectorReportOperator(task_id="tell", trigger_rule="all_done", retries=0)
+    tell = PgVectorReportOperator(task_id="tell", trigger_rule="all_done")
     [search, support] >> tell

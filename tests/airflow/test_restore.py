@@ -65,7 +65,7 @@ def test_the_dag_as_airflow_reads_it() -> None:
     }
     assert dag.schedule is None
     assert dag.max_active_runs == 1
-    assert dag.get_task("report").retries == 0
+    assert dag.get_task("report").retries == 2
     assert dag.tags == {"pgvector", "restore"}
     assert dag.doc_md
     for task in dag.tasks:

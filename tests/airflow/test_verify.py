@@ -48,7 +48,7 @@ def test_the_dag_as_airflow_reads_it() -> None:
     assert dag.catchup is False
     assert dag.max_active_runs == 1
     assert dag.get_task("report").trigger_rule.value == "all_done"
-    assert dag.get_task("report").retries == 0
+    assert dag.get_task("report").retries == 2
     for task in dag.tasks:
         assert f"`{task.task_id}`" in str(dag.doc_md)
     assert set(dag.params) == {key.name for key in VERIFY_KEYS}
