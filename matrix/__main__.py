@@ -119,7 +119,7 @@ def find_postgres(version: int) -> str | None:
     """The programs of a version of PostgreSQL that this machine has, pgvector with it."""
     for place in PLACES:
         path = Path(place.format(version))
-        asked = [path / "pg_config", "--sharedir"]
+        asked = [str(path / "pg_config"), "--sharedir"]
         if (path / "postgres").exists() and (path / "pg_config").exists():
             share = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
             if Path(share, "extension", "vector.control").exists():
@@ -211,7 +211,7 @@ def table(outcomes: dict[str, dict[str, Any]]) -> str:
 def main() -> int:
     """Run the rows asked for, and write the table with those that ran before."""
     asked = sys.argv[1:]
-    if asked == ["roles"]:
+    if asked[:1] == ["roles"]:
         from matrix import roles  # noqa: PLC0415 (needs a browser)
 
         return roles.main()
