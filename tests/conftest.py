@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from xdist.scheduler import LoadGroupScheduling
 from demo.embedded import OpenedPostgres
 from tests.helpers.clusters import remembered
 from tests.helpers.database import Database, fresh
+from tests.helpers.in_memory import move_into, prepared
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
@@ -57,6 +59,16 @@ def _group_of(path: Path) -> str:
     name = path.relative_to(TESTS).with_suffix("").as_posix()
     area = name.rpartition("/")[0]
     return area if area in SHARED and name not in LONGEST else name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Put all files of this run into memory, where there is room for them; the workers follow their controller."""
+    if hasattr(config, "workerinput") or config.option.basetemp or not (directory := prepared()):
+        return
+    config.option.basetemp = directory / "tests"
+    move_into(directory)
+    config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 @pytest.hookimpl(optionalhook=True)
