@@ -107,7 +107,7 @@ def consolidate(
         manifest = Manifest.read(location, found.manifest_file)
         chained = chains(location, manifest)
         for chain in chained.values():
-            chain.check(cancel)
+            chain.glance(cancel)
         location.require_space(round(_MARGIN * sum(entry.bytes for one in chained.values() for _, entry in one.parts)))
         claim = location.claim(now, settings.timestamp_format)
         try:
@@ -150,7 +150,7 @@ def _table(location: Location, claim: Claim, chain: TableChain, cancel: Cancel) 
     staged = claim.stage(entry.name, kind.suffix, expected=expected)
     index = claim.stage(entry.name, kind.suffix + block_index.SUFFIX)
     file = BlockFile(staged, BlockIndexWriter(index), kind, StoredFile(location, full).header())
-    rows = (row for block in chain.blocks(cancel) for row, _ in kind.format.rows(block.data))
+    rows = (row for block in chain.blocks(cancel, prove=True) for row, _ in kind.format.rows(block.data))
     with closing(Gatherer().blocks(rows, kind, fingerprint.best())) as blocks:
         for block in blocks:
             cancel.check()

@@ -97,7 +97,10 @@ def restore(
         )
         if stored_set.manifest is not None and stored_set.manifest.failed_tables:
             _log.warning("not in the set, for their backup failed: %s", ", ".join(stored_set.manifest.failed_tables))
-        stored_set.check(chosen if selection is None else selection.with_collections(chosen), cancel)
+        # A restore proves the rest of the files while it loads them; what is not right then undoes everything.
+        stored_set.glance(chosen, cancel)
+        if dry_run:
+            stored_set.check(chosen, cancel)
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             target = _database_of(conn)
             conn.execute("BEGIN")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,10 +44,6 @@ class Selection:
     wanted: Mapping[uuid.UUID, str]
     new_names: Mapping[str, str]
     everything: bool
-
-    def with_collections(self, chosen: Sequence[StoredTable]) -> list[StoredTable]:
-        """The tables whose files are read: the collections are, even if they are not restored."""
-        return list(dict.fromkeys([*chosen, self.collections]))
 
     def row_filter(self, stored: StoredTable) -> RowFilter | None:
         """Which rows of a table are wanted; None: all."""
@@ -152,7 +148,7 @@ def select(stored_set: StoredSet, request: RestoreRequest, cancel: Cancel) -> Se
     if request.collections is None and not request.rename_collection:
         return None
     collections = _pair(stored_set)
-    stored_set.check([collections], cancel)
+    stored_set.glance([collections], cancel)
     there = _names(stored_set, collections, cancel)
     asked = list(request.collections or ()) + list(request.rename_collection)
     missing = [name for name in dict.fromkeys(asked) if name not in there.values()]
@@ -193,7 +189,7 @@ def _pair(stored_set: StoredSet) -> StoredTable:
 def _names(stored_set: StoredSet, collections: StoredTable, cancel: Cancel) -> dict[uuid.UUID, str]:
     at, name_at = collections.columns.index(_UUID), collections.columns.index(_NAME)
     names: dict[uuid.UUID, str] = {}
-    for block in stored_set.blocks(collections, cancel):
+    for block in stored_set.blocks(collections, cancel, prove=True):
         for _, fields in collections.format.rows(block.data):
             names[_uuid(fields[at], collections)] = (fields[name_at] or b"").decode()
     return names

@@ -121,7 +121,7 @@ class TableLoad:
             into=into,
             file=stored.file,
             form=stored.format,
-            blocks=self.stored_set.blocks(stored, self.cancel),
+            blocks=self.stored_set.blocks(stored, self.cancel, prove=True),
             encoder=encoder,
             row_filter=None if self.selection is None else self.selection.row_filter(stored),
             repair=None if repairs is None else repairs.repair,

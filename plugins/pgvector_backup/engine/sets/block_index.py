@@ -74,6 +74,11 @@ class IndexedBlock:
     checksum: int
     algorithm: BlockChecksum
 
+    @property
+    def is_proof(self) -> bool:
+        """Whether `is_intact` compares more than the number of bytes."""
+        return self.algorithm.of_block is not None
+
     def is_intact(self, stored: Buffer) -> bool:
         """Whether these bytes of the file are the ones written.
 

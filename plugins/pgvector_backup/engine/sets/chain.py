@@ -65,10 +65,26 @@ class TableChain:
             if entry.keys is not None:
                 StoredFile(self.location, entry.keys).check(cancel)
 
-    def blocks(self, cancel: Cancel, *, only: frozenset[str] | None = None) -> Iterator[Block]:
+    def glance(self, cancel: Cancel) -> None:
+        """Hold against its manifest what shows of each file without reading its rows; keys that no row needs are read.
+
+        :raises IntegrityFault: naming the first that is missing or differs
+        """
+        for _, entry in self.parts:
+            StoredFile(self.location, entry).glance(cancel)
+            if entry.keys is None:
+                continue
+            keys = StoredFile(self.location, entry.keys)
+            if entry in (self.parts[0][1], self.entry):
+                keys.glance(cancel)
+            else:
+                keys.check(cancel)
+
+    def blocks(self, cancel: Cancel, *, only: frozenset[str] | None = None, prove: bool = False) -> Iterator[Block]:
         """The table's rows, in blocks of which each is of one file.
 
         :param only: ids of the sets whose files are wanted; None: all, and it is seen that no row is missing
+        :param prove: whether size and SHA-256 of each file are held against its manifest once its last row was given
         :raises IntegrityFault: where a file is not what its manifest says; after the last row, when the rows were not
             those of the set's keys
         """
@@ -79,7 +95,7 @@ class TableChain:
                 continue
             number_of = row_number(entry, self.keys.lineage.key)
             living = survey.living.get(backup_id)
-            for block in StoredFile(self.location, entry).blocks(cancel):
+            for block in StoredFile(self.location, entry).blocks(cancel, prove=prove):
                 kept = []
                 for row, fields in entry.file_kind.format.rows(block.data):
                     number = number_of(fields)

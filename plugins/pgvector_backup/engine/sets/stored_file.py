@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -17,6 +21,8 @@ from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20
+_AHEAD: Final = 4
+"""Blocks that may wait for being hashed while others are worked on."""
 
 OnFault = Callable[[str, bool], None]
 """Told what is wrong, and whether it is of one block, which is then passed over. Raises, or notes it."""
@@ -81,6 +87,22 @@ class StoredFile:
             pass
         self.index()
 
+    def glance(self, cancel: Cancel) -> None:
+        """Hold against the manifest what shows without reading the rows: the file's size, its index, its header.
+
+        Where the index has checksums that cannot be computed here, all of the file is read.
+
+        :raises IntegrityFault: naming the first that is missing or differs, and in what
+        """
+        file = self._opened(refuse)
+        assert file is not None
+        with file, storage_translated():
+            size = file.seek(0, os.SEEK_END)
+        if size != self.entry.bytes:
+            refuse(self._other_size(size), False)
+        if not self._header()[0].is_proof:
+            self.check(cancel)
+
     def index(self, on_fault: OnFault = refuse) -> Listing | None:
         """The index, held against the manifest; None when it cannot be trusted."""
         entry = self.entry
@@ -120,19 +142,27 @@ class StoredFile:
 
         :raises IntegrityFault: when that is not as its index says
         """
+        return self._header()[1]
+
+    def _header(self) -> tuple[IndexedBlock, bytes]:
         listing = self.index()
         first = next(iter(listing or ()), None)
         if listing is None or first is None or first.rows:
             raise IntegrityFault(f"{self.entry.file}: it has no header")
         with self.location.open(self.entry.file) as file, storage_translated():
-            return self._block(first, file.read(first.length), 1, listing.blocks, unpack=True)
+            stored = file.read(first.length)
+        try:
+            return first, self._block(first, stored, 1, listing.blocks, unpack=True)
+        except IntegrityFault as fault:
+            raise IntegrityFault(f"{self.entry.file}: {_where(1, listing.blocks, first, 0)}{fault.message}") from None
 
-    def blocks(self, cancel: Cancel) -> Iterator[Block]:
+    def blocks(self, cancel: Cancel, *, prove: bool = False) -> Iterator[Block]:
         """A table's rows, about a mebibyte of them at a time, without the file's header and trailer.
 
+        :param prove: whether size and SHA-256 of the file are held against the manifest once the last one was given
         :raises IntegrityFault: where the file is not what its manifest and its index say
         """
-        return self._walk(self.index(), cancel, refuse, unpack=True)
+        return self._walk(self.index(), cancel, refuse, unpack=True, digest=prove)
 
     def read(self, listing: Listing | None, cancel: Cancel, on_fault: OnFault, *, unpack: bool) -> Iterator[Block]:
         """The same, of a file of which everything is to be known: all of it is read, whatever is wrong with it.
@@ -152,16 +182,10 @@ class StoredFile:
         digest: bool = False,
     ) -> Iterator[Block]:
         entry = self.entry
-        try:
-            file = self.location.open(entry.file)
-        except NotFound:
-            on_fault(f"{entry.file}: the manifest lists it, and it is missing", False)
+        file = self._opened(on_fault)
+        if file is None:
             return
-        except IntegrityFault as fault:
-            on_fault(fault.message, False)
-            return
-        sha256 = hashlib.sha256()
-        with file, storage_translated():
+        with file, storage_translated(), closing(_Digest()) as sha256:
             before = 0
             for number, listed in enumerate(listing or (), 1):
                 assert listing is not None
@@ -185,11 +209,23 @@ class StoredFile:
             while rest := self._take(file, _READ_BYTES):
                 cancel.check()
                 sha256.update(rest)
-        self.intact = (self.bytes_read, sha256.hexdigest()) == (entry.bytes, entry.sha256)
+            self.intact = (self.bytes_read, sha256.hexdigest()) == (entry.bytes, entry.sha256)
         if self.bytes_read != entry.bytes:
-            on_fault(f"{entry.file}: {self.bytes_read:,} bytes on disk, {entry.bytes:,} in the manifest", False)
+            on_fault(self._other_size(self.bytes_read), False)
         elif not self.intact:
             on_fault(f"{entry.file}: its SHA-256 is not the manifest's; the file was altered", False)
+
+    def _opened(self, on_fault: OnFault) -> BinaryIO | None:
+        try:
+            return self.location.open(self.entry.file)
+        except NotFound:
+            on_fault(f"{self.entry.file}: the manifest lists it, and it is missing", False)
+        except IntegrityFault as fault:
+            on_fault(fault.message, False)
+        return None
+
+    def _other_size(self, size: int) -> str:
+        return f"{self.entry.file}: {size:,} bytes on disk, {self.entry.bytes:,} in the manifest"
 
     def _take(self, file: BinaryIO, length: int) -> bytes:
         data = file.read(length)
@@ -213,6 +249,34 @@ class StoredFile:
         except IntegrityFault as fault:
             raise IntegrityFault(f": {fault.message}") from None
         return data
+
+
+class _Digest:
+    """SHA-256, in a thread of its own: a block is hashed while its rows are on their way to where they go."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
+
+    def update(self, data: bytes) -> None:
+        """Go on with it; the data must not change."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+        if len(self._waiting) == _AHEAD:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._sha256.update, data))
+
+    def hexdigest(self) -> str:
+        """Of all that it was given."""
+        while self._waiting:
+            self._waiting.popleft().result()
+        return self._sha256.hexdigest()
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def _where(number: int, of: int, block: IndexedBlock, before: int) -> str:

@@ -87,8 +87,23 @@ class StoredSet:
                 return table
         return None
 
+    def glance(self, tables: Sequence[StoredTable], cancel: Cancel) -> None:
+        """Hold against the manifest what shows of these tables' files without reading their rows.
+
+        `blocks` says the rest. Files that it does not need are read to their end here.
+
+        :raises IntegrityFault: naming the first file that is missing or differs, and in what
+        """
+        for table in tables:
+            if table.chain is not None:
+                table.chain.glance(cancel)
+            elif table.entry is not None:
+                StoredFile(self.location, table.entry).glance(cancel)
+        if self.manifest is not None:
+            check_script(self.location, self.manifest)
+
     def check(self, tables: Sequence[StoredTable], cancel: Cancel) -> None:
-        """Hold the files of these tables against the manifest.
+        """Hold all of these tables' files against the manifest.
 
         :raises IntegrityFault: naming the first file that is missing or differs, and in what
         """
@@ -97,19 +112,18 @@ class StoredSet:
                 table.chain.check(cancel)
             elif table.entry is not None:
                 StoredFile(self.location, table.entry).check(cancel)
-        if self.manifest is not None:
-            check_script(self.location, self.manifest)
 
-    def blocks(self, table: StoredTable, cancel: Cancel) -> Iterator[Block]:
+    def blocks(self, table: StoredTable, cancel: Cancel, *, prove: bool = False) -> Iterator[Block]:
         """A table's rows, about a mebibyte of them at a time, without the file's header and trailer.
 
+        :param prove: whether, with the last one, size and SHA-256 of every file read are held against its manifest
         :raises IntegrityFault: where the file is not what its manifest and its index say
         """
         if table.entry is None:
             return ForeignFile(self.location, table.file).blocks(cancel)
         if table.chain is not None:
-            return table.chain.blocks(cancel)
-        return StoredFile(self.location, table.entry).blocks(cancel)
+            return table.chain.blocks(cancel, prove=prove)
+        return StoredFile(self.location, table.entry).blocks(cancel, prove=prove)
 
 
 def open_set(location: Location, found: FoundSet) -> StoredSet:
