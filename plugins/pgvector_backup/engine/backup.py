@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.base.throttle import Throttle
 from pgvector_backup.engine.codec import fingerprint
@@ -135,7 +135,16 @@ def backup(
             throttle = Throttle(settings.max_mb_per_second, cancel)
             watched.extend(stream.progress for stream in streams)
             readers = Readers(snapshot, kind, algorithm, cancel)
-            copy_out(readers, streams, jobs=settings.jobs, throttle=throttle, finisher=finisher, cancel=cancel)
+            copy_out(
+                readers,
+                streams,
+                jobs=settings.jobs,
+                throttle=throttle,
+                finisher=finisher,
+                cancel=cancel,
+                first=line.write_keys,
+            )
+        _hold_against_keys(claim, streams, line)
         last = previous(location, snapshot.source)
         tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, line, last), line)
         entries = tuple(
@@ -213,13 +222,12 @@ def _remarks(
 
 def _stream(plan: TablePlan, kind: FileKind, claim: Claim, progress_rows: int, line: Line) -> Stream:
     label = plan.table.name.label
-    keys, tally = line.keys.get(plan.table.name), line.tally(plan.table.name)
     staged = claim.stage(label, kind.suffix, expected=plan.expected.stored)
     index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
 
     def ended(stream: Stream) -> None:
         if stream.facts is None:
-            claim.drop(*stream.file.parts, *(() if keys is None else keys.parts))
+            claim.drop(*stream.file.parts)
             _log_failure(label, stream.failure)
         else:
             _log.info(
@@ -242,8 +250,26 @@ def _stream(plan: TablePlan, kind: FileKind, claim: Claim, progress_rows: int, l
         progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
         on_end=ended,
         rows=line.condition(plan.table),
-        rows_known=None if tally is None else tally.written,
     )
+
+
+def _hold_against_keys(claim: Claim, streams: list[Stream], line: Line) -> None:
+    """See that as many rows came as there are keys of the same moment; a table that failed has no keys either."""
+    for stream in streams:
+        label, keys = stream.table.name.label, line.keys.get(stream.table.name)
+        if keys is None:
+            continue
+        if stream.facts is not None and stream.facts.rows != keys.tally.written:
+            stream.failure = DatabaseFault(
+                f"{label}: {stream.facts.rows:,} rows were read where its keys, of the same moment, are "
+                f"{keys.tally.written:,}; the server does not give the same answer twice",
+                can_retry=False,
+            )
+            stream.facts = None
+            claim.drop(*stream.file.parts)
+            _log_failure(label, stream.failure)
+        if stream.facts is None:
+            claim.drop(*keys.parts)
 
 
 def _with_script(location: Location, claim: Claim, manifest: Manifest) -> Manifest:

@@ -19,7 +19,7 @@ from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.load import by_hand
 from pgvector_backup.engine.sets import block_index, keys_entry
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
-from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer
+from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer, blocks_of_lines
 from pgvector_backup.engine.sets.chain import TableChain, chains
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.holding import Holding, place_of
@@ -189,10 +189,9 @@ def _keys(location: Location, claim: Claim, chain: TableChain, cancel: Cancel) -
         for line in read_keys(location, keys, cancel):
             yield b"%b,%b,%b,%b\n" % (line.key, line.xmin, origin, line.row_hash)
 
-    with closing(Gatherer().blocks(lines(), keys.file_kind, fingerprint.best())) as blocks:
-        for block in blocks:
-            cancel.check()
-            file.append(block)
+    for block in blocks_of_lines(lines(), keys.file_kind):
+        cancel.check()
+        file.append(block)
     facts = file.finish()
     return replace(
         keys,

@@ -38,7 +38,6 @@ class Stream:
 
     :param on_end: called once, when the file is finished or given up
     :param rows: the condition of the rows that it takes; None: all
-    :param rows_known: how many those are, by the table's keys; None: nobody has counted
 
     ``upcoming`` is the range that nobody has taken yet, None when all are; ``reading`` is how many connections are at
     one now. Ranges are cut as they are taken: a list of a terabyte's would be larger than all else in memory.
@@ -51,7 +50,6 @@ class Stream:
     progress: Progress
     on_end: Callable[[Stream], None]
     rows: sql.Composable | None = None
-    rows_known: int | None = None
     upcoming: PageRange | None = field(init=False)
     reading: int = 0
     failure: BackupError | None = None
@@ -63,13 +61,21 @@ class Stream:
 
 
 def copy_out(
-    readers: Readers, streams: Sequence[Stream], *, jobs: int, throttle: Throttle, finisher: Executor, cancel: Cancel
+    readers: Readers,
+    streams: Sequence[Stream],
+    *,
+    jobs: int,
+    throttle: Throttle,
+    finisher: Executor,
+    cancel: Cancel,
+    first: Callable[[], None],
 ) -> None:
     """Read every stream's ranges over ``jobs`` connections; returns when the last row was read.
 
     A stream that fails is given up at once; the others go on. Each ends with ``facts`` or a ``failure``, once
     ``finisher`` has waited for the disk: nothing of that needs the snapshot any more.
 
+    :param first: what one of the connections' threads does before it reads; it may use a connection meanwhile
     :raises Cancelled: when that was asked for
     """
     work = _Work(streams, finisher)
@@ -77,7 +83,10 @@ def copy_out(
     with ThreadPoolExecutor(jobs, thread_name_prefix="copy", initializer=long_turns.take) as pool:
         # The first connection is at work while the other processes start.
         reading = [
-            pool.submit(_read_all, readers, work, throttle, cancel, apart=apart and job > 0) for job in range(jobs)
+            pool.submit(
+                _read_all, readers, work, throttle, cancel, apart=apart and job > 0, first=None if job else first
+            )
+            for job in range(jobs)
         ]
         try:
             wait(reading)
@@ -122,22 +131,25 @@ def _end(stream: Stream) -> None:
     if stream.failure is None:
         try:
             with translated():
-                facts = stream.file.finish()
-            if stream.rows_known not in (None, facts.rows):
-                raise DatabaseFault(
-                    f"{stream.table.name.label}: {facts.rows:,} rows were read where its keys, of the same moment, are "
-                    f"{stream.rows_known:,}; the server does not give the same answer twice",
-                    can_retry=False,
-                )
-            stream.facts = facts
+                stream.facts = stream.file.finish()
         except BackupError as fault:
             stream.failure = fault
     stream.seconds = stream.progress.seconds
     stream.on_end(stream)
 
 
-def _read_all(readers: Readers, work: _Work, throttle: Throttle, cancel: Cancel, *, apart: bool) -> None:
+def _read_all(
+    readers: Readers,
+    work: _Work,
+    throttle: Throttle,
+    cancel: Cancel,
+    *,
+    apart: bool,
+    first: Callable[[], None] | None,
+) -> None:
     """One connection's part: take ranges until there are none; open another connection if this one breaks."""
+    if first is not None:
+        first()
     with ExitStack() as held:
         reader: Reader | None = None
         while (taken := work.take()) is not None:

@@ -7,7 +7,7 @@ increment, and by then it is known which rows it has to hold.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,17 +39,24 @@ _SHARE: Final = 0.5
 """Of the rows: when more than this changed, a full set costs little more, and begins a new chain."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Line:
     """What a set stands on, if it does, and the keys of its tables.
 
     :param full_because: why a set that was to be an increment is a full one
+    :param later: writes the keys of a full set, which nothing waits for: rows are read meanwhile
     """
 
     keys: Mapping[TableName, KeysFile] = field(default_factory=dict)
     base: Base | None = None
     full_because: str | None = None
     wal_position: int | None = None
+    later: Callable[[], Mapping[TableName, KeysFile]] | None = None
+
+    def write_keys(self) -> None:
+        """Write the keys that are not there yet; over a connection of its own."""
+        if self.later is not None:
+            self.keys = self.later()
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -88,7 +95,7 @@ def begin_line(
     full_every: int,
     held: ExitStack,
 ) -> Line:
-    """Write the keys of every table that can be read, and decide by them whether the set is an increment.
+    """Decide whether the set is an increment, by the keys of every table that can be read, which are written then.
 
     :param tables: those that can be read
     :param full_every: increments on one full set, at most
@@ -104,7 +111,7 @@ def begin_line(
             return Line(keys, base, None, position)
         except _Full as why:
             _log.warning("a full set is made, not an increment: %s", why)
-            return Line(attempt.all_keys(), None, str(why), position)
+            return Line(full_because=str(why), wal_position=position, later=attempt.all_keys)
 
 
 class _Full(Exception):
@@ -221,7 +228,7 @@ class _Attempt:
                     base.manifest.snapshot, self.snapshot.transactions, entry.relations, entry.late_transactions or ()
                 )
                 try:
-                    made[table.name] = self._write(table, lineage, (self.location, base, seen))
+                    made[table.name] = self._write(self.conn, table, lineage, (self.location, base, seen))
                 except (BrokenLine, IntegrityFault) as fault:
                     raise _Full(f"{table.name.label}: {fault}") from None
                 except DatabaseFault as fault:
@@ -243,25 +250,33 @@ class _Attempt:
 
     def all_keys(self) -> dict[TableName, KeysFile]:
         """The keys of a full set; a table whose keys cannot be had is in the set without them."""
-        made = {}
-        for table in self.tables:
-            lineage = self.lineages[table.name]
-            if isinstance(lineage, str):
-                continue
-            try:
-                made[table.name] = self._write(table, lineage, None)
-            except BackupError as fault:
-                self.cancel.check()
-                if self.conn.broken:
-                    raise
-                _log.warning("%s: its keys are not in the set: %s", table.name.label, fault.english)
-                self.snapshot.rejoin(self.conn)
+        made: dict[TableName, KeysFile] = {}
+        left = [(table, line) for table in self.tables if isinstance(line := self.lineages[table.name], Lineage)]
+        try:
+            while left:
+                with self.snapshot.joined() as conn:
+                    while left and not conn.broken:
+                        self._keys_of(conn, *left.pop(0), made)
+        except BackupError as fault:
+            self.cancel.check()
+            _log.warning("keys are not in the set, no connection can be had for them: %s", fault.english)
         return made
 
-    def _write(self, table: Table, lineage: Lineage, base: tuple[Location, Base, Seen] | None) -> KeysFile:
+    def _keys_of(self, conn: Connection[Any], table: Table, lineage: Lineage, made: dict[TableName, KeysFile]) -> None:
+        try:
+            made[table.name] = self._write(conn, table, lineage, None)
+        except BackupError as fault:
+            self.cancel.check()
+            _log.warning("%s: its keys are not in the set: %s", table.name.label, fault.english)
+            if not conn.broken:
+                self.snapshot.rejoin(conn)
+
+    def _write(
+        self, conn: Connection[Any], table: Table, lineage: Lineage, base: tuple[Location, Base, Seen] | None
+    ) -> KeysFile:
         with translated(table=table.name.label):
             return write_keys(
-                self.conn,
+                conn,
                 table,
                 lineage,
                 claim=self.claim,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +11,6 @@ from psycopg.abc import Buffer
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import CSV
@@ -22,9 +20,9 @@ from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.sets import block_index, keys_entry
 from pgvector_backup.engine.sets.base_set import Base
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
-from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, Gatherer
+from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, blocks_of_lines
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
-from pgvector_backup.engine.sets.keys_file import BrokenLine, Tally, merged, read_keys
+from pgvector_backup.engine.sets.keys_file import BrokenLine, Merge, Tally, read_lines
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.store import Claim, Writer
 
@@ -89,7 +87,9 @@ def write_keys(
     try:
         file = BlockFile(staged, BlockIndexWriter(index), kind, _header(lineage))
         seen = None if base is None else base[2]
-        query = keys_query(conn, table, lineage, origin=claim.backup_id, seen=seen)
+        # Most rows of a chain are of its full set: of these the server's line is then the base's, byte for byte.
+        known = None if base is None else (base[2], base[1].ids[0])
+        query = keys_query(conn, table, lineage, origin=claim.backup_id, seen=known)
         tally = Tally()
         with conn.cursor() as cursor, cursor.copy(query) as copy:
             sent = CSV.copied(copy)
@@ -98,13 +98,13 @@ def write_keys(
                 there, one, _ = base
                 keys = one.entry(label).keys
                 assert keys is not None
-                lines = read_keys(there, keys, cancel)
-                rows = merged(map(bytes, sent), lines, len(lineage.key), one.ids, tally)
+                lines = read_lines(there, keys, cancel)
+                merge = Merge(lines, keys.file, len(lineage.key), one.ids, tally)
+                rows = merge.lines(map(bytes, sent), claim.backup_id)
             try:
-                with closing(Gatherer().blocks(rows, kind, fingerprint.best())) as blocks:
-                    for block in blocks:
-                        cancel.check()
-                        file.append(block)
+                for block in blocks_of_lines(rows, kind):
+                    cancel.check()
+                    file.append(block)
             except (BrokenLine, IntegrityFault):
                 # The connection is needed for the keys of a full set: it goes on once the COPY has ended.
                 for _ in sent:

@@ -65,15 +65,17 @@ def keys_header(key: Sequence[KeyColumn]) -> list[str]:
     return [*(column.name for column in key), *ADDED_COLUMNS]
 
 
-def keys_query(conn: Connection[Any], table: Table, line: Lineage, *, origin: str, seen: Seen | None) -> sql.Composed:
+def keys_query(
+    conn: Connection[Any], table: Table, line: Lineage, *, origin: str, seen: tuple[Seen, str] | None
+) -> sql.Composed:
     """``COPY (SELECT …) TO STDOUT`` of a table's keys in the order of a keys file, one line a row.
 
     The order is that of the bytes of the key's text in UTF-8, which no collation changes and which can be compared on
     this side.
 
     :param origin: the set that is made
-    :param seen: what its base saw; None: there is none, and every row's origin is the set itself. Otherwise the field
-        of a row that the base has seen is empty
+    :param seen: what its base saw, and what is to stand as the origin of a row that it has seen; None: there is no
+        base, and every row's origin is the set itself
     """
     encoding = conn.execute("SELECT current_setting('server_encoding')").fetchone()
     types = {column.name: column.type for column in table.columns}
@@ -84,13 +86,15 @@ def keys_query(conn: Connection[Any], table: Table, line: Lineage, *, origin: st
         order = [sql.SQL("convert_to({}, 'UTF8')").format(text) for text in texts]
     written: sql.Composable = sql.Literal(origin)
     if seen is not None:
-        written = sql.SQL("CASE WHEN {} THEN {} END").format(seen.unseen(), sql.Literal(origin))
+        by_base, known = seen
+        written = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(by_base.unseen(), written, sql.Literal(known))
     row = sql.SQL("ROW({})").format(table.column_list)
     sent = sql.SQL("record_send({})" if line.sendable else "convert_to({}::text, 'UTF8')").format(row)
-    sampled = sql.SQL("hashtext(concat_ws(',', {}) COLLATE \"C\") % {} = 0").format(sql.SQL(", ").join(texts), _ONE_OF)
+    whole = texts[0] if len(texts) == 1 else sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(texts))
+    sampled = sql.SQL('hashtext({} COLLATE "C") % {} = 0').format(whole, _ONE_OF)
     digest = sql.SQL("CASE WHEN {} THEN left(encode(sha256({}), 'hex'), 32) END").format(sampled, sent)
     columns = [sql.Identifier(column.name) for column in line.key]
-    columns_sql = sql.SQL(", ").join([*columns, sql.SQL("xmin::text"), written, digest])
+    columns_sql = sql.SQL(", ").join([*columns, sql.SQL("xmin"), written, digest])
     return sql.SQL("COPY (SELECT {} FROM {} ORDER BY {}) TO STDOUT (FORMAT csv, HEADER false)").format(
         columns_sql, table.source, sql.SQL(", ").join(order)
     )

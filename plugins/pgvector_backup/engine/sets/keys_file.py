@@ -34,19 +34,28 @@ class BrokenLine(Exception):
     """What a true history of a table cannot show; says what."""
 
 
-def read_keys(location: Location, entry: KeysEntry, cancel: Cancel) -> Iterator[KeyLine]:
-    """The lines of a keys file, whose size and SHA-256 have been compared once the last one was given.
+def read_lines(location: Location, entry: KeysEntry, cancel: Cancel) -> Iterator[bytes]:
+    """The lines of a keys file, line ends included, whose size and SHA-256 have been compared once the last was given.
 
     :raises IntegrityFault: where it is not what its manifest says
     """
     file = StoredFile(location, entry)
     for block in file.read(file.index(), cancel, refuse, unpack=True):
-        count = 0
-        for line in _lines(block.data):
-            count += 1
-            yield _cut(line, entry.file)
-        if count != block.rows:
-            raise IntegrityFault(f"{entry.file}: {block.where} holds {count:,} lines, its index lists {block.rows}")
+        lines = _lines(block.data)
+        if len(lines) != block.rows:
+            raise IntegrityFault(
+                f"{entry.file}: {block.where} holds {len(lines):,} lines, its index lists {block.rows}"
+            )
+        yield from lines
+
+
+def read_keys(location: Location, entry: KeysEntry, cancel: Cancel) -> Iterator[KeyLine]:
+    """The same, cut.
+
+    :raises IntegrityFault: where it is not what its manifest says
+    """
+    for line in read_lines(location, entry, cancel):
+        yield cut(line, entry.file)
 
 
 def find_line(location: Location, entry: KeysEntry, wanted: Sequence[bytes], cancel: Cancel) -> KeyLine | None:
@@ -61,20 +70,25 @@ def find_line(location: Location, entry: KeysEntry, wanted: Sequence[bytes], can
         if hint in block.data:
             for line in _lines(block.data):
                 if hint in line:
-                    cut = _cut(line, entry.file)
-                    if fields_of(cut.key) == list(wanted):
-                        return cut
+                    parts = cut(line, entry.file)
+                    if fields_of(parts.key) == list(wanted):
+                        return parts
     return None
 
 
-def _lines(data: bytes) -> Iterable[bytes]:
-    if b'"' in data:
-        return [row[:-1] for row in csv_rows([data])]
-    return data.split(b"\n")[:-1]
+def _lines(data: bytes) -> list[bytes]:
+    # What holds a line end of either kind is in quotes.
+    return list(csv_rows([data])) if b'"' in data else data.splitlines(keepends=True)
 
 
-def _cut(line: bytes, name: str) -> KeyLine:
-    parts = line.rsplit(b",", _ADDED)
+def cut(line: bytes, name: str) -> KeyLine:
+    """The parts of a line.
+
+    :param line: its end included
+    :param name: of the file that it is of
+    :raises IntegrityFault: when there are too few
+    """
+    parts = line[:-1].rsplit(b",", _ADDED)
     if len(parts) != _ADDED + 1:
         raise IntegrityFault(f"{name}: a line of it is none of a keys file")
     return KeyLine(*parts)
@@ -106,40 +120,93 @@ class Tally:
     deleted: int = 0
 
 
-def merged(
-    now: Iterable[bytes], base: Iterator[KeyLine], columns: int, origins: Iterable[str], tally: Tally
-) -> Iterator[bytes]:
-    """Today's keys with the origin of each row: the base's where the row is the same, otherwise the new set.
+class Merge:
+    """Today's keys merged with the base's: each row's origin is the base's where the row is the same.
 
-    :param now: lines of the server, line ends included, in whose origin stands the new set where the base has not seen
-        the row, and nothing where it has
+    Nearly every line is the base's, byte for byte: it is compared, and not cut.
+
+    :param base: lines of the base's keys file, line ends included
+    :param name: of that file
     :param columns: of the key
     :param origins: sets of which the base may speak
-    :return: lines of the new keys file, line ends included
-    :raises BrokenLine: for what a history that goes on from the base's cannot show
     """
-    order, known = ordering(columns), {origin.encode() for origin in origins}
-    before: Any = None
-    old = _Old(base, order, tally)
-    for row in now:
-        line = KeyLine(*row[:-1].rsplit(b",", _ADDED))
-        place = order(line.key)
-        if before is not None and not before < place:
-            raise BrokenLine("its keys do not come in the order of their bytes, or one of them is there twice")
-        before = place
-        same = old.advance(line.key, place)
-        tally.rows += 1
-        if line.origin:
-            tally.written += 1
-            yield row
-        else:
-            why = _break(line, same, known)
-            if why is not None:
-                raise BrokenLine(why)
-            assert same is not None
-            tally.unchanged += 1
-            yield b"%b,%b,%b,%b\n" % (line.key, line.xmin, same.origin, line.row_hash)
-    old.finish()
+
+    def __init__(self, base: Iterator[bytes], name: str, columns: int, origins: Iterable[str], tally: Tally) -> None:
+        self._base = base
+        self._name = name
+        self._order = ordering(columns)
+        self._known = {origin.encode() for origin in origins}
+        self._own = b""
+        self._tally = tally
+        self._at = next(base, None)
+        self._last: Any = None
+
+    def lines(self, now: Iterable[bytes], own: str) -> Iterator[bytes]:
+        """The lines of the new keys file.
+
+        :param now: lines of the server, line ends included; the origin of a row that the base has not seen is ``own``,
+            that of another row is any set of the base's: right for most rows, if it is the full one
+        :param own: the set that is made
+        :raises BrokenLine: for what a history that goes on from the base's cannot show
+        :raises IntegrityFault: when the base's keys are damaged
+        """
+        self._own = own.encode()
+        tally, base = self._tally, self._base
+        before = b""
+        is_cut = False  # the line before: then the base's order does not vouch for this one
+        for row in now:
+            if row == self._at and not is_cut:
+                tally.rows += 1
+                tally.unchanged += 1
+                before = row
+                self._at = next(base, None)
+                yield row
+            else:
+                is_cut = row != self._at
+                line = cut(row, "the server's keys")
+                place = self._order(line.key)
+                if before and not self._order(cut(before, self._name).key) < place:
+                    raise BrokenLine(_UNSORTED.format("its"))
+                before = row
+                yield self._different(row, line, place)
+        while self._at is not None:
+            self._pass()
+
+    def _different(self, row: bytes, line: KeyLine, place: Any) -> bytes:
+        same = self._advance(line.key, place)
+        self._tally.rows += 1
+        if line.origin == self._own:
+            self._tally.written += 1
+            return row
+        why = _break(line, same, self._known)
+        if why is not None:
+            raise BrokenLine(why)
+        assert same is not None
+        self._tally.unchanged += 1
+        return b"%b,%b,%b,%b\n" % (line.key, line.xmin, same.origin, line.row_hash)
+
+    def _advance(self, key: bytes, place: Any) -> KeyLine | None:
+        """Go up to a key; the base's line of it, if it has one. Passed keys are of rows that the table has no more."""
+        while self._at is not None:
+            at = cut(self._at, self._name)
+            if at.key == key:
+                self._at = next(self._base, None)
+                return at
+            passed = self._order(at.key)
+            if passed > place:
+                return None
+            if self._last is not None and not self._last < passed:
+                raise BrokenLine(_UNSORTED.format("the base's"))
+            self._last = passed
+            self._pass()
+        return None
+
+    def _pass(self) -> None:
+        self._tally.deleted += 1
+        self._at = next(self._base, None)
+
+
+_UNSORTED: Final = "{} keys are not in the order of their bytes, or one of them is there twice"
 
 
 def _break(line: KeyLine, old: KeyLine | None, known: set[bytes]) -> str | None:
@@ -153,35 +220,3 @@ def _break(line: KeyLine, old: KeyLine | None, known: set[bytes]) -> str | None:
     if old.origin not in known:
         return "the base's keys name a set that it does not stand on"
     return None
-
-
-class _Old:
-    """The base's keys, as the merge goes past them; those that it passes are of rows that the table has no more."""
-
-    def __init__(self, lines: Iterator[KeyLine], order: Callable[[bytes], Any], tally: Tally) -> None:
-        self._lines = lines
-        self._order = order
-        self._tally = tally
-        self._at = next(lines, None)
-        self._last: Any = None
-
-    def advance(self, key: bytes, place: Any) -> KeyLine | None:
-        """Go up to a key; the base's line of it, if it has one."""
-        while (at := self._at) is not None and at.key != key:
-            passed = self._order(at.key)
-            if passed > place:
-                return None
-            if self._last is not None and not self._last < passed:
-                raise BrokenLine("the base's keys are not in the order of their bytes, or one of them is there twice")
-            self._last = passed
-            self._tally.deleted += 1
-            self._at = next(self._lines, None)
-        if at is not None:
-            self._at = next(self._lines, None)
-        return at
-
-    def finish(self) -> None:
-        """Go past all that are left."""
-        while self._at is not None:
-            self._tally.deleted += 1
-            self._at = next(self._lines, None)
