@@ -118,10 +118,9 @@ def backup(
                 _log_failure(failed.label, failure)
             line = Line()
             if (request.mode or settings.mode) == "incremental":
-                read = [plan.table for plan in plans]
                 line = begin_line(
                     snapshot,
-                    read,
+                    [plan.table for plan in plans],
                     location=location,
                     claim=claim,
                     kind=kind,

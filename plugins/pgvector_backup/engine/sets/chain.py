@@ -12,10 +12,10 @@ from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.postgres.lineage import KeyColumn
 from pgvector_backup.engine.sets.base_set import chain_of
+from pgvector_backup.engine.sets.key_numbers import KeyNumbers, number_of
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.keys_file import fields_of, read_keys
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
@@ -23,9 +23,6 @@ from pgvector_backup.engine.sets.stored_file import Block, StoredFile
 from pgvector_backup.engine.store.location import Location
 
 _Text = Callable[[Field], bytes]
-
-_number_of: Final = fingerprint.best().of_row
-"""128 bits of a key: that two keys of a table have the same is less likely than any fault of a machine."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +90,12 @@ class TableChain:
         for backup_id, entry in self.parts:
             if only is not None and backup_id not in only:
                 continue
-            number_of = row_number(entry, self.keys.lineage.key)
+            of_row = row_number(entry, self.keys.lineage.key)
             living = survey.living.get(backup_id)
             for block in StoredFile(self.location, entry).blocks(cancel, prove=prove):
                 kept = []
                 for row, fields in entry.file_kind.format.rows(block.data):
-                    number = number_of(fields)
+                    number = of_row(fields)
                     if (number not in survey.dead) if living is None else (number in living):
                         kept.append(row)
                         total += number
@@ -152,8 +149,8 @@ class _Survey:
     :param total: the sum of the numbers of all of the set's keys
     """
 
-    dead: set[int]
-    living: dict[str, set[int]]
+    dead: KeyNumbers
+    living: dict[str, KeyNumbers]
     rows: int = 0
     total: int = 0
 
@@ -161,13 +158,13 @@ class _Survey:
 def _survey(chain: TableChain, cancel: Cancel) -> _Survey:
     full_id, full = chain.parts[0]
     assert full.keys is not None
-    found = _Survey(set(), {backup_id: set() for backup_id, _ in chain.parts[1:]})
+    found = _Survey(KeyNumbers(), {backup_id: KeyNumbers() for backup_id, _ in chain.parts[1:]})
     living = {backup_id.encode(): numbers for backup_id, numbers in found.living.items()}
-    number_of = key_number(len(chain.keys.lineage.key))
+    of_key = key_number(len(chain.keys.lineage.key))
     old = read_keys(chain.location, full.keys, cancel)
     whole = full_id.encode()
     for line in read_keys(chain.location, chain.keys, cancel):
-        number = number_of(line.key)
+        number = of_key(line.key)
         found.rows += 1
         found.total += number
         if line.origin == whole:
@@ -175,7 +172,7 @@ def _survey(chain: TableChain, cancel: Cancel) -> _Survey:
             for passed in old:
                 if passed.key == line.key:
                     break
-                found.dead.add(number_of(passed.key))
+                found.dead.add(of_key(passed.key))
             else:
                 raise IntegrityFault(f"{chain.keys.file}: a key of it is not among those of set {full_id}, its origin")
         elif (numbers := living.get(line.origin)) is not None:
@@ -183,15 +180,15 @@ def _survey(chain: TableChain, cancel: Cancel) -> _Survey:
         else:
             raise IntegrityFault(f"{chain.keys.file}: a key's origin is no set of its chain")
     for passed in old:
-        found.dead.add(number_of(passed.key))
+        found.dead.add(of_key(passed.key))
     return found
 
 
 def key_number(columns: int) -> Callable[[bytes], int]:
     """The number of a key of so many columns, given as it stands in a keys file."""
     if columns == 1:
-        return lambda key: _number_of(fields_of(key)[0] if key.startswith(b'"') else key)
-    return lambda key: _number_of(_joined(fields_of(key)))
+        return lambda key: number_of(fields_of(key)[0] if key.startswith(b'"') else key)
+    return lambda key: number_of(_joined(fields_of(key)))
 
 
 def _joined(texts: Sequence[bytes]) -> bytes:
@@ -206,9 +203,9 @@ def row_number(entry: TableEntry, key: Sequence[KeyColumn]) -> Callable[[Sequenc
     texts: list[_Text] = [_as_it_is if is_text else _TEXT_OF[column.kind] for column in key]
     if len(places) == 1:
         (at,), (text,) = places, texts
-        return lambda fields: _number_of(text(fields[at]))
+        return lambda fields: number_of(text(fields[at]))
     pairs = list(zip(places, texts, strict=True))
-    return lambda fields: _number_of(_joined([text(fields[at]) for at, text in pairs]))
+    return lambda fields: number_of(_joined([text(fields[at]) for at, text in pairs]))
 
 
 def _as_it_is(field: Field) -> bytes:
