@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -316,6 +318,57 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 def test_a_day_holds_up_to_its_end() -> None:
     until = parse_until("2027-03-01", timezone.utc)
     assert until == datetime(2027, 3, 1, 23, 59, 59, tzinfo=timezone.utc)
+
+
+# --- an error that passes ---
+
+
+def _unreadable_once(patch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Have the first opening of a file fail; the names of those that did."""
+    opening = os.open
+    failed: list[str] = []
+
+    def opened(path: Any, *args: Any, **more: Any) -> int:
+        if Path(path).name == name and not failed:
+            failed.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opening(path, *args, **more)
+
+    patch.setattr(os, "open", opened)
+    return failed
+
+
+@pytest.mark.parametrize("day", [22, 24, 26])
+def test_a_set_that_cannot_be_read_just_now_stays(stocked: House, monkeypatch: pytest.MonkeyPatch, day: int) -> None:
+    """It looks damaged, and a damaged set goes once a newer good one is there."""
+    stocked.configure(keep_last=2)
+    name = f"202611{day}_120000"
+    made = datetime(2026, 11, day, 12, tzinfo=timezone.utc).timestamp()
+    os.utime(stocked.directory / f"manifest_{name}.json", (made, made))
+    with monkeypatch.context() as patch:
+        failed = _unreadable_once(patch, f"manifest_{name}.json")
+        (one,) = pruned(stocked, force=True).to_json()["locations"]
+    assert failed
+    (kept,) = [kept for kept in one["kept"] if kept["timestamp"] == name]
+    assert any(reason.startswith("nobody knows what it holds: ") for reason in kept["reasons"])
+    # Of the others as many good ones stay as have to.
+    good = [f"202611{other}_120000" for other in (26, 25, 24) if other != day][:2]
+    assert ids(stocked) == sorted({*good, name}, reverse=True)
+    pruned(stocked, force=True)
+    assert ids(stocked) == sorted({*good, name}, reverse=True)[:2]
+
+
+def test_a_set_whose_verification_cannot_be_read_just_now_makes_up_for_no_other(
+    stocked: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"depth": "rows", "ok": False, "damaged": True, "errors": ["altered"]}
+    (stocked.directory / "verified_20261126_120000.json").write_text(json.dumps(told))
+    stocked.configure(keep_last=1)
+    with monkeypatch.context() as patch:
+        failed = _unreadable_once(patch, "verified_20261126_120000.json")
+        pruned(stocked, force=True)
+    assert failed
+    assert ids(stocked) == ["20261126_120000", "20261125_120000"]
 
 
 # --- crashes ---

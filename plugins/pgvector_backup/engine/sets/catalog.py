@@ -6,7 +6,7 @@ No data file is opened. Manifests are read once: what they say is kept for as lo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -81,10 +81,18 @@ class Catalog:
         ]
         sets.sort(key=lambda one: one.age, reverse=True)
         found = FoundLocation(location, tuple(sets), has_log=LOG_FILE in entries)
-        # What could not be read just now is tried again next time.
-        if all((location.directory, entries[manifest]) in self._read for manifest in ids):
+        if self._has_read_all(location, found, entries):
             self._seen[location.directory] = entries, found
         return found
+
+    def _has_read_all(self, location: Location, found: FoundLocation, entries: Mapping[str, Entry]) -> bool:
+        """Whether there is nothing that could not be read just now, and is to be tried again next time."""
+        of_sets: list[tuple[Container[tuple[str, Entry]], str]] = []
+        for one in found.sets:
+            of_sets.append((self._pins, pin_name(one.backup_id)))
+            if one.manifest_file is not None:
+                of_sets += [(self._read, one.manifest_file), (self._verified, verification_name(one.backup_id))]
+        return all(name not in entries or (location.directory, entries[name]) in read for read, name in of_sets)
 
     def place(self, backup_path: str | None, task_id: str | None) -> Location:
         """The one location that a request names: by path, or by task; neither: the root's own.
@@ -137,10 +145,14 @@ class Catalog:
                 tables=(),
                 manifest_file=entry.name,
                 damaged=known.message,
+                unread=known.message if known.can_retry else None,
                 verification=verification,
                 pin=pin,
             )
-        return replace(_as_it_lies(known, entries, verification), pin=pin)
+        told = entries.get(verification_name(backup_id))
+        unread = told is not None and (location.directory, told) not in self._verified
+        why = f"{verification_name(backup_id)} could not be read" if unread else None
+        return replace(_as_it_lies(known, entries, verification), pin=pin, unread=why)
 
     def _verification(self, location: Location, entry: Entry | None) -> Mapping[str, Any] | None:
         if entry is None:

@@ -60,6 +60,7 @@ class FoundSet:
     :param created_at: ISO 8601; with an offset where a manifest tells it
     :param manifest_file: None for the CSV files of another tool
     :param damaged: what is wrong with it, as far as names, sizes and the manifest show; None: nothing
+    :param unread: what of it could not be read just now, so that a later look may say otherwise; None: all was read
     :param verification: what the last verify of it wrote; None if it never was
     :param identity: what it is of, database and tables, the same for each set of the same; None: nobody knows
     :param source: the database that it is of; None: nobody knows
@@ -78,6 +79,7 @@ class FoundSet:
     run_id: str | None = None
     failed_tables: Mapping[str, str] | None = None
     damaged: str | None = None
+    unread: str | None = None
     verification: Mapping[str, Any] | None = None
     identity: tuple[object, ...] | None = None
     source: Source | None = None

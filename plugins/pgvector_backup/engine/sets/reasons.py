@@ -22,6 +22,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "newest_proven": ("the newest proven one", "最新的已验证备份"),
     "pinned": ("pinned by {by}: {why}", "由 {by} 固定:{why}"),
     "pinned_until": ("pinned until {day} by {by}: {why}", "由 {by} 固定至 {day}:{why}"),
+    "unread": ("nobody knows what it holds: {fault}", "暂时无法读取:{fault}"),
     "in_use": ("in use: {whom}", "正在使用:{whom}"),
     "from_the_future": ("made later than now: the clock was set back", "创建时间晚于现在:时钟被调回"),
     "nothing_newer": ("{fault}, and no newer good set is there", "{fault},且没有更新的完好备份"),

@@ -124,6 +124,7 @@ class Candidate:
     :param proven: when rows were last compared with the manifest, by a verify or a drill
     :param base: timestamp of the set that it is an increment on
     :param relied_on: names of the tables that a truncate emptied on the word of this set
+    :param unread: what of it could not be read just now: it stays, and makes up for no other; empty: all was read
     :param in_use: by whom it is read, copied or made now; empty: by nobody
     """
 
@@ -138,6 +139,7 @@ class Candidate:
     pin: Pin | None = None
     base: str | None = None
     relied_on: tuple[str, ...] = ()
+    unread: str = ""
     in_use: str = ""
 
     @property
@@ -307,6 +309,8 @@ class _Group:
         for one in self._sets:
             if one.pin is not None and one.pin.holds(self._now):
                 self._hold(one, _pinned(one.pin, self._zone))
+            if one.unread:
+                self._hold(one, reason("unread", fault=one.unread))
             if one.in_use:
                 self._hold(one, reason("in_use", whom=one.in_use))
             if one.created_at > self._now:
