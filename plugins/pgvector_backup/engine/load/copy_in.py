@@ -38,6 +38,9 @@ _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 RowFilter = Callable[[Sequence[Field]], bool]
 """Whether a row is wanted."""
 
+RowRetelling = Callable[[bytes], bytes]
+"""Tells a row in the binary format for this database."""
+
 RowRepair = Callable[[int, "list[Field]"], "list[Field]"]
 """Puts the fields of a foreign tool's row right; told the row's first line in the file."""
 
@@ -69,6 +72,7 @@ class Load:
     :param encoder: makes binary rows of CSV; None: the server parses
     :param row_filter: rows that are wanted; None: all
     :param repair: puts rows of another tool right; None: they are as COPY wrote them
+    :param retell: tells binary rows for this database; None: they are the same in any
     :param algorithm: of the fingerprint of what is read
     :param proof: of the fingerprint of what is sent; the same as ``algorithm`` where rows are sent as they are
     """
@@ -81,6 +85,7 @@ class Load:
     encoder: RowEncoder | None
     row_filter: RowFilter | None
     repair: RowRepair | None
+    retell: RowRetelling | None
     algorithm: Algorithm
     proof: Algorithm
     progress: Progress
@@ -96,7 +101,7 @@ class Load:
         """
         try:
             return self._run()
-        except psycopg.DataError as fault:
+        except (psycopg.DataError, psycopg.errors.DatatypeMismatch) as fault:
             found = _CONTEXT.match(fault.diag.context or "")
             where = None if found is None else self._place(int(found["line"]))
             raise self._misfit(fault, where, found and found["column"]) from fault
@@ -134,7 +139,7 @@ class Load:
         self.cancel.check()
         if self.encoder is not None:
             rows = self._encoded(block, loaded)
-        elif self.row_filter is None and self.repair is None:
+        elif self.row_filter is None and self.repair is None and self.retell is None:
             rows = self._as_they_are(block, loaded)
         else:
             rows = self._picked(block, loaded)
@@ -157,7 +162,7 @@ class Load:
         return rows
 
     def _picked(self, block: Block, loaded: Loaded) -> int:
-        """Rows of which not all are wanted, or that have to be repaired; still for the server to parse."""
+        """Rows of which not all are wanted, or that are not sent as they are; still for the server to parse."""
         rows, pending = 0, []
         line = block.first_line or 0
         for row, fields in self.form.rows(block.data):
@@ -169,6 +174,8 @@ class Load:
             if self.repair is not None:
                 outgoing = CSV.row(self.repair(line, fields))
                 line += row.count(b"\n")
+                number = self.proof.of_row(outgoing)
+            elif self.retell is not None and (outgoing := self.retell(row)) is not row:
                 number = self.proof.of_row(outgoing)
             if self.row_filter is None or self.row_filter(fields):
                 pending.append(outgoing)
@@ -230,7 +237,7 @@ class Load:
             return f"line {line + 1:,}"
         return f"row {line:,} of those sent"
 
-    def _misfit(self, fault: psycopg.DataError, where: str | None, column: str | None) -> Conflict:
+    def _misfit(self, fault: psycopg.Error, where: str | None, column: str | None) -> Conflict:
         said = (fault.diag.message_primary or str(fault)).strip()
         parts = [self.file, *([where] if where else []), *([f"column {column}"] if column else [])]
         return Conflict(f"{self.progress.label}: {said} ({', '.join(parts)}); nothing was changed")

@@ -14,6 +14,7 @@ from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load.langchain_pair import RENAMED_COLUMNS, Selection
 from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.plan import TablePlan
+from pgvector_backup.engine.postgres import binary_forms
 from pgvector_backup.engine.postgres.keys import same_key, same_row
 from pgvector_backup.engine.postgres.tables import count_rows
 from pgvector_backup.engine.sets.stored_set import StoredSet
@@ -123,11 +124,15 @@ def _stage(conn: Connection[Any], plan: TablePlan, keys: Destination, rows: Iter
         )
     )
     form = plan.stored.format
+    retelling = None
+    if not form.is_text:
+        retelling = binary_forms.retelling(conn, plan.table.identifier.as_string(conn), keys.columns)
     statement = sql.SQL("COPY {} FROM STDIN ({})").format(_KEYS, sql.SQL(form.options))
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(form.header or b"")
         while some := list(islice(rows, _ROWS_SENT)):
-            copy.write(b"".join(form.row([fields[at] for at in places]) for fields in some))
+            sent = (form.row([fields[at] for at in places]) for fields in some)
+            copy.write(b"".join(sent if retelling is None else map(retelling.row, sent)))
         copy.write(form.trailer)
 
 

@@ -25,6 +25,7 @@ from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.load.read_back import read_back
 from pgvector_backup.engine.load.refusals import load_fault
 from pgvector_backup.engine.load.staged_rows import Outcome
+from pgvector_backup.engine.postgres import binary_forms
 from pgvector_backup.engine.postgres.tables import count_rows
 from pgvector_backup.engine.sets.stored_set import StoredSet
 
@@ -116,6 +117,11 @@ class TableLoad:
         encoder = row_encoder(types) if stored.format.is_text else None
         algorithm = self.stored_set.algorithm or fingerprint.SHA256
         repairs = None if stored.entry is not None else foreign_csv.Repairs(stored, self.plan.table, self.cancel)
+        retelling = None
+        if not stored.format.is_text:
+            retelling = binary_forms.retelling(
+                self.conn, self.plan.table.identifier.as_string(self.conn), stored.columns
+            )
         loaded = Load(
             conn=self.conn,
             into=into,
@@ -125,6 +131,7 @@ class TableLoad:
             encoder=encoder,
             row_filter=None if self.selection is None else self.selection.row_filter(stored),
             repair=None if repairs is None else repairs.repair,
+            retell=None if retelling is None else retelling.row,
             algorithm=algorithm,
             proof=algorithm if repairs is None or encoder is None else repairs.proof(algorithm),
             progress=self.progress,

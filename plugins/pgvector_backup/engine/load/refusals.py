@@ -44,9 +44,9 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
             f"empty it, CREATE and TEMP on schema and database; {_UNCHANGED}",
             can_retry=False,
         ) from fault
-    except psycopg.DataError as fault:
-        # Dimensions, an infinity, text that is no number, a character that this database's encoding lacks: no row of
-        # this set will ever fit.
+    except (psycopg.DataError, psycopg.errors.DatatypeMismatch) as fault:
+        # Dimensions, an infinity, text that is no number, a composite type of other columns, a character that this
+        # database's encoding lacks: no row of this set will ever fit.
         raise Conflict(f"{label}: {_said(fault)}{_where(fault)}; {_UNCHANGED}") from fault
     except psycopg.errors.SyntaxError as fault:
         # The project's own statements have none: it came with a definition.
