@@ -97,6 +97,14 @@ def test_what_only_the_sha256_shows_undoes_everything(house: House, dry_run: boo
     assert house.database.run(f"SELECT * FROM {EMBEDDING} ORDER BY 1") == before
 
 
+def test_damage_is_told_before_a_conflict_that_comes_earlier(house: House) -> None:
+    house.langchain()
+    house.backup()
+    another_sha256(house)
+    with pytest.raises(IntegrityFault, match="its SHA-256 is not the manifest's"):
+        house.restore()  # the rows of the table that is restored first are there already
+
+
 def test_an_empty_table_is_proven_too(house: House) -> None:
     house.langchain(0)
     house.backup()

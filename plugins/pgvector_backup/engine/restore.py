@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,7 +40,7 @@ from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.choice import in_place_of, several_databases
 from pgvector_backup.engine.sets.found import FoundSet
-from pgvector_backup.engine.sets.stored_set import StoredSet, open_set, shared_lock
+from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, open_set, shared_lock
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST
 
@@ -101,7 +101,11 @@ def restore(
         stored_set.glance(chosen, cancel)
         if dry_run:
             stored_set.check(chosen, cancel)
-        with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
+        with (
+            _damage_first(stored_set, chosen, cancel),
+            translated(),
+            session(connect, cancel, lock_timeout=settings.lock_timeout) as conn,
+        ):
             target = _database_of(conn)
             conn.execute("BEGIN")
             stood_in: dict[str, tuple[str, ...]] = {}
@@ -155,6 +159,16 @@ def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[
             raise
         instead = in_place_of(catalog.at(location).sets, found)
         raise IntegrityFault(f"{fault.message}; {instead}") from fault
+
+
+@contextmanager
+def _damage_first(stored_set: StoredSet, chosen: Sequence[StoredTable], cancel: Cancel) -> Iterator[None]:
+    """Before something is told to be in a restore's way, tell what is wrong with the set: mending the one is in vain."""
+    try:
+        yield
+    except Conflict:
+        stored_set.check(chosen, cancel)
+        raise
 
 
 def _database_of(conn: Connection[Any]) -> Source | None:
