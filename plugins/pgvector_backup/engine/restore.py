@@ -163,7 +163,7 @@ def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[
 
 @contextmanager
 def _damage_first(stored_set: StoredSet, chosen: Sequence[StoredTable], cancel: Cancel) -> Iterator[None]:
-    """Before something is told to be in a restore's way, tell what is wrong with the set: mending the one is in vain."""
+    """Tell what is wrong with the set before what is in its way: to mend the one would be in vain."""
     try:
         yield
     except Conflict:
