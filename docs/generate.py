@@ -1,4 +1,4 @@
-"""Writes the reference pages that are told by the code: settings, keys of conf, errors. `make docs` runs it.
+"""Writes the pages that are told by the code: settings, keys of conf, errors, a year's plan. `make docs` runs it.
 
 A test holds the pages equal to what this gives.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,8 @@ from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
+from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.retention import Candidate, Policy, plan
 
 HERE: Final = Path(__file__).parent
 NOTE: Final = "<!-- Made by `make docs` from the code; change it there. -->"
@@ -82,6 +86,35 @@ def error_types() -> str:
     return _page("Errors", ERRORS, "| error_type | HTTP | retried | what |", "|---|---|---|---|", *rows)
 
 
+YEAR: Final = """\
+A set a day at 02:00 from 2025-11-27 on, `keep_daily = 7`, `keep_weekly = 4`, `keep_monthly = 12`, as seen on 2026-11-26
+at noon. The set of 2026-03-10 is pinned, and that of 2026-11-10 is the newest that a verify has proven.
+"""
+
+
+def retention_year() -> str:
+    """The plan for a year of daily sets, in words."""
+    last = datetime(2026, 11, 26, 2, tzinfo=timezone.utc)
+    sets = []
+    for when in (last - timedelta(days=day) for day in range(365)):
+        day = f"{when:%Y%m%d}"
+        held = Pin("admin", "audit 2026", datetime(2027, 3, 1, tzinfo=timezone.utc)) if day == "20260310" else None
+        proven = when + timedelta(days=1) if day == "20261110" else None
+        sets.append(Candidate("vector_bak", f"{day}_020000", "one database", when, pin=held, proven=proven))
+    made = plan(sets, Policy(daily=7, weekly=4, monthly=12), last + timedelta(hours=10), timezone.utc)
+    rows = []
+    for keep, group in groupby(made.decisions, key=lambda one: one.keep):
+        members = list(group)
+        if keep:
+            rows += [f"| `{one.set.timestamp}` | stays | {_cell('; '.join(one.reasons))} |" for one in members]
+        else:
+            newest, oldest = members[0].set.timestamp, members[-1].set.timestamp
+            which = f"`{newest}`" if newest == oldest else f"`{oldest}` to `{newest}`, {len(members)} sets"
+            rows.append(f"| {which} | go | {_cell('; '.join(members[0].reasons))} |")
+    told = f"{len(made.kept)} of {len(made.decisions)} sets stay."
+    return _page("A year of daily sets", YEAR + "\n" + told + "\n", "| set | | why |", "|---|---|---|", *rows)
+
+
 def _kinds() -> Iterator[type[BackupError]]:
     for one in vars(errors).values():
         if isinstance(one, type) and issubclass(one, BackupError):
@@ -96,7 +129,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: Final = {"configuration.md": configuration, "keys.md": keys, "errors.md": error_types}
+PAGES: Final = {
+    "configuration.md": configuration,
+    "keys.md": keys,
+    "errors.md": error_types,
+    "examples/retention-year.md": retention_year,
+}
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def test_airflow_s_own_metrics_count_each_step(
     house: Path, run: Run, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, object]] = []
-    monkeypatch.setattr(stats, "incr", lambda name, *more, **options: told.append((name, 1)))
-    monkeypatch.setattr(stats, "timing", lambda name, value, **options: told.append((name, value)))
+    monkeypatch.setattr(stats.Stats, "incr", lambda name, *more, **options: told.append((name, 1)))
+    monkeypatch.setattr(stats.Stats, "timing", lambda name, value, **options: told.append((name, value)))
     run({})
     configure(keep_within="soon")
     pruned(run, "error")
@@ -92,3 +92,10 @@ def test_airflow_s_own_metrics_count_each_step(
         "pgvector_backup.prune.failed",
     }
     assert ours["pgvector_backup.backup.duration"] > timedelta(0)  # type: ignore[operator]
+
+
+def test_metrics_that_cannot_be_told_fail_no_step(house: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an Airflow whose statistics have another shape."""
+    monkeypatch.delattr(stats, "Stats")
+    run({})
+    assert len(manifests(house / "vector_bak")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -19,10 +20,13 @@ from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.pin import pin
 from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets import base_set
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until, read_pin, write_pin
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.root import locate
+from tests.helpers.forker import forking
 from tests.helpers.house import House
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
@@ -412,6 +416,108 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_sets_and_nothing_that_a_sw
     ]
     pruned(stocked)
     assert ids(stocked) == ["20261126_120000", "20261125_120000", "20261124_120000"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_prune_killed_at_every_change_leaves_whole_sets_and_the_next_one_ends_it(house: House) -> None:
+    """A process of its own, killed with -9 before each write, rename, fsync and unlink, and half-way in each write."""
+    house.langchain(20)
+    house.configure(mode="incremental", full_every=1)
+    made = make(house, *range(6))
+    write_pin(place(house), made[1], Pin("admin", "audit", None, NOW))  # an increment: its base stays for its sake
+    stays = [made[0], made[1], *made[4:]]
+    policy = {"keep_last": 1}
+    original = house.root.parent / "original"
+    shutil.copytree(house.root, original)
+    kept = {name: (house.directory / name).read_bytes() for name in house.files() if any(one in name for one in stays)}
+    assert len(kept) > 20
+    partly = 0
+    with forking() as forker:
+        for call in itertools.count(1):
+            status = forker.prune(house, now=NOW, call=call, **policy)
+            listed = Catalog(house.settings).at(place(house)).sets
+            assert set(stays) <= {one.backup_id for one in listed} <= set(made)
+            partly += len(stays) < len(listed) < len(made)
+            for one in listed:
+                assert one.good, f"{one.backup_id} after a kill at change {call}: {one.fault}"
+                for file in [one.manifest_file, *(table.file for table in one.tables)]:
+                    assert (house.directory / str(file)).read_bytes() == (
+                        original / "vector_bak" / str(file)
+                    ).read_bytes()
+            for name, content in kept.items():
+                assert (house.directory / name).read_bytes() == content, f"{name} was touched"
+            if status == 0:
+                break
+            assert os.WIFSIGNALED(status)
+            house.configure(**policy)
+            result = pruned(house, force=True)
+            assert result.failure is None
+            place(house).sweep()
+            assert sorted(ids(house)) == sorted(stays)
+            others = [name for name in house.files() if name not in kept and name != "vector_backup_log.txt"]
+            assert others == [], f"left over by a kill at change {call}"
+            for path in house.directory.iterdir():
+                path.unlink()
+            for path in (original / "vector_bak").iterdir():
+                os.link(path, house.directory / path.name)
+    assert call > 25
+    assert partly > 8
+    house.configure(**policy)
+    for one in ids(house):
+        assert house.verify(backup_path="vector_bak", timestamp=one, depth="rows").failure is None
+
+
+# --- chains ---
+
+
+@pytest.fixture
+def chained(house: House) -> House:
+    """Six nights: a full set and two increments, twice."""
+    house.langchain(20)
+    house.configure(mode="incremental", full_every=2)
+    make(house, *range(6))
+    return house
+
+
+def test_each_manifest_is_read_once_for_all_removals(chained: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    chained.configure(keep_last=1)
+    pruned(chained, dry_run=True)
+    reading, read = Manifest.read, []
+
+    def counting(location: Location, name: str) -> Manifest:
+        read.append(name)
+        return reading(location, name)
+
+    monkeypatch.setattr(base_set.Manifest, "read", counting)
+    (told,) = pruned(chained, force=True).to_json()["locations"]
+    assert len(told["removed"]) == 3
+    # Once to see what lies there, once to see what stands on what.
+    assert max(read.count(name) for name in read) <= 2
+
+
+def test_an_increment_made_between_two_removals_is_seen(chained: House) -> None:
+    base = Catalog(chained.settings).find(place(chained), "20261121_120000")
+    read: base_set.ReadChains = {}
+    standing = base_set.standing_on(place(chained), base, read)
+    assert standing == ["20261122_120000", "20261123_120000"]
+    (chained.directory / "manifest_20261123_120000.json").rename(chained.directory / "away")
+    assert base_set.standing_on(place(chained), base, read) == standing[:1]
+    (chained.directory / "away").rename(chained.directory / "manifest_20261123_120000.json")
+    assert base_set.standing_on(place(chained), base, read) == standing
+
+
+def test_a_base_stays_while_an_increment_on_it_is_retained(chained: House) -> None:
+    chained.configure(keep_last=1)
+    with place(chained).shared_lock("manifest_20261123_120000.json"):
+        (told,) = pruned(chained, force=True).to_json()["locations"]
+    retained = {one["timestamp"]: one["retained"] for one in told["kept"] if "retained" in one}
+    assert set(retained) == {"20261123_120000", "20261122_120000", "20261121_120000"}
+    assert "in use" in retained["20261123_120000"]
+    assert "is the base of 20261123_120000" in retained["20261122_120000"]
+    assert all(one.good for one in Catalog(chained.settings).at(place(chained)).sets)
+    (told,) = pruned(chained, force=True).to_json()["locations"]
+    assert len(told["removed"]) == 3
 
 
 # --- copies ---

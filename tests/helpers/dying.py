@@ -1,7 +1,7 @@
-"""Backups and restores that die: a process that forks one for each line it reads, and kills it with -9 where told.
+"""Backups, restores and prunes that die: a process forks one for each line it reads, and kills it with -9 where told.
 
 Run as a script. A line is JSON: ``story``, ``uri``, ``root``, ``call``, for a backup ``tables`` and ``now``, for a
-restore ``request`` and ``half``. The answer is the child's wait status.
+restore ``request`` and ``half``, for a prune ``policy`` and ``now``. The answer is the child's wait status.
 
 ``call`` counts from 1. For a backup, what the engine asks of the file system: a write dies half-way, anything else
 before it begins. For a restore, what the engine asks of the server, a statement or a part of a COPY: it dies before
@@ -24,10 +24,14 @@ import psycopg
 
 from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.codec import vector_text
-from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest
+from pgvector_backup.engine.contract.requests import BackupRequest, PruneRequest, RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.table_name import parse_names
+from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.restore import restore
+
+CHANGES = ("write", "fsync", "rename", "unlink")
+"""Of a prune, which reads a great deal, those calls that change something are counted alone."""
 
 FILE_CALLS = ("open", "write", "fsync", "rename", "unlink", "close", "mkdir")
 SERVER_CALLS = (
@@ -38,7 +42,7 @@ SERVER_CALLS = (
 )
 
 
-def _die_at_file_call(number: int) -> None:
+def _die_at_file_call(number: int, names: tuple[str, ...] = FILE_CALLS) -> None:
     calls = itertools.count(1)
 
     def dying(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,7 +55,7 @@ def _die_at_file_call(number: int) -> None:
 
         return call
 
-    for name in FILE_CALLS:
+    for name in names:
         setattr(os, name, dying(name, getattr(os, name)))
 
 
@@ -95,7 +99,13 @@ def _restore(order: dict[str, Any]) -> None:
     )
 
 
-STORIES = {"backup": _back_up, "restore": _restore}
+def _prune(order: dict[str, Any]) -> None:
+    settings = Settings(backup_root=order["root"], **order["policy"])
+    _die_at_file_call(order["call"], CHANGES)
+    prune(PruneRequest(force=True), settings, now=datetime.fromisoformat(order["now"]))
+
+
+STORIES = {"backup": _back_up, "restore": _restore, "prune": _prune}
 
 
 def main() -> None:

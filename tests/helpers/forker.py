@@ -1,4 +1,4 @@
-"""Backups and restores in children of their own that are killed with -9 at a call."""
+"""Backups, restores and prunes in children of their own that are killed with -9 at a call."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class Forker:
         """A restore that dies at a call of the server; its wait status."""
         asked = {"backup_path": "vector_bak", "timestamp": "latest", "into_other_database": True} | request
         return self._run(house, into, story="restore", request=asked, call=call, half=half)
+
+    def prune(self, house: House, *, now: datetime, call: int, **policy: Any) -> int:
+        """A prune that dies at a call which changes something; its wait status."""
+        return self._run(house, house.database, story="prune", policy=policy, now=now.isoformat(), call=call)
 
     def _run(self, house: House, database: Database, **order: Any) -> int:
         assert self._process.stdin is not None

@@ -37,7 +37,7 @@ def generator() -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "keys.md", "errors.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "keys.md", "errors.md", "examples/retention-year.md"])
 def test_a_reference_page_says_what_the_code_does(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == generator().PAGES[name](), "run `make docs`"
 

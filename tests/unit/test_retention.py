@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -348,19 +349,23 @@ def check_case(random: Random) -> None:
             assert gone.index(one.set.base) > gone.index(one.set.timestamp)
 
 
-def test_in_ten_thousand_histories_the_guards_hold_and_a_second_run_removes_nothing() -> None:
+HISTORIES = int(os.environ.get("PGVECTOR_BACKUP_HISTORIES", "400"))
+"""Of all that can happen to sets; 10,000 take a minute or so."""
+
+
+def test_in_many_histories_the_guards_hold_and_a_second_run_removes_nothing() -> None:
     removing = 0
-    for seed in range(10_000):
+    for seed in range(HISTORIES):
         try:
             check_case(Random(seed))
         except AssertionError as fault:
             raise AssertionError(f"with seed {seed}") from fault
         random = Random(seed)
         removing += bool(plan(history(random), policy(random), NOW, UTC).removed)
-    assert removing > 5_000
+    assert removing > HISTORIES / 2
 
 
-@settings(max_examples=200)
+@settings(max_examples=max(100, HISTORIES // 4))
 @given(random=st.randoms(use_true_random=False))
 def test_the_guards_hold_for_what_hypothesis_thinks_of(random: Random) -> None:
     check_case(random)

@@ -18,6 +18,7 @@ from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedS
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.base_set import ReadChains
 from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
@@ -184,6 +185,7 @@ def _carried_out(
     found = {one.backup_id: one for one in place.sets}
     kept: list[PrunedSet] = []
     removed: list[PrunedSet] = []
+    read: ReadChains = {}
     for one in decisions:
         told = PrunedSet(one.set.timestamp, one.set.bytes, one.reasons)
         if one.keep:
@@ -192,7 +194,7 @@ def _carried_out(
         retained = None if dry_run else waiting
         if retained is None and not dry_run:
             cancel.check()
-            retained = _refusal(place.location, found[one.set.timestamp], failures)
+            retained = _refusal(place.location, found[one.set.timestamp], read, failures)
         if retained is None:
             removed.append(told)
         else:
@@ -200,10 +202,10 @@ def _carried_out(
     return PrunedLocation(place.location.relative_path, tuple(kept), tuple(removed), waiting)
 
 
-def _refusal(location: Location, found: FoundSet, failures: list[BackupError]) -> str | None:
+def _refusal(location: Location, found: FoundSet, read: ReadChains, failures: list[BackupError]) -> str | None:
     """Remove a set; why it is still there, if it is."""
     try:
-        remove(location, found)
+        remove(location, found, read)
     except Conflict as fault:  # somebody reads it, or has pinned it since
         return fault.message
     except BackupError as fault:

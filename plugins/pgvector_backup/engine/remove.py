@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.sets.base_set import standing_on
+from pgvector_backup.engine.sets.base_set import ReadChains, standing_on
 from pgvector_backup.engine.sets.beside import read_pin
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
@@ -16,12 +16,13 @@ from pgvector_backup.engine.store.naming import beside_manifest, of_set, of_tabl
 _log: Final = logging.getLogger(__name__)
 
 
-def remove(location: Location, found: FoundSet) -> list[str]:
+def remove(location: Location, found: FoundSet, read: ReadChains | None = None) -> list[str]:
     """Remove a set and what lies beside it.
 
     The manifest goes first: whatever interrupts the rest, no set with missing files is left. Of another tool's set
     only the files that the catalog lists go.
 
+    :param read: for several removals in one location: the same each time, so that each manifest is read once
     :return: the names removed
     :raises Conflict: while somebody reads the set, has pinned it, the store holds it, or another set stands on it;
         nothing is removed
@@ -33,7 +34,7 @@ def remove(location: Location, found: FoundSet) -> list[str]:
         return _removed(location, names)
     with location.exclusive_lock(found.manifest_file):
         _check_not_pinned(location, found)
-        standing = standing_on(location, found)
+        standing = standing_on(location, found, read)
         if standing:
             raise Conflict(
                 f"set {found.backup_id} is the base of {', '.join(standing)}, which could not be restored without it; "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
+
+_log: Final = logging.getLogger(__name__)
 
 Outcome = Literal["success", "failed"]
 
@@ -14,12 +16,14 @@ def count(step: str, outcome: Outcome, seconds: float) -> None:
 
     :param step: e.g. ``backup``
     """
-    # Airflow 3.2 has no such module, and its older one sends nothing from a task.
-    with suppress(ImportError):
-        from airflow.sdk.observability import stats  # noqa: PLC0415 (not there before Airflow 3.3)
+    try:
+        # The class is in 3.2 and 3.3 alike; the functions beside it are not.
+        from airflow.sdk.observability.stats import Stats  # noqa: PLC0415 (not there in every Airflow)
 
-        stats.incr(f"pgvector_backup.{step}.{outcome}")
-        stats.timing(f"pgvector_backup.{step}.duration", timedelta(seconds=seconds))
+        Stats.incr(f"pgvector_backup.{step}.{outcome}")
+        Stats.timing(f"pgvector_backup.{step}.duration", timedelta(seconds=seconds))
+    except Exception as fault:  # what only counts must not fail what it counts
+        _log.debug("step %s was not counted: %r", step, fault)
 
 
 def step_of(task: object, base: type) -> str:

@@ -116,19 +116,28 @@ def unfit(location: Location, base: Base) -> str | None:
     return None
 
 
-def standing_on(location: Location, found: FoundSet) -> list[str]:
-    """The increments that stand on a set, by their ids; those whose manifests cannot be read stand on nothing."""
+ReadChains = dict[Entry, tuple[str, ...]]
+"""By manifests as they lie there: the sets that each one's set stands on, by their ids."""
+
+
+def standing_on(location: Location, found: FoundSet, read: ReadChains | None = None) -> list[str]:
+    """The increments that stand on a set, by their ids; those whose manifests cannot be read stand on nothing.
+
+    :param read: what was read for earlier answers about this location, and is not read again; what is read is added
+    """
     if found.tables and all(table.keys is None for table in found.tables):
         return []  # nothing can
+    read = {} if read is None else read
     standing = []
     for entry in location.entries():
         if (backup_id := committed_id(entry.name)) is None or backup_id == found.backup_id:
             continue
-        try:
-            manifest = Manifest.read(location, entry.name)
-        except (NotFound, IntegrityFault):
-            continue
-        if any(link.backup_id == found.backup_id for link in manifest.chain):
+        if entry not in read:
+            try:
+                read[entry] = tuple(link.backup_id for link in Manifest.read(location, entry.name).chain)
+            except (NotFound, IntegrityFault):
+                read[entry] = ()
+        if found.backup_id in read[entry]:
             standing.append(backup_id)
     return sorted(standing)
 
