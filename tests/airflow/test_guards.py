@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from airflow.sdk.log import redact
 
-from pgvector_backup.engine.base.errors import Cancelled
+from pgvector_backup.engine.base.errors import Cancelled, Conflict, InvalidParams
 from pgvector_backup.installation.configuration import ConnectionRules
 from pgvector_backup.installation.uris import read_uri
+from pgvector_backup.operators.arguments import manifest_file_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
 from pgvector_backup.operators.restore import PgVectorRestoreOperator
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
@@ -81,6 +82,18 @@ def _opened(directory: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("told", [None, {}, {"manifest_file": None}, {"manifest_file": ""}, {"manifest_file": 7}, "m"])
+def test_no_table_is_emptied_without_a_manifest_of_this_run(told: Any) -> None:
+    with pytest.raises(Conflict, match="^no backup of this run to rely on; nothing was emptied$"):
+        manifest_file_of(told, "nothing was emptied")
+
+
+def test_a_truncate_relies_on_one_backup_not_on_several() -> None:
+    assert manifest_file_of({"manifest_file": "m"}, "nothing was emptied") == "m"
+    with pytest.raises(InvalidParams, match="2 results, as of a mapped task"):
+        manifest_file_of([{"manifest_file": "m"}] * 2, "nothing was emptied")
 
 
 @pytest.mark.parametrize("depth", ["files", "rows"])
