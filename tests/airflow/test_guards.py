@@ -16,6 +16,7 @@ from airflow.sdk.log import redact
 
 from pgvector_backup.engine.base.errors import Cancelled, Conflict, InvalidParams
 from pgvector_backup.installation.configuration import ConnectionRules
+from pgvector_backup.installation.connections import connect_to
 from pgvector_backup.installation.uris import read_uri
 from pgvector_backup.operators.arguments import manifest_file_of
 from pgvector_backup.operators.backup import PgVectorBackupOperator
@@ -125,4 +126,11 @@ def test_a_refused_uri_is_masked_too(connection: Callable[..., None]) -> None:
     with pytest.raises(Exception, match="postgresql://") as refused:
         read_uri(uri, ConnectionRules(default="x", allowed=(), uri_allowed=True))
     assert "never-allowed" not in str(refused.value)
+    assert uri not in str(redact(f"before {uri} after"))
+
+
+def test_a_uri_that_may_not_be_sent_is_masked_before_it_is_refused() -> None:
+    uri = "postgresql://u:not-for-conf@h/d"
+    with pytest.raises(InvalidParams, match="a URI is not allowed here"):
+        connect_to(uri, None, ConnectionRules(default="x", allowed=(), uri_allowed=False))
     assert uri not in str(redact(f"before {uri} after"))

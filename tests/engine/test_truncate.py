@@ -175,6 +175,15 @@ def test_a_table_that_the_set_does_not_hold_stays(simple: House) -> None:
     assert simple.count("other") == 1
 
 
+def test_a_set_of_which_a_table_failed_empties_none_of_the_others(simple: House) -> None:
+    simple.configure(tables="t,not_there", truncate_tables="t")
+    result = simple.backup()
+    assert result.tables["not_there"].failure is not None
+    assert refused(simple, result) == (
+        f"set {result.backup_id} is not whole, not_there failed; nothing is emptied on its word"
+    )
+
+
 def test_no_table_to_empty_is_refused(simple: House) -> None:
     result = simple.backup()
     simple.configure(tables="t")
