@@ -16,8 +16,8 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import StoredFile
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.root import locate
-from pgvector_backup.engine.store.store import Claim
 from tests.helpers.hooks import WIDE, at_block
 from tests.helpers.house import House
 from tests.helpers.judge import leftovers, whole_sets

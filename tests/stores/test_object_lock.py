@@ -19,9 +19,9 @@ from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store import object_lock
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.options import RemoteRoot
 from pgvector_backup.engine.store.root import locate
-from pgvector_backup.engine.store.store import Hold
 from tests.helpers.house import House
 from tests.helpers.object_stores import S3, Bucket
 from tests.stores.conftest import fresh_bucket

@@ -41,10 +41,10 @@ from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_file import Tally
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.previous import Previous, previous
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate, require_root
-from pgvector_backup.engine.store.store import Claim
 
 _log: Final = logging.getLogger(__name__)
 

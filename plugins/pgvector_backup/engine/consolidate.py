@@ -28,9 +28,10 @@ from pgvector_backup.engine.sets.keys_file import read_keys
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_lock
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
-from pgvector_backup.engine.store.store import Claim, Writer
+from pgvector_backup.engine.store.writer import Writer
 
 _log: Final = logging.getLogger(__name__)
 

@@ -36,6 +36,7 @@ from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded, 
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
     LEASE,
@@ -47,7 +48,6 @@ from pgvector_backup.engine.store.naming import (
     verification_name,
 )
 from pgvector_backup.engine.store.root import Root, make_for_copies, place_of_copy, require_apart, require_root
-from pgvector_backup.engine.store.store import Claim
 
 _log: Final = logging.getLogger(__name__)
 

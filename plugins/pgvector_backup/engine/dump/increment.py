@@ -29,9 +29,9 @@ from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionId
 from pgvector_backup.engine.sets.base_set import Base, find_base, unfit
 from pgvector_backup.engine.sets.keys_entry import KeysEntry, Link
 from pgvector_backup.engine.sets.keys_file import BrokenLine, Tally
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
-from pgvector_backup.engine.store.store import Claim
 
 _log: Final = logging.getLogger(__name__)
 

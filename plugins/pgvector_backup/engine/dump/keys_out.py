@@ -23,8 +23,9 @@ from pgvector_backup.engine.sets.block_index import BlockIndexWriter
 from pgvector_backup.engine.sets.blocks import BlockFile, FileFacts, blocks_of_lines
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.keys_file import BrokenLine, Merge, Tally, read_lines
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.store import Claim, Writer
+from pgvector_backup.engine.store.writer import Writer
 
 _BYTES_A_LINE: Final = 70
 """Of a keys file, as far as anybody can tell before."""

@@ -23,8 +23,8 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets.chain import TableChain
 from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.naming import script_name
-from pgvector_backup.engine.store.store import Claim
 
 _UNPACK: Final = {"zstd": "zstd -dc", "gzip": "gzip -dc"}
 _KINDS: Final = (("primary key", "unique", "exclusion", "check"), ("foreign key",))

@@ -17,7 +17,7 @@ from typing import Final
 from psycopg.abc import Buffer
 
 from pgvector_backup.engine.base.errors import IntegrityFault
-from pgvector_backup.engine.store.store import Writer
+from pgvector_backup.engine.store.writer import Writer
 
 try:
     import xxhash

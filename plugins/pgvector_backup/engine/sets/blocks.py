@@ -15,7 +15,7 @@ from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import BlockIndexWriter
-from pgvector_backup.engine.store.store import Writer
+from pgvector_backup.engine.store.writer import Writer
 
 BLOCK_BYTES: Final = 1 << 20
 """Size at which a block is closed. Larger ones cost memory (jobs × block) and no longer gain speed."""

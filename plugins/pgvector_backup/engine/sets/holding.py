@@ -21,9 +21,10 @@ from pgvector_backup.engine.sets.forecast import HORIZON, forecast
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.retention import Candidate, Policy, policy_of, policy_of_copies
+from pgvector_backup.engine.store.claim import Claim
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import of_table, script_name
-from pgvector_backup.engine.store.store import Claim, Hold
 
 _DAY: Final = timedelta(days=1)
 _SHORTEST: Final = timedelta(hours=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgvector_backup.engine.base.errors import BackupError, StorageFault, storage_translated
 from pgvector_backup.engine.store.disk_file import DiskFile
-from pgvector_backup.engine.store.store import Writer
+from pgvector_backup.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pgvector_backup.engine.base.errors import storage_translated
 from pgvector_backup.engine.store import modes
+from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.file_locks import alone, lock, open_regular, same_file
 from pgvector_backup.engine.store.naming import STAGED, check_bare, manifest_name, of_set
 from pgvector_backup.engine.store.staging import StagedFile, fsync_directory, write_all
-from pgvector_backup.engine.store.store import AdoptedFile, Claim, Writer
+from pgvector_backup.engine.store.writer import AdoptedFile, Writer
 
 
 class LocalClaim(Claim):

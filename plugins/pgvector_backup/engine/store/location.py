@@ -8,8 +8,10 @@ from datetime import datetime, timedelta, timezone
 from typing import BinaryIO, Final
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
+from pgvector_backup.engine.store.claim import Claim
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.naming import LEASE, LOG_FILE, SAFE, check_bare, claimed_id, committed_id, of_set
-from pgvector_backup.engine.store.store import Claim, Entry, Hold, Store
+from pgvector_backup.engine.store.store import Entry, Store
 
 _LATEST_CLAIM: Final = 3600
 """Seconds that an id may lie after the clock before the search for a free one gives up."""

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 from pgvector_backup.engine.base.errors import InvalidParams, StorageFault
 from pgvector_backup.engine.store.bucket import Bucket
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.s3_requests import request
-from pgvector_backup.engine.store.store import Hold
 
 _log: Final = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import obstore
 
 from pgvector_backup.engine.base.errors import StorageFault
 from pgvector_backup.engine.store.bucket import Bucket
-from pgvector_backup.engine.store.store import Writer
+from pgvector_backup.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

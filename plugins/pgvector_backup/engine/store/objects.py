@@ -19,13 +19,14 @@ from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness, object_lock, uploads, versions
 from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.leases import RemoteLeases
 from pgvector_backup.engine.store.naming import STAGED
 from pgvector_backup.engine.store.object_reader import open_object
 from pgvector_backup.engine.store.object_writer import ObjectWriter
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
 from pgvector_backup.engine.store.remote import SMALL_BYTES, RemoteStore, Upload, Version
-from pgvector_backup.engine.store.store import Entry, Hold
+from pgvector_backup.engine.store.store import Entry
 from pgvector_backup.engine.store.urls import without_login
 
 if TYPE_CHECKING:

@@ -14,10 +14,12 @@ from typing import Final
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness
+from pgvector_backup.engine.store.claim import Claim
+from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.lease_objects import TAKEN_OVER, Renewal, lives, take_over
 from pgvector_backup.engine.store.naming import LEASE, STAGED, check_bare, manifest_name, of_set
 from pgvector_backup.engine.store.remote import RemoteStore, Version
-from pgvector_backup.engine.store.store import AdoptedFile, Claim, Hold, Writer
+from pgvector_backup.engine.store.writer import AdoptedFile, Writer
 
 _PUBLISHED_AT_ONCE: Final = 8
 

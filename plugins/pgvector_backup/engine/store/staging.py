@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pgvector_backup.engine.store import modes
 from pgvector_backup.engine.store.disk_file import DiskFile
 from pgvector_backup.engine.store.naming import STAGED
-from pgvector_backup.engine.store.store import Writer
+from pgvector_backup.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer

@@ -6,15 +6,12 @@ import abc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, TypeVar
+from typing import BinaryIO, ClassVar, NamedTuple, TypeVar
 
 from pgvector_backup.engine.base.errors import InvalidParams
-from pgvector_backup.engine.store.naming import data_file_name
-
-if TYPE_CHECKING:
-    from psycopg.abc import Buffer
-
+from pgvector_backup.engine.store.claim import Claim
+from pgvector_backup.engine.store.hold import Hold
+from pgvector_backup.engine.store.writer import Writer
 
 _One = TypeVar("_One")
 _Result = TypeVar("_Result")
@@ -26,148 +23,6 @@ class Entry(NamedTuple):
     name: str
     bytes: int
     modified: float
-
-
-class Hold(NamedTuple):
-    """That a store lets nobody remove a file.
-
-    :param mode: ``governance``: but for who has a right of its own; ``compliance``: nobody at all; of one that was set
-        by others also what they call it
-    :param until: with a time zone; None: until it is lifted
-    """
-
-    mode: str
-    until: datetime | None
-
-    def covers(self, other: Hold) -> bool:
-        """Whether it holds as long as another one, and as strictly."""
-        long_enough = self.until is None or (other.until is not None and self.until >= other.until)
-        return long_enough and self.mode in (other.mode, "compliance")
-
-    def holds(self, now: datetime) -> bool:
-        """Whether it has not ended yet."""
-        return self.until is None or self.until > now
-
-    def describe(self) -> str:
-        """In words, with its end in UTC."""
-        until = "" if self.until is None else f" until {self.until.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-        return f"held by the store ({self.mode}){until}"
-
-
-class Writer(abc.ABC):
-    """A file that is being written; nobody sees it under its name until it is published.
-
-    :param name: the bare name that it will have
-    :raises StorageFault: from every method; what the store says of one write may be raised by a later one
-    """
-
-    name: str
-    published: bool = False
-
-    @abc.abstractmethod
-    def write(self, data: Buffer) -> None:
-        """Append; the caller sees to it that one thread does so at a time."""
-
-    @abc.abstractmethod
-    def sync(self) -> None:
-        """Hand over every byte and wait until the store has taken it; nothing is written after this."""
-
-    @property
-    @abc.abstractmethod
-    def sha256(self) -> str:
-        """Of the file, once it is synced."""
-
-    @abc.abstractmethod
-    def publish(self) -> None:
-        """Give the file its name; more than once is fine."""
-
-    @property
-    def proven(self) -> bool:
-        """Whether the store's own checksum of what arrived was compared, once it is published."""
-        return False
-
-    @abc.abstractmethod
-    def discard(self) -> None:
-        """Leave nothing of the file, under whichever name it has; more than once is fine."""
-
-
-class Claim(abc.ABC):
-    """A reserved id and the files staged under it. Use `Location.claim`."""
-
-    backup_id: str
-    resumed: bool = False
-    """Whether it was taken over from a run that died."""
-
-    def stage(self, label: str, suffix: str, *, expected: int | None = None) -> Writer:
-        """Begin a table's file, or one that lies beside it.
-
-        :param expected: bytes that it will have, as far as can be told; a store cuts an upload by that
-        """
-        return self.stage_file(data_file_name(label, self.backup_id, suffix), expected=expected)
-
-    @abc.abstractmethod
-    def stage_file(self, name: str, *, expected: int | None = None) -> Writer:
-        """Begin a file of that very name, one of this id's."""
-
-    @abc.abstractmethod
-    def adopt(self, name: str) -> None:
-        """Make a whole file that lies here under its final name part of the set."""
-
-    @abc.abstractmethod
-    def announce(self, manifest: bytes) -> None:
-        """Say what is going to be committed, so that files published before that are known to a sweep."""
-
-    @abc.abstractmethod
-    def commit(self, manifest: bytes) -> None:
-        """Make the set exist: its files are published, then its manifest."""
-
-    def hold(self, hold: Hold) -> None:
-        """Have the store hold every file of the set, from the moment on at which the set exists; before `commit`.
-
-        :raises InvalidParams: where the store holds nothing
-        """
-        raise InvalidParams(f"object_lock: set {self.backup_id} is being made where nothing can be held")
-
-    @abc.abstractmethod
-    def abandon(self) -> None:
-        """Leave what is published to whoever takes the claim over, or to the next sweep; nothing of it is a set."""
-
-    @abc.abstractmethod
-    def discard(self) -> None:
-        """Leave nothing of a set that was not committed; of one that was, nothing happens."""
-
-    @abc.abstractmethod
-    def drop(self, *files: Writer) -> None:
-        """Take files out of the set and out of the store, e.g. those of a table that failed."""
-
-
-class AdoptedFile(Writer):
-    """A file that was there, whole, before its set was begun again."""
-
-    published = True
-
-    def __init__(self, name: str, delete: Callable[[str], None]) -> None:
-        self.name = name
-        self._delete = delete
-
-    def write(self, data: Buffer) -> None:
-        """It is whole."""
-        raise AssertionError(self.name)
-
-    def sync(self) -> None:
-        """It is."""
-
-    @property
-    def sha256(self) -> str:
-        """Whoever adopted it knows."""
-        raise AssertionError(self.name)
-
-    def publish(self) -> None:
-        """It has its name."""
-
-    def discard(self) -> None:
-        """See `Writer`."""
-        self._delete(self.name)
 
 
 class Store(abc.ABC):
