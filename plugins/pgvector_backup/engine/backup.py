@@ -24,7 +24,7 @@ from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Stream, copy_out
 from pgvector_backup.engine.dump.increment import Line, begin_line
 from pgvector_backup.engine.dump.readers import Readers
-from pgvector_backup.engine.dump.table_plans import TablePlan, plan_tables
+from pgvector_backup.engine.dump.table_plans import TablePlan, estimated, plan_tables
 from pgvector_backup.engine.load import by_hand
 from pgvector_backup.engine.postgres import snapshot as snapshots
 from pgvector_backup.engine.postgres import standing
@@ -114,8 +114,6 @@ def backup(
             for remark in (*notes, *([advice] if advice else [])):
                 _log.warning("%s", remark)
             plans = plan_tables(snapshot, kind, settings.jobs, cancel)
-            for failed, failure in snapshot.failures.items():
-                _log_failure(failed.label, failure)
             line = Line()
             if (request.mode or settings.mode) == "incremental":
                 line = begin_line(
@@ -128,7 +126,9 @@ def backup(
                     full_every=settings.full_every,
                     held=held,
                 )
-                plans = [plan.part(line.share(plan.table.name)) for plan in plans]
+            plans = estimated(snapshot, plans, kind, cancel, line.expected)
+            for failed, failure in snapshot.failures.items():
+                _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
             streams = [_stream(plan, kind, claim, settings.progress_rows, line) for plan in plans]
             throttle = Throttle(settings.max_mb_per_second, cancel)

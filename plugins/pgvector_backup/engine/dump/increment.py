@@ -18,6 +18,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.dump.keys_out import KeysFile, write_keys
+from pgvector_backup.engine.dump.ranges import Estimate
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.keys_query import COMPARABLE, Seen
 from pgvector_backup.engine.postgres.lineage import Lineage, difference, lineage_of, wal_position
@@ -78,10 +79,15 @@ class Line:
         keys = self.keys.get(name)
         return None if keys is None else keys.entry()
 
-    def share(self, name: TableName) -> float:
-        """Which part of a table's rows the set holds, as far as its keys tell."""
+    def expected(self, name: TableName) -> Estimate | None:
+        """What an increment will hold of a table, by its keys and the rows of the base; None: nobody knows."""
         tally = self.tally(name)
-        return 1.0 if tally is None or not tally.rows else tally.written / tally.rows
+        if self.base is None or tally is None:
+            return None
+        entry, rows = self.base.entry(name.label), tally.written
+        if not entry.rows:
+            return Estimate(rows, None, None)
+        return Estimate(rows, round(rows * entry.raw_bytes / entry.rows), round(rows * entry.bytes / entry.rows))
 
 
 def begin_line(
@@ -251,7 +257,11 @@ class _Attempt:
     def all_keys(self) -> dict[TableName, KeysFile]:
         """The keys of a full set; a table whose keys cannot be had is in the set without them."""
         made: dict[TableName, KeysFile] = {}
-        left = [(table, line) for table in self.tables if isinstance(line := self.lineages[table.name], Lineage)]
+        left = [
+            (table, line)
+            for table in self.tables
+            if table.name not in self.snapshot.failures and isinstance(line := self.lineages[table.name], Lineage)
+        ]
         try:
             while left:
                 with self.snapshot.joined() as conn:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from psycopg import Connection
 
@@ -16,13 +17,17 @@ from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cutter, esti
 from pgvector_backup.engine.postgres import binary_forms, transactions
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.snapshot import Snapshot
+from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
+
+_UNKNOWN: Final = Estimate(None, None, None)
 
 
 @dataclass(frozen=True)
 class TablePlan:
     """One table: what it will come to, how its pages are cut, what precedes its rows.
 
+    :param expected: nothing is known of it yet, see `estimated`
     :param cut: divides its pages, given what they come to
     :param late_transactions: as a manifest has them
     :param remark: what has to be said of it
@@ -35,38 +40,73 @@ class TablePlan:
     late_transactions: tuple[int, ...] | None
     remark: str | None
 
-    def part(self, share: float) -> TablePlan:
-        """The same, when only so much of the rows is read."""
-        whole = self.expected
-        parts = [None if one is None else round(one * share) for one in (whole.rows, whole.bytes, whole.stored)]
-        return replace(self, expected=Estimate(*parts))
-
 
 def plan_tables(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -> list[TablePlan]:
     """Plan every table that can be read; one that cannot joins the snapshot's failures."""
-    plans = []
     with snapshot.joined() as conn:
-        for name, table in snapshot.described.items():
+        return _each(
+            snapshot,
+            conn,
+            cancel,
+            snapshot.described.values(),
+            lambda table: _plan_of(conn, snapshot, table, kind, jobs),
+        )
+
+
+def estimated(
+    snapshot: Snapshot,
+    plans: Sequence[TablePlan],
+    kind: FileKind,
+    cancel: Cancel,
+    known: Callable[[TableName], Estimate | None],
+) -> list[TablePlan]:
+    """The same plans with what each table will come to; a table that cannot be read joins the snapshot's failures.
+
+    :param known: what is known of a table already: of it nothing is read
+    """
+    told = {plan.table.name: known(plan.table.name) for plan in plans}
+    by_name = {plan.table.name: plan for plan in plans}
+    with ExitStack() as held:
+        conn = held.enter_context(snapshot.joined()) if None in told.values() else None
+
+        def with_estimate(table: Table) -> TablePlan:
+            expected = told[table.name]
+            if expected is None:
+                assert conn is not None
+                expected = estimate(conn, table, kind)
+            return replace(by_name[table.name], expected=expected)
+
+        return _each(snapshot, conn, cancel, [plan.table for plan in plans], with_estimate)
+
+
+def _each(
+    snapshot: Snapshot,
+    conn: Connection[Any] | None,
+    cancel: Cancel,
+    tables: Iterable[Table],
+    plan: Callable[[Table], TablePlan],
+) -> list[TablePlan]:
+    plans = []
+    for table in tables:
+        cancel.check()
+        try:
+            with translated(table=table.name.label):
+                plans.append(plan(table))
+        except BackupError as fault:
             cancel.check()
-            try:
-                with translated(table=name.label):
-                    plans.append(_plan_of(conn, snapshot, table, kind, jobs))
-            except BackupError as fault:
-                cancel.check()
-                if conn.broken:
-                    raise
-                snapshot.failures[name] = fault
-                snapshot.rejoin(conn)
+            if conn is None or conn.broken:
+                raise
+            snapshot.failures[table.name] = fault
+            snapshot.rejoin(conn)
     return plans
 
 
 def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind, jobs: int) -> TablePlan:
     if not kind.format.is_text:
         binary_forms.require(conn, table)
-    expected = estimate(conn, table, kind)
     return TablePlan(
         table=table,
-        expected=expected,
+        expected=_UNKNOWN,
         header=header(conn, table, kind.format),
         cut=cutter(conn, table, jobs=jobs),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
