@@ -158,3 +158,20 @@ def test_a_dag_of_ones_own_copies_to_a_root_of_its_own(house: Path, tmp_path: Pa
     outcome = run(dags=dags, dag_id="own")
     assert outcome.states == {"saved": "success", "elsewhere": "failed", "report": "failed"}
     assert outcome.result["response_en"] == "Copying the backup sets failed"
+
+
+def test_a_set_that_the_first_root_has_lost_is_restored_and_verified_at_a_copy(
+    house: Path, others: list[Path], run: Run, database: Database
+) -> None:
+    before = rows(database)
+    assert run({"truncate_vector_tables": True}).state == "success"
+    shutil.rmtree(house / "vector_bak")
+    asked = {"backup_path": "vector_bak", "timestamp": "latest", "from_copy": str(others[1])}
+    assert run(asked, dag_id="pgvector_verify").result["sets"][0]["ok"] is True
+    outcome = run({**asked, "on_conflict": "skip"}, dag_id="pgvector_restore")
+    assert outcome.result["restore_performed"] is True
+    assert rows(database) == before
+    assert "RESTORE OK" in log(others[1] / "vector_bak")
+    assert not (house / "vector_bak").exists()
+    refused = run({**asked, "from_copy": str(house.parent)}, dag_id="pgvector_restore")
+    assert "from_copy" in check_error(refused.error, "INVALID_PARAMS", can_retry=False)

@@ -51,6 +51,24 @@ def test_backup(house: House, command: Command) -> None:
     assert manifest["run_id"].startswith("cli__")
 
 
+def test_a_set_is_read_at_a_copy(house: House, backed_up: str, command: Command, tmp_path: Path) -> None:
+    root = tmp_path / "other"
+    root.mkdir()
+    assert command("copy", "--to", str(root), "--backup-path", "vector_bak", "--quiet").code == 0
+    for name in house.files():
+        (house.directory / name).unlink()
+    copies = {"AIRFLOW__PGVECTOR_BACKUP__COPY_ROOTS": str(root)}
+    place = ["--backup-path", "vector_bak", "--timestamp", backed_up]
+    assert command("verify", *place, "--quiet", **copies).code == 3
+    told = command("verify", *place, "--json", "--from-copy", str(root), **copies)
+    assert (told.code, told.json["sets"][0]["ok"]) == (0, True)
+    planned = command(
+        "restore", *place, "--on-conflict", "skip", "--dry-run", "--json", "--from-copy", str(root), **copies
+    )
+    assert planned.code == 0
+    assert command("verify", *place, "--quiet", "--from-copy", str(tmp_path), **copies).code == 2
+
+
 def test_backup_in_words(house: House, command: Command) -> None:
     house.langchain()
     done = command("backup", "--quiet")

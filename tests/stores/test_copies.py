@@ -171,6 +171,49 @@ def test_a_copy_that_is_lost_or_damaged_is_made_again(
     assert [name for name in names(there) if "verified" not in name] == names(house.root)
 
 
+@pytest.mark.parametrize("kind", ["disk", "seaweed"])
+@pytest.mark.parametrize("damage", ["lost", "altered"])
+def test_what_the_first_root_has_lost_is_read_at_the_copy_and_made_again_from_it(
+    house: House, made: Any, make_root: MakeRoot, kind: str, damage: str
+) -> None:
+    root, home = make_root(kind), house.root
+    house.configure(copy_roots=(root,))
+    assert house.copy().failure is None
+    whole = {name: (house.directory / name).read_bytes() for name in house.files()}
+    if damage == "lost":
+        for name in house.files():
+            (house.directory / name).unlink()
+    else:
+        alter(home, file_of(made))
+    with pytest.raises((NotFound, IntegrityFault)):
+        house.restore(timestamp=made.backup_id, truncate_before_restore=True)
+    asked = {"timestamp": made.backup_id, "from_copy": str(root)}
+    house.database.run("DELETE FROM langchain_pg_embedding")
+    assert house.restore(dry_run=True, on_conflict="skip", **asked).tables["langchain_pg_embedding"].rows == 58
+    house.restore(on_conflict="skip", **asked)
+    assert house.count("langchain_pg_embedding") == 58
+    (verified,) = house.verify(backup_path="vector_bak", depth="rows", **asked).sets
+    assert verified.ok
+    assert f"verified_{made.backup_id}.json" in names(root)
+    assert f"verified_{made.backup_id}.json" not in house.files()
+
+    house.configure(backup_root=root, copy_roots=(home,))
+    (one,) = house.copy(timestamp=made.backup_id).copies
+    assert one.failure is None
+    assert one.repaired == (damage == "altered")
+    assert {name: (house.directory / name).read_bytes() for name in whole} == whole
+
+
+def test_nobody_but_who_configures_says_where_sets_are_read(house: House, made: Any, make_root: MakeRoot) -> None:
+    elsewhere, root = make_root("disk"), house.root
+    with pytest.raises(InvalidParams, match="from_copy: it has to be one of copy_roots, of which there are none"):
+        house.restore(timestamp=made.backup_id, from_copy=str(elsewhere))
+    house.configure(copy_roots=(elsewhere,))
+    for named in (f"{elsewhere}/..", str(root), "s3://elsewhere/sets"):
+        with pytest.raises(InvalidParams, match="from_copy: it has to be one of copy_roots"):
+            house.verify(backup_path="vector_bak", from_copy=named)
+
+
 def test_a_damaged_set_is_not_copied_and_a_damaged_copy_of_it_stays_what_it_is(
     house: House, made: Any, make_root: MakeRoot
 ) -> None:

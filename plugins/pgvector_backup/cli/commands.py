@@ -28,7 +28,7 @@ from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.copies import whereabouts
+from pgvector_backup.engine.sets.copies import at_copy, whereabouts
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.set_json import describe_set
@@ -144,6 +144,7 @@ def _verify(order: Order) -> Answer:
 def _restore(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
     request = RestoreRequest.from_mapping(placed(conf_of(arguments, RESTORE_KEYS), order.configuration))
+    settings = at_copy(settings, request.from_copy)
     connect = connect_to(arguments.dsn, order.configuration)
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)

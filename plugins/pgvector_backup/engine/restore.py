@@ -39,6 +39,7 @@ from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.choice import in_place_of, several_databases
+from pgvector_backup.engine.sets.copies import at_copy
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, open_set, shared_lock
 from pgvector_backup.engine.store.location import Location
@@ -77,6 +78,7 @@ def restore(
     """
     started = time.monotonic()
     cancel = cancel or Cancel()
+    settings = at_copy(settings, request.from_copy)
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
     of = None

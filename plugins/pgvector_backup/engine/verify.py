@@ -22,6 +22,7 @@ from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.chain import chains
+from pgvector_backup.engine.sets.copies import at_copy
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_set import check_script, shared_lock
@@ -60,7 +61,9 @@ def verify(
     started = time.monotonic()
     result = VerifyResult(depth=request.depth, timestamp=now)
     with reporting(on_progress) as watched:
-        run = _Run(request, settings, connect, now, run_id, cancel or Cancel(), watched, result)
+        run = _Run(
+            request, at_copy(settings, request.from_copy), connect, now, run_id, cancel or Cancel(), watched, result
+        )
         for place in run.places():
             run.verify(place)
     result.duration = time.monotonic() - started

@@ -28,6 +28,7 @@ class _RestoreTask(PgVectorTask):
     :param backup_path: directory of the set, relative to the backup root, as lists of sets give it (templated)
     :param backup_task_id: in its place, the task whose directory holds the set (templated)
     :param timestamp: which set; ``latest`` is the newest that is whole (templated)
+    :param from_copy: which of ``copy_roots`` it is read at; None: at the backup root (templated)
     :param tables: labels of the set's tables; None: all (templated)
     :param truncate_before_restore: whether the rows that are there now are replaced
     :param on_conflict: ``error``, ``skip`` or ``update``
@@ -46,6 +47,7 @@ class _RestoreTask(PgVectorTask):
         "backup_path",
         "backup_task_id",
         "timestamp",
+        "from_copy",
         "tables",
         "collections",
         "rename_collection",
@@ -58,6 +60,7 @@ class _RestoreTask(PgVectorTask):
         backup_path: str | None = None,
         backup_task_id: str | None = None,
         timestamp: str = LATEST,
+        from_copy: str | None = None,
         tables: Sequence[str] | None = None,
         truncate_before_restore: bool = False,
         on_conflict: str = "error",
@@ -73,6 +76,7 @@ class _RestoreTask(PgVectorTask):
         self.backup_path = backup_path
         self.backup_task_id = backup_task_id
         self.timestamp = timestamp
+        self.from_copy = from_copy
         self.tables = tables
         self.truncate_before_restore = truncate_before_restore
         self.on_conflict = on_conflict
@@ -97,6 +101,7 @@ class _RestoreTask(PgVectorTask):
             "backup_path": self.rendered("backup_path", text_of),
             "task_id": self.rendered("backup_task_id", text_of),
             "timestamp": self.rendered("timestamp", text_of),
+            "from_copy": self.rendered("from_copy", text_of),
             "tables": self.rendered("tables", texts_of),
             "truncate_before_restore": self.truncate_before_restore,
             "on_conflict": self.on_conflict,
@@ -124,7 +129,11 @@ class PgVectorRestoreOperator(_RestoreTask):
         with self.reported(context):
             request = self.request(context)
             self.note_place(
-                context, backup_path=request.backup_path, task_id=request.task_id, timestamp=request.timestamp
+                context,
+                backup_path=request.backup_path,
+                task_id=request.task_id,
+                timestamp=request.timestamp,
+                from_copy=request.from_copy,
             )
             result = restore(
                 request,
@@ -209,17 +218,23 @@ class PgVectorRestoreReportOperator(_RestoreTask):
         asked = self.conf(context)
         if self.conf_from_run or asked.get("backup_path") or asked.get("task_id"):
             return asked
-        named = {"backup_path": "backup_path", "task_id": "backup_task_id", "timestamp": "timestamp"}
+        named = {
+            "backup_path": "backup_path",
+            "task_id": "backup_task_id",
+            "timestamp": "timestamp",
+            "from_copy": "from_copy",
+        }
         return {key: self.step_s(name, outcome, steps, context) for key, name in named.items()}
 
     def _write_log(
         self, context: Context, report: RestoreReport, asked: Mapping[str, Any], backup_root: str | None
     ) -> None:
         from pgvector_backup.engine.sets.catalog import Catalog  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.sets.copies import at_copy  # noqa: PLC0415 (see `operators`)
 
         section = report.log_section(run_id=context["run_id"])
         try:
-            settings = configuration.settings(backup_root=backup_root)
+            settings = at_copy(configuration.settings(backup_root=backup_root), asked.get("from_copy"))
             request = RestoreRequest.from_mapping(
                 {key: asked.get(key) for key in ("backup_path", "task_id", "timestamp")}
             )

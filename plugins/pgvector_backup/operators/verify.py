@@ -30,6 +30,7 @@ class PgVectorVerifyOperator(PgVectorTask):
         ``backup_task_id``, every location (templated)
     :param backup_task_id: in its place, the task whose directory holds the set (templated)
     :param timestamp: which set; ``latest`` is the newest, damaged or not (templated)
+    :param from_copy: which of ``copy_roots`` the sets are read at; None: at the backup root (templated)
     :param depth: ``files``, ``rows`` or ``drill``; the configured one if None
     :param pgvector_conn_id: Airflow connection of a server on which a drill may make a scratch database; None: an
         embedded server on the worker (templated)
@@ -37,7 +38,13 @@ class PgVectorVerifyOperator(PgVectorTask):
     Further arguments as of `PgVectorTask`, all keyword-only.
     """
 
-    template_fields: Sequence[str] = (*PgVectorTask.template_fields, "backup_path", "backup_task_id", "timestamp")
+    template_fields: Sequence[str] = (
+        *PgVectorTask.template_fields,
+        "backup_path",
+        "backup_task_id",
+        "timestamp",
+        "from_copy",
+    )
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class PgVectorVerifyOperator(PgVectorTask):
         backup_path: str | None = None,
         backup_task_id: str | None = None,
         timestamp: str = LATEST,
+        from_copy: str | None = None,
         depth: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +60,7 @@ class PgVectorVerifyOperator(PgVectorTask):
         self.backup_path = backup_path
         self.backup_task_id = backup_task_id
         self.timestamp = timestamp
+        self.from_copy = from_copy
         self.depth = depth
         self.remember_given()
 
@@ -64,6 +73,7 @@ class PgVectorVerifyOperator(PgVectorTask):
             "backup_path": self.rendered("backup_path", text_of),
             "task_id": self.rendered("backup_task_id", text_of),
             "timestamp": self.rendered("timestamp", text_of),
+            "from_copy": self.rendered("from_copy", text_of),
             "depth": self.depth or configuration.verify_depth(),
         }
         return VerifyRequest.from_mapping(self.asked(context, VERIFY_KEYS, arguments))

@@ -14,6 +14,7 @@ from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.sets.copies import at_copy
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import check_admitted
 from pgvector_backup.installation.runs import DAG_IDS, Kind
@@ -153,6 +154,8 @@ def _checked(kind: Kind, conf: Mapping[str, Any], user: User) -> str | None:
         check_admitted(asked.db_connection, configuration.connection_rules())
     if isinstance(asked, BackupRequest):
         sets.require_task_directory(asked.task_id)
+    elif asked.from_copy is not None:
+        at_copy(configuration.settings(), asked.from_copy)  # what lies there, the run will see
     elif isinstance(asked, RestoreRequest) or asked.backup_path is not None or asked.task_id is not None:
         here = sets.catalog()
         here.find(here.place(asked.backup_path, asked.task_id), asked.timestamp)

@@ -37,6 +37,7 @@ from pgvector_backup.web.xcoms import value_of
 
 _ASKED: Final = (
     *("db_connection", "task_id", "backup_path", "timestamp", "tables", "collections", "schema", "depth"),
+    "from_copy",
     *("truncate_vector_tables", "truncate_before_restore", "into_other_database", "dry_run", "force"),
 )
 """Keys of a conf that tell what a run is about."""

@@ -120,8 +120,18 @@ _PLACE_KEYS: Final = (
     ),
 )
 
+_FROM_COPY: Final = Key(
+    name="from_copy",
+    types=("string", "null"),
+    default=None,
+    title="From a copy",
+    description="Read the set at this one of `copy_roots`, named as there, in place of the backup root.",
+    max_length=2048,
+)
+
 RESTORE_KEYS: Final[tuple[Key, ...]] = (
     *_PLACE_KEYS,
+    _FROM_COPY,
     Key(
         name="tables",
         types=("array", "null"),
@@ -221,6 +231,7 @@ VERIFY_KEYS: Final[tuple[Key, ...]] = (
         _PLACE_KEYS[2],
         description="Which set, e.g. `20250721_234914`; empty or `latest`: the newest, damaged or not.",
     ),
+    _FROM_COPY,
     Key(
         name="depth",
         types=("string",),

@@ -64,6 +64,7 @@ class RestoreRequest:
     """A restore that has passed every check that needs no disk and no server.
 
     :param timestamp: a set's id, or `LATEST`
+    :param from_copy: which of ``copy_roots`` it is read at; None: at the backup root
     :param tables: labels as in the manifest; None: all
     :param rename_collection: from old names to new ones; without ``collections``, these collections alone are restored
     :param into_other_database: whether the target may be another database than the one that the set is of
@@ -72,6 +73,7 @@ class RestoreRequest:
     backup_path: str | None = None
     task_id: str | None = None
     timestamp: str = LATEST
+    from_copy: str | None = None
     tables: tuple[str, ...] | None = None
     db_connection: str | None = None
     truncate_before_restore: bool = False
@@ -154,12 +156,14 @@ class CopyRequest:
 class VerifyRequest:
     """A verify that has passed every check that needs no disk and no server.
 
-    Neither ``backup_path`` nor ``task_id``: every location. ``timestamp`` is a set's id, or `LATEST`.
+    Neither ``backup_path`` nor ``task_id``: every location. ``timestamp`` is a set's id, or `LATEST`; ``from_copy`` is
+    the one of ``copy_roots`` where the sets are read, None: the backup root.
     """
 
     backup_path: str | None = None
     task_id: str | None = None
     timestamp: str = LATEST
+    from_copy: str | None = None
     depth: Depth = "rows"
     db_connection: str | None = None
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound, storage_translated
+from pgvector_backup.engine.base.errors import (
+    BackupError,
+    Conflict,
+    IntegrityFault,
+    InvalidParams,
+    NotFound,
+    storage_translated,
+)
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.base_set import chain_of
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
@@ -147,6 +154,20 @@ def digest(location: Location, name: str, cancel: Cancel) -> str:
             cancel.check()
             sha256.update(piece)
     return sha256.hexdigest()
+
+
+def at_copy(settings: Settings, named: str | None) -> Settings:
+    """The settings with which sets are read at one of ``copy_roots``; None: at the backup root, as they are.
+
+    :raises InvalidParams: when it is none of them: nobody but who configures says where sets are read
+    """
+    if named is None:
+        return settings
+    for root in settings.copy_roots:
+        if str(root).rstrip("/") == named.rstrip("/"):
+            return replace(settings, backup_root=root)
+    known = ", ".join(str(root) for root in settings.copy_roots) or "of which there are none"
+    raise InvalidParams(f"from_copy: it has to be one of copy_roots, {known}")
 
 
 def require_copies(settings: Settings, location: Location, manifest_file: str) -> list[Location]:

@@ -60,18 +60,22 @@ export function askBackup({ overview, started, values }) {
   });
 }
 
+/** The further roots where a set may lie too, as far as its details have been asked for. */
+const copiesOf = (set) => (set?.copies ?? []).filter((one) => one.state !== "missing").map((one) => one.root);
+
 /** Verify one set, or the newest of every location. */
 export function askVerify({ overview, set, started }) {
   const form = fieldsFor(overview.verify_keys, "verify", {
     skip: ["backup_path", "task_id", "timestamp"],
-    suggestions: { db_connection: overview.connections?.known },
+    suggestions: { db_connection: overview.connections?.known, from_copy: copiesOf(set) },
   });
   const where = form.nodes.find((node) => node.dataset.key === "db_connection");
   const conf = () => {
-    const { depth, db_connection } = form.values();
+    const { depth, db_connection, from_copy } = form.values();
     return {
       ...(set && { backup_path: set.relative_path, timestamp: set.timestamp }),
       depth, // always: an installation may have another default
+      ...(from_copy && { from_copy }),
       ...(depth === "drill" && db_connection && { db_connection }),
     };
   };
@@ -129,7 +133,7 @@ export function askRestore({ overview, set: given, started }) {
   const form = fieldsFor(overview.restore_keys, "restore", {
     skip: ["backup_path", "task_id", "timestamp"],
     choices: { tables: labels },
-    suggestions: { db_connection: overview.connections?.known },
+    suggestions: { db_connection: overview.connections?.known, from_copy: copiesOf(set) },
   });
   const from = [set.database && code(set.database), set.server && `PostgreSQL ${set.server.server_version}`];
   const chosen = (conf) => conf.tables ?? labels;

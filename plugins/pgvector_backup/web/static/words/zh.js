@@ -258,6 +258,8 @@ export default {
     "`files`：清单、大小和校验和。`rows`：另外逐行解码。`drill`：另外恢复到临时数据库，比对、检索后删除。",
   "key.verify.db_connection.title": "演练用的数据库",
   "key.verify.db_connection.description": "可以创建临时数据库的服务器的 Airflow 连接 ID。留空：worker 上的内嵌服务器。",
+  "key.from_copy.title": "从副本读取",
+  "key.from_copy.description": "从 `copy_roots` 中的这一处（写法与配置相同）读取备份集，而不是从备份根目录。",
   "key.tables.title": "表",
   "key.tables.description": "只恢复备份集中的这些表。留空：全部。",
   "key.truncate_before_restore.title": "先清空表",
