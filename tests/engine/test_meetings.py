@@ -87,8 +87,12 @@ def test_nobody_writes_or_reads_between_a_truncates_count_and_its_deed(filled: H
     assert filled.count(EMBEDDING) == 0
 
 
-@pytest.mark.parametrize("last_step", ["RELEASE SAVEPOINT record_manager", "^TRUNCATE TABLE"])
-def test_a_truncate_cancelled_once_the_rows_are_proven_empties_nothing(filled: House, last_step: str) -> None:
+@pytest.mark.parametrize(
+    ("last_step", "noted"), [("RELEASE SAVEPOINT record_manager", False), ("^TRUNCATE TABLE", True)]
+)
+def test_a_truncate_cancelled_once_the_rows_are_proven_empties_nothing(
+    filled: House, last_step: str, noted: bool
+) -> None:
     """Up to the commit; what it has noted beside the set by then only keeps the set."""
     result = filled.backup()
     cancel = Cancel()
@@ -97,6 +101,7 @@ def test_a_truncate_cancelled_once_the_rows_are_proven_empties_nothing(filled: H
         filled.truncate(result, cancel=cancel)
     assert asked.is_set()
     assert filled.count(EMBEDDING) == 58
+    assert any(name.startswith("emptied_") for name in filled.files()) == noted
 
 
 # --- a restore ---
