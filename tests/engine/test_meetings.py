@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import Cancelled, Conflict
+from pgvector_backup.engine.contract.backup_result import BackupResult
+from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.sets.catalog import Catalog
 from tests.helpers.database import contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
@@ -147,6 +151,35 @@ def test_nobody_writes_or_reads_before_a_restore_counts_what_it_empties(filled: 
     at_statement(filled, r"^SELECT count\(\*\)", lambda: out.append(kept_out(filled.database, statement)))
     filled.restore(truncate_before_restore=True)
     assert out == [True]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reading"),
+    [
+        ("^COPY .*FROM STDIN", lambda house, result: house.restore(truncate_before_restore=True)),
+        ("^TRUNCATE TABLE", lambda house, result: house.truncate(result)),
+    ],
+    ids=["restore", "truncate"],
+)
+def test_a_set_is_not_removed_while_somebody_goes_by_it(
+    filled: House, statement: str, reading: Callable[[House, BackupResult], object]
+) -> None:
+    result = filled.backup()
+    catalog = Catalog(filled.settings)
+    place = catalog.place("vector_bak", None)
+    found = catalog.find(place, str(result.backup_id))
+    refused: list[str] = []
+
+    def try_to() -> None:
+        with pytest.raises(Conflict, match="is in use: a restore, a verify or a truncate is reading it") as fault:
+            remove(place, found)
+        refused.append(fault.value.message)
+
+    at_statement(filled, statement, try_to)
+    reading(filled, result)
+    assert len(refused) == 1
+    remove(place, found)
+    assert catalog.at(place).sets == ()
 
 
 def test_a_restore_cancelled_after_its_last_step_changes_nothing(house: House) -> None:
