@@ -18,7 +18,8 @@ from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.requests import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 from pgvector_backup.engine.sets.beside import Pin
-from pgvector_backup.engine.sets.retention import Candidate, Policy, plan
+from pgvector_backup.engine.sets.policy import Policy
+from pgvector_backup.engine.sets.retention import Candidate, plan
 
 HERE: Final = Path(__file__).parent
 NOTE: Final = "<!-- Made by `make docs` from the code; change it there. -->"

@@ -53,6 +53,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/sets/catalog": ("engine/test_catalog", "engine/test_second_time"),
     "engine/sets/choice": ("unit/test_choice",),
     "engine/sets/found": ("unit/test_found", "unit/test_choice"),
+    "engine/sets/policy": ("unit/test_retention",),
     "engine/sets/retention": ("unit/test_retention",),
     "engine/sets/stored_file": ("engine/test_verify",),
     "engine/sets/stored_set": ("engine/test_restore_refusals",),

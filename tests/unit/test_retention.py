@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.sets.beside import Pin
-from pgvector_backup.engine.sets.retention import Candidate, Plan, Policy, parse_within, plan
+from pgvector_backup.engine.sets.policy import Policy, parse_within
+from pgvector_backup.engine.sets.retention import Candidate, Plan, plan
 
 UTC = timezone.utc
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

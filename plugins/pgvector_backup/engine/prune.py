@@ -23,7 +23,8 @@ from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.holding import Holding
-from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, Policy, plan, policy_of, policy_of_copies
+from pgvector_backup.engine.sets.policy import Policy, policy_of, policy_of_copies
+from pgvector_backup.engine.sets.retention import Candidate, Decision, Plan, plan
 from pgvector_backup.engine.store.location import Location
 
 _log: Final = logging.getLogger(__name__)

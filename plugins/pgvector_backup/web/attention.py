@@ -16,7 +16,7 @@ from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.prune import planned
 from pgvector_backup.engine.sets import choice
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
-from pgvector_backup.engine.sets.retention import Policy, policy_of
+from pgvector_backup.engine.sets.policy import Policy, policy_of
 from pgvector_backup.web.language import Language
 
 _GRACE: Final = timedelta(hours=1)

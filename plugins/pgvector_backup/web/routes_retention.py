@@ -19,7 +19,8 @@ from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until
 from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.forecast import forecast
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
-from pgvector_backup.engine.sets.retention import Plan, Policy, plan, policy_of
+from pgvector_backup.engine.sets.policy import Policy, policy_of
+from pgvector_backup.engine.sets.retention import Plan, plan
 from pgvector_backup.engine.store.location import Location as StoredLocation
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
-from pgvector_backup.engine.sets.retention import Candidate, Policy, plan
+from pgvector_backup.engine.sets.policy import Policy
+from pgvector_backup.engine.sets.retention import Candidate, plan
 
 _DAY: Final = timedelta(days=1)
 _CLOSE: Final = 100

@@ -20,7 +20,8 @@ from pgvector_backup.engine.sets.catalog import Catalog, identity_of
 from pgvector_backup.engine.sets.forecast import HORIZON, forecast
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
 from pgvector_backup.engine.sets.manifest import Manifest
-from pgvector_backup.engine.sets.retention import Candidate, Policy, policy_of, policy_of_copies
+from pgvector_backup.engine.sets.policy import Policy, policy_of, policy_of_copies
+from pgvector_backup.engine.sets.retention import Candidate
 from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.location import Location
