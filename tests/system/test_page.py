@@ -196,15 +196,17 @@ def test_emptying_tables_has_to_be_confirmed_by_name(installation: Installation,
         go = seen.dialog.get_by_role("button", name="Back up", exact=True)
         expect(go).to_have_attribute("aria-disabled", "false")
         seen.dialog.get_by_label("Empty the vector tables afterwards").check()
-        expect(seen.dialog.locator(".consequence")).to_contain_text("EMPTIES langchain_pg_embedding")
-        word = seen.dialog.get_by_label("type langchain_pg_embedding")
-        for wrong in ("", "langchain_pg_collection", "langchain_pg_embedding "):
+        expect(seen.dialog.locator(".consequence")).to_contain_text("EMPTIES langchain_pg_embedding of database")
+        expect(seen.dialog.locator(".consequence")).to_contain_text("pgvector_small")
+        ((name,),) = installation.query("small", "SELECT current_database()")
+        word = seen.dialog.get_by_label(f"type {name}")
+        for wrong in ("", "langchain_pg_embedding", f"{name} "):
             word.fill(wrong)
             expect(go).to_have_attribute("aria-disabled", "true")
             word.press("Enter")
-            expect(seen.dialog.get_by_role("alert")).to_contain_text("langchain_pg_embedding")
+            expect(seen.dialog.get_by_role("alert")).to_contain_text(name)
         assert seen.posted() == []
-        word.fill("langchain_pg_embedding")
+        word.fill(name)
         go.click()
         expect(seen.notice).to_contain_text("langchain_pg_embedding was emptied", timeout=60_000)
     assert installation.query("small", count) == [(0,)]
@@ -329,7 +331,7 @@ def changed(installation: Installation, request: pytest.FixtureRequest) -> tuple
     return key, before, installation.query("changing", CONTENT)
 
 
-def test_a_restore_replaces_rows_only_by_their_tables_name(
+def test_a_restore_replaces_rows_only_by_their_databases_name(
     installation: Installation, visit: Visitors, changed: tuple[str, list[Any], list[Any]]
 ) -> None:
     key, before, now = changed
@@ -341,16 +343,25 @@ def test_a_restore_replaces_rows_only_by_their_tables_name(
         for word in (*LABELS, "pgvector_changing", key, f"{len(before)} rows", "Rows that are there now stay"):
             expect(told).to_contain_text(word)
         seen.dialog.get_by_label("Empty the tables first").check()
-        expect(told).to_contain_text("REMOVES every row that langchain_pg_collection, langchain_pg_embedding hold now")
+        expect(told).to_contain_text("REMOVES every row that langchain_pg_collection, langchain_pg_embedding of")
+        # What was planned is the same as from the command line.
+        seen.dialog.get_by_role("button", name="Preview", exact=True).click()
+        shown = seen.dialog.locator(".preview")
+        expect(shown).to_contain_text("langchain_pg_embedding", timeout=60_000)
+        expect(seen.notice).to_have_count(0)
+        assert seen.posted() == ["POST /api/v0/data_pipeline/vector/restore"]
+        assert installation.query("changing", CONTENT) == now
         go = seen.dialog.get_by_role("button", name="Restore", exact=True)
         expect(go).to_have_attribute("aria-disabled", "true")
         go.click(force=True)
-        assert seen.posted() == []
-        seen.dialog.get_by_label("type langchain_pg_embedding").fill("langchain_pg_embedding")
+        assert len(seen.posted()) == 1
+        ((name,),) = installation.query("changing", "SELECT current_database()")
+        seen.dialog.get_by_label(f"type {name}").fill(name)
         go.click()
         expect(seen.notice).to_contain_text("Restore done", timeout=60_000)
         expect(seen.notice).to_contain_text(f"{len(before)} rows restored")
-        assert seen.posted() == ["POST /api/v0/data_pipeline/vector/restore"]
+        expect(seen.notice).to_contain_text("What was there before is kept as set")
+        assert seen.posted() == ["POST /api/v0/data_pipeline/vector/restore"] * 2
         run = seen.notice.get_attribute("data-notice")
 
         # The link of the restore's own task leads to the set that it restored.
@@ -388,7 +399,7 @@ def test_a_restore_of_one_table_leaves_the_others_out(visit: Visitors, one_set: 
         expect(told).not_to_contain_text("langchain_pg_embedding")
         seen.dialog.get_by_label("Rows with a key that is there already").select_option("update")
         expect(told).to_contain_text("OVERWRITTEN")
-        expect(seen.dialog.get_by_label("type langchain_pg_collection")).to_be_visible()
+        expect(seen.dialog.locator(".guard code")).to_have_text(manifest["source"]["database"])
         seen.dialog.get_by_role("checkbox", name="langchain_pg_collection").uncheck()
         expect(told).to_contain_text("No table is chosen")
         seen.dialog.get_by_role("button", name="Restore", exact=True).click()

@@ -69,7 +69,6 @@ def parser() -> argparse.ArgumentParser:
     _keys(one, BACKUP_KEYS)
     _settings(one, "tables", "timestamp_format", "jobs", "max_mb_per_second", "lock_timeout", "progress_rows")
     _create_root(one)
-    _dry_run(one, "say what would be read, how large that is and whether there is room")
 
     one = _command(commands, "list", "list the sets, newest first")
     one.add_argument("--task-id", help="only those of this task")
@@ -91,7 +90,6 @@ def parser() -> argparse.ArgumentParser:
     one = _command(commands, "restore", "bring tables of a set back, all or none", database=True)
     _keys(one, RESTORE_KEYS)
     _settings(one, "restore_memory_mb", "lock_timeout", "progress_rows")
-    _dry_run(one, "say which tables, rows and conflicts there would be, change nothing")
     _yes(one)
 
     one = _command(commands, "truncate", "empty tables, if a set holds every row that they hold", database=True)
@@ -215,18 +213,20 @@ def _keys(one: argparse.ArgumentParser, keys: Iterable[Key]) -> None:
     for key in keys:
         if key.name in _NOT_HERE:
             continue
-        flag = f"--{key.name.replace('_', '-')}"
+        flags = [f"--{key.name.replace('_', '-')}"]
+        if key.name == "backup_before_restore":
+            flags.insert(0, "--backup-before")
         says = key.description.replace("`", "").replace("%", "%%")
         if "boolean" in key.types:
-            one.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=says)
+            one.add_argument(*flags, dest=key.name, action=argparse.BooleanOptionalAction, default=None, help=says)
         elif "array" in key.types:
-            one.add_argument(flag, nargs="+", action="extend", metavar="NAME", help=says)
+            one.add_argument(*flags, nargs="+", action="extend", metavar="NAME", help=says)
         elif "object" in key.types:
-            one.add_argument(flag, action=_Pairs, metavar="OLD=NEW", help=says)
+            one.add_argument(*flags, action=_Pairs, metavar="OLD=NEW", help=says)
         elif "integer" in key.types:
-            one.add_argument(flag, type=int, metavar="NUMBER", help=says)
+            one.add_argument(*flags, type=int, metavar="NUMBER", help=says)
         else:
-            one.add_argument(flag, choices=key.choices, metavar=None if key.choices else key.name.upper(), help=says)
+            one.add_argument(*flags, choices=key.choices, metavar=None if key.choices else key.name.upper(), help=says)
 
 
 class _Listed(argparse.Action):

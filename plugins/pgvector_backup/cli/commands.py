@@ -18,11 +18,11 @@ from pgvector_backup.cli.order import Answer, Order, find_set, log_section, plac
 from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.base.errors import BackupError, Conflict, InvalidParams
+from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.contract.backup_result import RunReport
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
-from pgvector_backup.engine.contract.restore_result import RestoreReport, RestoreResult
+from pgvector_backup.engine.contract.restore_result import RestoreReport
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.preview import preview
 from pgvector_backup.engine.remove import files_of, remove
@@ -44,7 +44,7 @@ def _backup(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
     request = BackupRequest.from_mapping(conf_of(arguments, BACKUP_KEYS))
     connect = connect_to(arguments.dsn, order.configuration)
-    if arguments.dry_run:
+    if request.dry_run:
         planned = preview(request, settings, connect, cancel=order.cancel)
         return Answer(planned.to_json(), lambda: words.say_preview(planned.to_json()), planned.failure)
     run_id, now = order.run_id, order.configuration.now()
@@ -143,7 +143,8 @@ def _verify(order: Order) -> Answer:
 
 def _restore(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
-    request = RestoreRequest.from_mapping(placed(conf_of(arguments, RESTORE_KEYS), order.configuration))
+    conf = {"backup_before_restore": settings.backup_before_restore, **conf_of(arguments, RESTORE_KEYS)}
+    request = RestoreRequest.from_mapping(placed(conf, order.configuration))
     settings = at_copy(settings, request.from_copy)
     connect = connect_to(arguments.dsn, order.configuration)
     catalog = Catalog(settings)
@@ -151,9 +152,9 @@ def _restore(order: Order) -> Answer:
     found = find_for(order, connect, location, request.timestamp, catalog=catalog)
     labels = ", ".join(request.tables or [table.name for table in found.tables])
     one = f"set {found.backup_id} of {words.source(found)}"
-    if not arguments.dry_run and request.truncate_before_restore:
+    if not request.dry_run and request.truncate_before_restore:
         confirm_loss(order, connect, f"{labels}: the rows that are there now will be replaced by those of {one}.")
-    if not arguments.dry_run and request.on_conflict == "update":
+    if not request.dry_run and request.on_conflict == "update":
         confirm_loss(order, connect, f"{labels}: rows whose keys are in {one} will be overwritten.")
     run_id, now = order.run_id, order.configuration.now()
     asked = (found.relative_path, found.backup_id)
@@ -167,27 +168,15 @@ def _restore(order: Order) -> Answer:
                 run_id=run_id,
                 cancel=order.cancel,
                 on_progress=bars,
-                dry_run=arguments.dry_run,
             )
     except BackupError as fault:
-        if not arguments.dry_run:
+        if not request.dry_run:
             log_section(location, RestoreReport(None, asked, now, [fault.message]).log_section(run_id=run_id))
         raise
     body = result.to_json()
-    if not arguments.dry_run:
+    if not request.dry_run:
         log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
-    failure = _foreseen(result, request) if arguments.dry_run else None
-    return Answer(body, lambda: words.say_restore(body), failure)
-
-
-def _foreseen(planned: RestoreResult, request: RestoreRequest) -> Conflict | None:
-    """Why a restore that was only planned would be refused, as far as that can be foreseen."""
-    if planned.into_other_database is not None and not request.into_other_database:
-        return Conflict(planned.into_other_database)
-    conflicts = sum(table.conflicts for table in planned.tables.values())
-    if conflicts and request.on_conflict == "error":
-        return Conflict(f"{conflicts:,} keys of the set are there already")
-    return None
+    return Answer(body, lambda: words.say_restore(body), result.refusal(request))
 
 
 def _truncate(order: Order) -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgvector_backup.cli.terminal import say, say_table
+from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.sets.found import FoundSet
 
@@ -35,6 +36,11 @@ def source(one: FoundSet) -> str:
     return "a database that nothing tells of" if one.source is None else one.source.describe()
 
 
+def english_of(told: Mapping[str, Any], key: str) -> str:
+    """A text of a result in English, whatever else stands beside it."""
+    return messages.english(messages.heard(told, key))
+
+
 def say_preview(body: Mapping[str, Any]) -> None:
     """What a backup would do."""
     say(
@@ -45,7 +51,7 @@ def say_preview(body: Mapping[str, Any]) -> None:
         [
             (label, rows(table["rows"]), table["file_size"] or "?")
             if table["success"]
-            else (label, "FAILS", table["error"])
+            else (label, "FAILS", english_of(table, "error"))
             for label, table in body["tables"].items()
         ],
     )
@@ -63,7 +69,7 @@ def say_backup(body: Mapping[str, Any]) -> None:
         [
             (label, f"{table['row_count']:,}", table["file_size"], table["backup_file"])
             if table["success"]
-            else (label, "FAILED", "", table["error"])
+            else (label, "FAILED", "", english_of(table, "error"))
             for label, table in body["tables_backed_up"].items()
         ],
     )
@@ -132,6 +138,8 @@ def say_set(body: Mapping[str, Any]) -> None:
             say(f"           {error}")
     for copy in body.get("copies", ()):
         say(f"copy       {copy['root']}: {copy['state']}{'' if copy['problem'] is None else ', ' + copy['problem']}")
+    for one in body["collections"] or ():
+        say(f"collection {one['name']}: {rows(one['rows'])} rows")
     for label, why in body["failed_tables"].items():
         say(f"lacks      {label}: {why}")
     for table in body["tables"]:
@@ -184,6 +192,8 @@ def say_restore(body: Mapping[str, Any]) -> None:
         say(f"  {word} {database(body[key])}")
     for note in body["notes"]:
         say(f"  note: {note}")
+    if (saved := body.get("safety_backup")) is not None:
+        say(f"  backed up first: set {saved['timestamp']} of {saved['backup_path']}")
     for label, table in body["truncate_results"].items():
         say(f"  {label}: emptied first, of {table['rows_before']:,} rows")
     for table in body["restore_results"].values():

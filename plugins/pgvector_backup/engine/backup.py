@@ -23,6 +23,7 @@ from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump import remarks
 from pgvector_backup.engine.dump.copy_out import Stream, copy_out
 from pgvector_backup.engine.dump.increment import Line, begin_line
+from pgvector_backup.engine.dump.langchain_collections import counted
 from pgvector_backup.engine.dump.readers import Readers
 from pgvector_backup.engine.dump.table_plans import TablePlan, estimated, plan_tables
 from pgvector_backup.engine.load import by_hand
@@ -100,6 +101,7 @@ def backup(
                 with_children=settings.include_children,
                 views=settings.back_up_views,
             ) as snapshot,
+            counted(snapshot) as counting,
         ):
             _log.info(
                 "backing up database %s as of snapshot %s to %s, as set %s",
@@ -165,6 +167,7 @@ def backup(
                 chain=line.links,
                 full_because=line.full_because,
                 wal_position=line.wal_position,
+                collections=counting.result() if len(entries) == len(tables) else None,
             )
             manifest = _with_script(location, claim, manifest)
             if holding is not None:

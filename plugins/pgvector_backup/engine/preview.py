@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, StorageFault
 from pgvector_backup.engine.codec.file_kind import FileKind
@@ -65,7 +66,7 @@ class Preview:
             "needed_bytes": self.needed,
             "needed_size": human_size(self.needed),
             "free_bytes": self.free,
-            "errors": [] if failure is None else [failure.message],
+            **messages.all_beside("errors", [] if failure is None else [failure.message]),
         }
 
 
@@ -106,6 +107,6 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
 
 def _estimate_json(one: Estimate | BackupError) -> dict[str, Any]:
     if isinstance(one, BackupError):
-        return {"success": False, "error": one.message}
+        return {"success": False, **messages.beside("error", one.message)}
     size = None if one.stored is None else human_size(one.stored)
     return {"success": True, "rows": one.rows, "raw_bytes": one.bytes, "bytes": one.stored, "file_size": size}

@@ -37,6 +37,7 @@ from pgvector_backup.engine.load.stand_ins import stand_in
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.postgres.source import Source, source_of
+from pgvector_backup.engine.safety_backup import SafetyBackup
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.choice import in_place_of, several_databases
 from pgvector_backup.engine.sets.copies import at_copy
@@ -81,7 +82,8 @@ def restore(
     settings = at_copy(settings, request.from_copy)
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
-    of = None
+    dry_run = dry_run or request.dry_run
+    of = saved = None
     if request.timestamp == LATEST and several_databases(catalog.at(location).sets):
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             of = _database_of(conn)
@@ -125,6 +127,9 @@ def restore(
                 outcome = _Outcome({one.label: forecast(conn, one, stored_set, selection, cancel) for one in plans})
                 conn.execute("ROLLBACK")
             else:
+                if request.backup_before_restore:
+                    first = SafetyBackup(request, settings, connect, location, now, run_id, cancel, on_progress)
+                    saved = first.save(conn, where)
                 deed = _Deed(conn, request, settings, connect, cancel, stored_set, selection, watched)
                 outcome = deed.carry_out(where)
                 cancel.check()
@@ -148,6 +153,7 @@ def restore(
         target=target,
         into_other_database=objection,
         notes=tuple(note for note in (remark, unsaid) if note is not None),
+        saved=saved,
     )
 
 

@@ -87,6 +87,11 @@ def truncate_needs_copies() -> bool:
     return bool(value_of(Settings, "truncate_needs_copies", _given))
 
 
+def backup_before_restore() -> bool:
+    """Whether a restore that replaces rows backs up the tables first, unless its conf says otherwise."""
+    return bool(value_of(Settings, "backup_before_restore", _given))
+
+
 def connection_rules() -> ConnectionRules:
     """Read which databases conf may name."""
     return ConnectionRules(

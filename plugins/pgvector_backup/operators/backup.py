@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from pgvector_backup.engine.contract.backup_result import BackupResult
+    from pgvector_backup.engine.contract.requests import BackupRequest
 
 
 class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
@@ -33,6 +34,8 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
             self.note_place(context, task_id=request.task_id)
             if not request.backup_wanted:
                 raise AirflowSkipException("neither backup nor truncate was asked for; nothing was done")
+            if request.dry_run:
+                self._rehearse(context, request)
             result = backup(
                 request,
                 self.settings(),
@@ -49,6 +52,16 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
             if self.conf_from_run and not request.truncate_vector_tables:
                 self._skip_truncates(context, result)
             return result.to_json()
+
+    def _rehearse(self, context: Context, request: BackupRequest) -> None:
+        """Leave what would be done as this task's result; it is skipped, so that nobody takes it for a backup."""
+        from pgvector_backup.engine.preview import preview  # noqa: PLC0415 (see `operators`)
+
+        planned = preview(request, self.settings(), self.connect(request.db_connection), cancel=self.cancel())
+        context["ti"].xcom_push(key="return_value", value=planned.to_json())
+        if planned.failure is not None:
+            raise planned.failure
+        raise AirflowSkipException("a dry run: nothing was written")
 
     def _skip_truncates(self, context: Context, result: BackupResult) -> None:
         """Skip the truncates that follow and that this run does not ask for.

@@ -25,6 +25,7 @@ class PgVectorOperator(PgVectorTask):
     :param file_format: ``csv`` or ``binary``
     :param compression: ``none``, ``zstd`` or ``gzip``
     :param compression_level: as the tool of that name has it
+    :param dry_run: say what would be read and whether there is room, write nothing
 
     Further arguments as of `PgVectorTask`, all keyword-only.
     """
@@ -39,6 +40,7 @@ class PgVectorOperator(PgVectorTask):
         file_format: str = "csv",
         compression: str = "none",
         compression_level: int = DEFAULT_LEVEL,
+        dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,6 +49,8 @@ class PgVectorOperator(PgVectorTask):
         self.file_format = file_format
         self.compression = compression
         self.compression_level = compression_level
+        # `dry_run` is a method of every operator.
+        self.rehearse = dry_run
         self.remember_given()
 
     def request(self, context: Context) -> BackupRequest:
@@ -58,6 +62,7 @@ class PgVectorOperator(PgVectorTask):
             "file_format": self.file_format,
             "compression": self.compression,
             "compression_level": self.compression_level,
+            "dry_run": self.rehearse,
         }
         asked = self.asked(context, BACKUP_KEYS, arguments)
         # Not read as a text: which texts are task ids is checked with the rest of the request.

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 
 from pgvector_backup.engine.contract.keys import Key
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
-from pgvector_backup.installation.configuration import connection_rules, verify_depth
+from pgvector_backup.installation.configuration import backup_before_restore, connection_rules, verify_depth
 
 
 def backup_params() -> dict[str, Param]:
@@ -19,7 +19,12 @@ def backup_params() -> dict[str, Param]:
 
 def restore_params() -> dict[str, Param]:
     """The Params of a restore."""
-    return params_of(RESTORE_KEYS)
+    return params_of(
+        [
+            replace(key, default=backup_before_restore()) if key.name == "backup_before_restore" else key
+            for key in RESTORE_KEYS
+        ]
+    )
 
 
 def verify_params() -> dict[str, Param]:

@@ -102,8 +102,10 @@ class PgVectorReportOperator(PgVectorOperator):
             report = self._run_report(context, (backup, copy, truncate), [heard(fault) for fault in told], steps)
             result = report.to_json()
             results.append(numbered(result, backup or truncate) if many else result)
-            task_id = self._write_log(context, report, backup or truncate, steps)
-            announce(context, "backup", backup or truncate, task_id, result["errors"])
+            rehearsed = report.planned or self._rehearsed(context)
+            task_id = None if rehearsed else self._write_log(context, report, backup or truncate, steps)
+            if not rehearsed:
+                announce(context, "backup", backup or truncate, task_id, result["errors"])
             faults += told
         return conclude(context, results, faults, many=many)
 
@@ -142,6 +144,9 @@ class PgVectorReportOperator(PgVectorOperator):
         if backup.note == "skipped" and self.conf_from_run and not self.request(context).backup_wanted:
             return None
         return backup.note
+
+    def _rehearsed(self, context: Context) -> bool:
+        return bool(context["params"].get("dry_run")) if self.conf_from_run else self.rehearse
 
     def _truncate_asked(self, context: Context, truncate: Outcome | None, steps: dict[str, Any]) -> bool:
         if self.conf_from_run:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
@@ -35,6 +37,8 @@ class _RestoreTask(PgVectorTask):
     :param collections: names of the only ones to restore (templated)
     :param rename_collection: new names by old ones (templated)
     :param schema: to restore into, in place of the one backed up (templated)
+    :param backup_before_restore: whether a restore that replaces or overwrites rows backs up the tables first
+    :param dry_run: say what would be done, change nothing
     :param create_missing: whether to make what is missing
     :param trust_definitions: whether what is made may call functions that could do anything
     :param into_other_database: whether the target may be another database than the one that the set is of
@@ -70,6 +74,8 @@ class _RestoreTask(PgVectorTask):
         create_missing: bool = True,
         trust_definitions: bool = False,
         into_other_database: bool = False,
+        backup_before_restore: bool = False,
+        dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +92,9 @@ class _RestoreTask(PgVectorTask):
         self.create_missing = create_missing
         self.trust_definitions = trust_definitions
         self.into_other_database = into_other_database
+        self.backup_before_restore = backup_before_restore
+        # `dry_run` is a method of every operator.
+        self.rehearse = dry_run
         self.remember_given()
 
     def request(self, context: Context) -> RestoreRequest:
@@ -111,6 +120,8 @@ class _RestoreTask(PgVectorTask):
             "create_missing": self.create_missing,
             "trust_definitions": self.trust_definitions,
             "into_other_database": self.into_other_database,
+            "backup_before_restore": self.backup_before_restore,
+            "dry_run": self.rehearse,
         }
         return self.asked(context, RESTORE_KEYS, arguments)
 
@@ -144,6 +155,12 @@ class PgVectorRestoreOperator(_RestoreTask):
                 cancel=self.cancel(),
                 on_progress=self.on_progress(context),
             )
+            if request.dry_run:
+                context["ti"].xcom_push(key="return_value", value=result.to_json())
+                if (refusal := result.refusal(request)) is not None:
+                    raise refusal
+                # Nobody is to take it for a restore.
+                raise AirflowSkipException("a dry run: nothing was changed")
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {
                 "backup_id": result.backup_id,
@@ -206,10 +223,16 @@ class PgVectorRestoreReportOperator(_RestoreTask):
             )
             result = report.to_json()
             results.append(numbered(result, outcome) if many else result)
-            self._write_log(context, report, asked, self.own_or_step_s("backup_root", outcome, by_id, context))
-            announce(context, "restore", outcome, asked.get("backup_path") or asked.get("task_id"), result["errors"])
+            if not (report.planned or self._rehearsed(context)):
+                self._write_log(context, report, asked, self.own_or_step_s("backup_root", outcome, by_id, context))
+                announce(
+                    context, "restore", outcome, asked.get("backup_path") or asked.get("task_id"), result["errors"]
+                )
             faults += told
         return conclude(context, results, faults, many=many)
+
+    def _rehearsed(self, context: Context) -> bool:
+        return bool(context["params"].get("dry_run")) if self.conf_from_run else self.rehearse
 
     def _asked_for(self, context: Context, outcome: Outcome, steps: Mapping[str, Any]) -> Mapping[str, Any]:
         """Which set the restore was asked for: its own word of it, otherwise what its arguments or this task's say."""

@@ -8,10 +8,17 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from pgvector_backup import __version__
-from pgvector_backup.web import routes_chains, routes_metrics, routes_overview, routes_retention, routes_sets
+from pgvector_backup.web import (
+    routes_chains,
+    routes_metrics,
+    routes_overview,
+    routes_retention,
+    routes_sets,
+)
 from pgvector_backup.web.access import requires, requires_same_origin
 from pgvector_backup.web.faults import put_in_envelopes
 from pgvector_backup.web.routes_runs import OFFERS, router_of
+from pgvector_backup.web.routes_target import router_of_target
 from pgvector_backup.web.temporary_connection import sweeper
 
 PREFIX: Final = "/api/v0/data_pipeline/vector"
@@ -34,6 +41,7 @@ def create_app() -> FastAPI:
     app.include_router(routes_retention.router)  # its paths end in more than those of the sets
     app.include_router(routes_sets.router)
     app.include_router(routes_chains.router)
+    app.include_router(router_of_target())
     app.include_router(routes_overview.router)
     app.include_router(routes_metrics.router)
     for kind in OFFERS:

@@ -13,7 +13,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPBearer
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from pgvector_backup.engine.contract.exposition import CONTENT_TYPE, exposition
 from pgvector_backup.engine.sets.found import FoundSet
@@ -23,10 +23,14 @@ from pgvector_backup.installation.runs import DAG_IDS
 from pgvector_backup.web import sets
 from pgvector_backup.web.access import may
 from pgvector_backup.web.durations import durations
+from pgvector_backup.web.runs import rehearsed
 from pgvector_backup.web.shapes import ErrorEnvelope
 from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["overview"])
+
+_REHEARSALS_AT_MOST: Final = 50
+"""Dry runs in a row behind which the last success is still found."""
 
 _SHORTEST: Final = 16
 """Characters below which a token could be guessed, and is not taken."""
@@ -74,12 +78,16 @@ def _of_runs() -> list[Family]:
     )
     paused = Family("pgvector_backup_dag_paused", "1 if the DAG of a kind is paused: it does not run by itself.")
     with create_session(scoped=False) as session:
-        ended = session.execute(
-            select(DagRun.dag_id, func.max(DagRun.end_date))
-            .where(DagRun.dag_id.in_(kinds), DagRun.state == DagRunState.SUCCESS)
-            .group_by(DagRun.dag_id)
-        )
-        succeeded.samples += [({"kind": kinds[dag_id]}, end.timestamp()) for dag_id, end in ended if end is not None]
+        for dag_id, kind in kinds.items():
+            ended = session.execute(
+                select(DagRun.end_date, DagRun.conf)
+                .where(DagRun.dag_id == dag_id, DagRun.state == DagRunState.SUCCESS, DagRun.end_date.is_not(None))
+                .order_by(DagRun.end_date.desc())
+                .limit(_REHEARSALS_AT_MOST)
+            )
+            newest = next((end for end, conf in ended if not rehearsed(conf)), None)
+            if newest is not None:
+                succeeded.samples.append(({"kind": kind}, newest.timestamp()))
         dags = session.execute(
             select(DagModel.dag_id, DagModel.is_paused).where(DagModel.dag_id.in_(kinds), ~DagModel.is_stale)
         )

@@ -48,6 +48,8 @@ router = APIRouter(tags=["overview"])
 
 _RUNNING_AT_MOST: Final = 20
 _RECENT_AT_MOST: Final = 8
+_REHEARSALS_AT_MOST: Final = 50
+"""Dry runs in a row behind which the last backup is still found."""
 
 _STANDING: Final[dict[Kind, str]] = {
     "backup": "LAST_FAILED",
@@ -225,7 +227,8 @@ def _newest_json(newest: Any, places: Sequence[FoundLocation]) -> dict[str, Any]
 
 
 def _last_backup(session: Session) -> list[Any]:
-    return runs.latest([DAG_IDS["backup"]], session, ended=True, limit=1)
+    ended = runs.latest([DAG_IDS["backup"]], session, ended=True, limit=_REHEARSALS_AT_MOST)
+    return [run for run in ended if not runs.rehearsed(run.conf)][:1]
 
 
 def _brief(run: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ from pgvector_backup.web.xcoms import value_of
 _ASKED: Final = (
     *("db_connection", "task_id", "backup_path", "timestamp", "tables", "collections", "schema", "depth"),
     "from_copy",
-    *("truncate_vector_tables", "truncate_before_restore", "into_other_database", "dry_run", "force"),
+    *("truncate_vector_tables", "truncate_before_restore", "backup_before_restore", "into_other_database"),
+    *("dry_run", "force"),
 )
 """Keys of a conf that tell what a run is about."""
 
@@ -146,6 +147,11 @@ def _asked(run: DagRun) -> dict[str, Any]:
 def _is_being_cancelled(run: DagRun, session: Session) -> bool:
     left = _xcoms(run, ERROR, session).values()
     return any(isinstance(error, Mapping) and error.get("error_type") == Cancelled.error_type for error in left)
+
+
+def rehearsed(conf: object) -> bool:
+    """Whether a run of that conf was only to tell what would be done."""
+    return isinstance(conf, Mapping) and conf.get("dry_run") is True
 
 
 def latest(dag_ids: list[str], session: Session, *, ended: bool, limit: int) -> list[DagRun]:

@@ -107,8 +107,16 @@ def _location_json(found: FoundLocation, durations: Durations) -> dict[str, Any]
         "type": kind_of_place(found.location.task_id),
         "task_id": found.location.task_id,
         "relative_path": found.location.relative_path,
-        "backups": [set_json(one, durations, has_log=found.has_log) for one in found.sets],
+        "backups": [_in_a_list(set_json(one, durations, has_log=found.has_log)) for one in found.sets],
     }
+
+
+_LISTED_AT_MOST: Final = 50
+"""Collections of a set that a list tells of; the set itself tells all."""
+
+
+def _in_a_list(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "collections": told["collections"] and told["collections"][:_LISTED_AT_MOST]}
 
 
 def set_json(one: FoundSet, durations: Durations, *, has_log: bool) -> dict[str, Any]:

@@ -148,8 +148,16 @@ class Pinned(Open):
     pin: Pin
 
 
+class Collection(Open):
+    """One of LangChain's collections, with its embeddings at the moment of the set."""
+
+    name: str
+    uuid: str
+    rows: int
+
+
 class BackupSet(Open):
-    """A backup set."""
+    """A backup set; `collections` null where nobody has counted them, in a list the first fifty."""
 
     timestamp: str
     collection_file: str | None
@@ -169,6 +177,7 @@ class BackupSet(Open):
     bytes: int
     size: str
     tables: dict[str, Table]
+    collections: list[Collection] | None
     failed_tables: dict[str, str]
     run_id: str | None
     run_url: str | None
@@ -276,6 +285,16 @@ class Searched(Open):
     tables: dict[str, list[dict[str, Any]]]
     notes: list[str]
     duration: float
+
+
+class Target(Open):
+    """The database that a connection leads to; `system_identifier` null where the server does not tell."""
+
+    connection: str
+    database: str
+    server_version: str
+    system_identifier: str | None
+    standby: bool
 
 
 class Concern(Open):

@@ -111,7 +111,9 @@ def test_axe_finds_nothing(page: Page) -> None:
     check(page, "narrow")
 
 
-def test_what_an_operator_sees_of_two_databases_and_a_damaged_set(page: Page, elsewhere: Database) -> None:
+def test_what_an_operator_sees_of_two_databases_and_a_damaged_set(
+    page: Page, database: Database, elsewhere: Database
+) -> None:
     sets = page.locator("tbody.set")
     expect(sets).to_have_count(4)
     page.locator("#filter-database").select_option(elsewhere.name)
@@ -133,13 +135,23 @@ def test_what_an_operator_sees_of_two_databases_and_a_damaged_set(page: Page, el
     page.locator(".set-detail [data-action=restore]").click()
     dialog = page.locator("dialog")
     expect(dialog).to_contain_text("This set is not whole: its last verification found damage")
-    expect(dialog).to_contain_text("The set is of database")
+    expect(dialog.locator(".consequence")).to_contain_text(f"which is of database {database.name} (PostgreSQL")
+    expect(dialog.locator(".consequence")).to_contain_text(f"of database {database.name} (PostgreSQL")
+    expect(dialog.locator(".consequence")).to_contain_text("pgvector_default")
     dialog.get_by_text("Put back what is missing").click()
     expect(dialog.locator("[data-key=on_conflict] select")).to_have_value("skip")
     expect(dialog.locator(".consequence")).to_contain_text("also where the backup has one of the same key")
     dialog.get_by_text("Make the tables equal").click()
     expect(dialog.locator("[data-key=truncate_before_restore] input")).to_be_checked()
-    expect(dialog.locator(".guard input")).to_be_visible()
+    # What destroys has the database's own name typed, and keeps what was there first unless told not to.
+    expect(dialog.locator(".guard code")).to_have_text(database.name)
+    expect(dialog.get_by_label("Back up first")).to_be_checked()
+    expect(dialog.locator(".consequence")).to_contain_text("are backed up as one more set")
+    dialog.get_by_label("Back up first").uncheck()
+    expect(dialog.locator(".consequence")).to_contain_text("NOT backed up first")
+    dialog.get_by_text("Put back what is missing").click()
+    expect(dialog.get_by_label("Back up first")).to_be_hidden()
+    expect(dialog.locator(".guard input")).to_have_count(0)
 
 
 def test_several_sets_are_deleted_at_once_by_their_number(page: Page, house: Path) -> None:

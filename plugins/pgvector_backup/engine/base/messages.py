@@ -70,6 +70,7 @@ def all_heard(said: Mapping[str, Any], key: str) -> list[str]:
 
 
 BACKUP_DONE: Final = Sentence("Vector表备份完成", "Vector tables backed up")
+BACKUP_PLANNED: Final = Sentence("Vector表备份预演完成,未执行任何操作", "The backup was rehearsed, nothing was written")
 NOTHING_DONE: Final = Sentence("未执行任何操作", "Nothing was done")
 BACKUP_FAILED: Final = Sentence("Vector表备份失败", "The backup of the vector tables failed")
 TRUNCATE_FAILED: Final = Sentence("Vector表清空失败", "Emptying the vector tables failed")
@@ -78,6 +79,9 @@ COPY_DONE: Final = Sentence("Vector表备份复制完成", "Backup sets copied")
 COPY_FAILED: Final = Sentence("Vector表备份复制失败", "Copying the backup sets failed")
 RESTORE_DONE: Final = Sentence("Vector表恢复完成", "Vector tables restored")
 RESTORE_FAILED: Final = Sentence("Vector表恢复失败", "The restore of the vector tables failed")
+SAVING_FAILED: Final = Sentence(
+    "恢复前的备份失败,未更改任何内容", "the backup before the restore failed, so nothing was changed"
+)
 RESTORE_PLANNED: Final = Sentence(
     "Vector表恢复预演完成,未执行任何更改", "The restore was rehearsed, nothing was changed"
 )

@@ -183,6 +183,8 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """The result as the contract with users has it."""
+        if self.planned:
+            return self._plan()
         backup, truncate, copy = self.backup or {}, self.truncate or {}, self.copy or {}
         uncopied = [*messages.all_heard(copy, "errors"), *([] if self.copy_fault is None else [self.copy_fault])]
         errors = list(dict.fromkeys([*messages.all_heard(backup, "errors"), *uncopied, *self.faults]))
@@ -210,6 +212,21 @@ class RunReport:
             **_noted([*backup.get("notes", ()), *truncate.get("notes", ())]),
             **({"advice": backup["advice"]} if "advice" in backup else {}),
             "duration": round(sum(step.get("duration", 0.0) for step in (backup, copy, truncate)), 3),
+            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+        }
+
+    @property
+    def planned(self) -> bool:
+        """Whether it was only to be told what would be done."""
+        return bool((self.backup or {}).get("dry_run"))
+
+    def _plan(self) -> dict[str, Any]:
+        told = messages.all_heard(self.backup or {}, "errors")
+        return {
+            **messages.beside("response", messages.BACKUP_PLANNED),
+            **(self.backup or {}),
+            "truncate_performed": False,
+            **messages.all_beside("errors", list(dict.fromkeys([*told, *self.faults]))),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
 

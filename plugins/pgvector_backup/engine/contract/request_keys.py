@@ -88,6 +88,13 @@ BACKUP_KEYS: Final[tuple[Key, ...]] = (
         "be proven, otherwise every row, and the result says why. Empty: the configured `mode`.",
         choices=("full", "incremental"),
     ),
+    Key(
+        name="dry_run",
+        types=("boolean",),
+        default=False,
+        title="Dry run",
+        description="Say what would be read, how large that is and whether there is room; write nothing.",
+    ),
 )
 
 _PLACE_KEYS: Final = (
@@ -148,6 +155,14 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         description="The rows that are there now are replaced by those of the set.",
     ),
     Key(
+        name="backup_before_restore",
+        types=("boolean",),
+        default=False,
+        title="Back up first",
+        description="Before rows are replaced or overwritten, back up the tables as they are now, as one more set "
+        "beside this one. If that fails, nothing is restored.",
+    ),
+    Key(
         name="on_conflict",
         types=("string",),
         default="error",
@@ -200,6 +215,13 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         title="Into another database",
         description="The set may go into a database of another name than the one that it is of, or into filled tables "
         "on another server.",
+    ),
+    Key(
+        name="dry_run",
+        types=("boolean",),
+        default=False,
+        title="Dry run",
+        description="Say which tables, rows and conflicts there would be; change nothing.",
     ),
 )
 

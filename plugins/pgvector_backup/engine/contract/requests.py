@@ -38,6 +38,7 @@ class BackupRequest:
     compression: CompressionName = "none"
     compression_level: int = DEFAULT_LEVEL
     mode: Mode | None = None
+    dry_run: bool = False
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> BackupRequest:
@@ -84,6 +85,13 @@ class RestoreRequest:
     create_missing: bool = True
     trust_definitions: bool = False
     into_other_database: bool = False
+    backup_before_restore: bool = False
+    dry_run: bool = False
+
+    @property
+    def replaces(self) -> bool:
+        """Whether rows that are in the tables now may be lost by it."""
+        return self.truncate_before_restore or self.on_conflict == "update"
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> RestoreRequest:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import BackupError, Conflict
+from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.run_log import section
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.postgres.source import Source
@@ -70,6 +72,22 @@ class TableRestore:
 
 
 @dataclass(frozen=True)
+class SavedFirst:
+    """The set that a restore made of the tables before it replaced rows of theirs.
+
+    :param rows: by label
+    """
+
+    backup_path: str
+    backup_id: str
+    rows: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """``safety_backup`` of the result."""
+        return {"backup_path": self.backup_path, "timestamp": self.backup_id, "rows": dict(self.rows)}
+
+
+@dataclass(frozen=True)
 class RestoreResult:
     """What a restore did, or with ``planned`` what it would have done.
 
@@ -80,6 +98,7 @@ class RestoreResult:
     :param target: the database that it went into
     :param into_other_database: why the request has to say that this may be another database; None: it need not
     :param notes: what is worth knowing of the restore as a whole
+    :param saved: what was backed up first; None: nothing
     """
 
     backup_path: str
@@ -95,6 +114,21 @@ class RestoreResult:
     target: Source | None = None
     into_other_database: str | None = None
     notes: tuple[str, ...] = ()
+    saved: SavedFirst | None = None
+
+    def refusal(self, request: RestoreRequest) -> BackupError | None:
+        """Of a restore that is only planned: why it would be refused, as far as can be foreseen."""
+        if not self.planned:
+            return None
+        if self.into_other_database is not None and not request.into_other_database:
+            return Conflict(self.into_other_database)
+        conflicts = sum(table.conflicts for table in self.tables.values())
+        if not conflicts or request.on_conflict != "error":
+            return None
+        return Conflict(
+            f"{conflicts:,} keys of the set are there already, so the restore would be refused; on_conflict: skip puts "
+            "back what is missing and leaves the rows that are there"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it."""
@@ -120,6 +154,7 @@ class RestoreResult:
             "notes": list(self.notes),
             "errors": [],
             "dry_run": self.planned,
+            **({} if self.saved is None else {"safety_backup": self.saved.to_json()}),
             "duration": round(self.duration, 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
@@ -159,10 +194,17 @@ class RestoreReport:
     certain: bool = True
     note: str | None = None
 
+    @property
+    def planned(self) -> bool:
+        """Whether it was only to be told what would be done."""
+        return bool((self.restore or {}).get("dry_run"))
+
     def to_json(self) -> dict[str, Any]:
         """The result as users of the older API know it, of a restore that failed too."""
         if self.restore is not None and not self.faults:
             return dict(self.restore)
+        if self.planned:
+            return {**(self.restore or {}), **messages.all_beside("errors", list(dict.fromkeys(self.faults)))}
         return {
             **messages.beside("response", messages.RESTORE_FAILED if self.faults else messages.NOTHING_DONE),
             "restore_performed": False if self.certain else None,
@@ -189,6 +231,8 @@ class RestoreReport:
             if (told := result.get(key)) is not None:
                 lines.append((words, f"database {told['database']}, server {told['system_identifier'] or 'unknown'}"))
         lines += [("note", note) for note in result.get("notes", ())]
+        if (saved := result.get("safety_backup")) is not None:
+            lines.append(("saved", f"the tables as they were, as set {saved['timestamp']} in {saved['backup_path']}"))
         for label, table in result["truncate_results"].items():
             lines.append(("truncate", f"{label}: {table['rows_before']:,} rows -> {table['rows_after']:,}"))
         for label, table in result["restore_results"].items():

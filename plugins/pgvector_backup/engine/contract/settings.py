@@ -250,6 +250,11 @@ class Settings:
         "of a backup whose conf does not say: full, or incremental: what changed since the last set, where that can be "
         "proven",
     )
+    backup_before_restore: bool = setting(
+        "False",
+        BOOLEAN,
+        "of a restore whose conf does not say: whether one that replaces or overwrites rows backs up the tables first",
+    )
     full_every: int = setting("7", WHOLE_NUMBER, "increments on one full set, at most; the next one is full again")
     copy_keep_last: int = setting("", COUNT, _for_copies("keep_last"))
     copy_keep_within: str = setting("", TEXT, _for_copies("keep_within"))

@@ -74,6 +74,17 @@ class Snapshot:
             join(conn, self.exported)
             yield conn
 
+    @contextmanager
+    def aside(self) -> Iterator[Connection[Any]]:
+        """The first connection itself, for a question beside the rows; whatever comes of it, the snapshot stands."""
+        self._leader.execute("SAVEPOINT aside")
+        try:
+            yield self._leader
+        finally:
+            if not self._leader.broken:
+                self._leader.execute("ROLLBACK TO SAVEPOINT aside")
+                self._leader.execute("RELEASE SAVEPOINT aside")
+
     def parameters(self) -> dict[str, str]:
         """What another process reaches the same server by, see `parameters_of`."""
         return parameters_of(self._leader)

@@ -228,6 +228,7 @@ def _told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         source=manifest.source,
         chain=tuple(link.backup_id for link in manifest.chain),
         full_because=manifest.full_because,
+        collections=manifest.collections,
         identity=identity_of(manifest),
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.beside import Pin
+from pgvector_backup.engine.sets.collection_entry import CollectionEntry
 from pgvector_backup.engine.sets.documents import tells_damage
 from pgvector_backup.engine.store.location import Location
 
@@ -67,6 +68,7 @@ class FoundSet:
     :param pin: who holds it and why, whether or not that has ended; None: nobody has
     :param chain: ids of the sets that an increment stands on, the full one first
     :param full_because: why a set that was to be an increment is a full one
+    :param collections: LangChain's, with their rows; None where no manifest tells
     """
 
     task_id: str | None
@@ -86,6 +88,7 @@ class FoundSet:
     pin: Pin | None = None
     chain: tuple[str, ...] = ()
     full_because: str | None = None
+    collections: tuple[CollectionEntry, ...] | None = None
 
     @property
     def mode(self) -> str | None:

@@ -17,6 +17,7 @@ from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
+from pgvector_backup.engine.sets.collection_entry import CollectionEntry, check_collections
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, parse_json, read_bounded
 from pgvector_backup.engine.sets.keys_entry import KeysEntry, Link
 from pgvector_backup.engine.sets.manifest_checks import check
@@ -25,7 +26,7 @@ from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import committed_id
 
 FORMAT_VERSION: Final = 1
-FORMAT_REVISION: Final = 3
+FORMAT_REVISION: Final = 4
 """Of the version: later revisions have further fields, which a release that does not know them may leave alone."""
 
 _INCREMENT: Final = 2
@@ -145,6 +146,7 @@ class Manifest:
     :param chain: the sets that an increment stands on, the full one first, its base last; empty of a full set
     :param full_because: why a set that was to be an increment is a full one
     :param wal_position: of the server's write-ahead log, in bytes, where an increment may want to know
+    :param collections: LangChain's, with their rows; None where there are none, or nobody has counted them
     :param script: bare name of the script for psql, and its SHA-256; None where the set has none, or did not tell
     """
 
@@ -162,6 +164,7 @@ class Manifest:
     wal_position: int | None = None
     script: str | None = None
     script_sha256: str | None = None
+    collections: tuple[CollectionEntry, ...] | None = None
 
     @property
     def mode(self) -> str:
@@ -183,6 +186,8 @@ class Manifest:
         for name in ("chain", "full_because", "wal_position"):
             if not told[name]:
                 del told[name]
+        if told["collections"] is None:
+            del told["collections"]
         body = {
             "format_version": _INCREMENT if self.chain else FORMAT_VERSION,
             "format_revision": FORMAT_REVISION,
@@ -243,6 +248,7 @@ class Manifest:
             if (version == _INCREMENT) != bool(manifest.chain):
                 raise ValueError(f"chain: {len(manifest.chain)} sets in format version {version}")
             check(manifest)
+            check_collections(manifest.collections)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             what = fault if isinstance(fault, ValueError) else repr(fault)
             raise IntegrityFault(f"the manifest is not of the shape it should be: {what}") from None
@@ -266,6 +272,7 @@ class Manifest:
             wal_position=None if body.get("wal_position") is None else _number(body["wal_position"]),
             script=_text_or_none(body.get("script")),
             script_sha256=_text_or_none(body.get("script_sha256")),
+            collections=_collections(body.get("collections"), later=later),
         )
 
 
@@ -277,6 +284,10 @@ def _entry(body: dict[str, Any], *, later: bool) -> TableEntry:
         for number in (keys.rows, keys.bytes, keys.raw_bytes, keys.deleted, keys.lineage.oid):
             _number(number)
     return entry
+
+
+def _collections(value: object, *, later: bool) -> tuple[CollectionEntry, ...] | None:
+    return None if value is None else tuple(structured(CollectionEntry, one, later=later) for one in _list(value))
 
 
 def _list(value: object) -> list[Any]:

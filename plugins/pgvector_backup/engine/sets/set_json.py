@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.sets.collection_entry import collections_json
 from pgvector_backup.engine.sets.found import FoundSet, FoundTable
 from pgvector_backup.engine.store.naming import LOG_FILE
 
@@ -42,6 +43,7 @@ def describe_set(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
         "bytes": one.bytes,
         "size": human_size(one.bytes),
         "tables": {table.name: _table_json(table) for table in one.tables},
+        "collections": collections_json(one.collections),
         "failed_tables": dict(one.failed_tables or {}),
         "run_id": one.run_id,
         "verified": _verified(one.verification),
@@ -83,6 +85,7 @@ def _table_json(table: FoundTable) -> dict[str, Any]:
         "format": table.format,
         "compression": table.compression,
         "sha256": table.sha256,
+        "has_keys": table.keys is not None,
     }
 
 

@@ -74,3 +74,37 @@ export const fileUrl = (relativePath, file) =>
 
 /** A page of Airflow's UI, by its path below the server's root. */
 export const airflowUrl = (path) => new URL(path, ROOT).href;
+
+/** Which database a connection leads to, as the server itself tells; `connection` null: the one that such runs use. */
+export const target = (kind, connection) =>
+  call("GET", `target?kind=${kind}${connection ? `&db_connection=${encodeURIComponent(connection)}` : ""}`);
+
+/** What differs between two sets of a location, by their keys. */
+export const diff = (path, a, b) =>
+  call("GET", `diff?${new URLSearchParams({ backup_path: path, a, b })}`);
+
+/** In which sets of a location a row lies. */
+export const find = (path, key) =>
+  call("GET", `find?${new URLSearchParams([["backup_path", path], ...key.map((one) => ["key", one])])}`);
+
+/** Runs that were only to tell what would be done, for a dialog that shows it: nobody else need be told of their end. */
+export const rehearsals = new Set();
+
+const PAUSE = 700; // milliseconds between two looks at a run
+
+/**
+ * Have a run tell what it would do, and wait for it.
+ *
+ * @param {function(): boolean} wanted whether anybody still waits
+ * @returns {Promise<object|null>} the run, ended; null: nobody waits any more
+ */
+export async function rehearse(kind, conf, wanted) {
+  const { run_id: runId } = await start(kind, { ...conf, dry_run: true });
+  rehearsals.add(runId);
+  while (wanted()) {
+    const seen = await run(kind, runId);
+    if (seen.state === "success" || seen.state === "failed") return seen;
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+  return null;
+}

@@ -5,7 +5,7 @@ import { announce, h, icon } from "./dom.js";
 import { count, duration, relative, size, speed } from "./format.js";
 import { t } from "./i18n.js";
 import { fateOf, pinOf } from "./retention.js";
-import { throughput, usable, whenOf } from "./set.js";
+import { chainOf, hasKeys, throughput, usable, whenOf } from "./set.js";
 
 /**
  * What an open set shows.
@@ -13,9 +13,10 @@ import { throughput, usable, whenOf } from "./set.js";
  * @param {object} set as of the list
  * @param {object|Error|undefined} told what the API told of it; undefined: not yet
  * @param {object} actions verify, restore, download, pin, unpin, remove: functions, or the reason (a string) why not
- * @param {object} [planned] what the policy says of its location
+ * @param {{planned: object?, open: function, sets: Array}} around what the policy says of its location; shows a set by
+ *   location and id; the sets of its location
  */
-export function setDetail(set, told, actions, planned) {
+export function setDetail(set, told, actions, { planned, open, sets }) {
   if (told === undefined) return h("p", { class: "muted loading" }, t("loading"));
   if (told instanceof Error) {
     return h(
@@ -43,6 +44,8 @@ export function setDetail(set, told, actions, planned) {
     ),
     !set.manifest_file && h("p", { class: "notice mild" }, icon("info"), h("span", {}, t("set.foreign.text"))),
     facts(told),
+    chain(set, sets, open),
+    collections(told.collections),
     Object.entries(told.tables ?? {}).map(([label, table]) => tablePart(told, label, table)),
     verification(told.verification),
     log(told.log_section),
@@ -79,6 +82,7 @@ function buttons(set, told, actions) {
     button("restore", "back"),
     button("verify", "shield"),
     button("download", "save"),
+    hasKeys(set) && button("compare", "compare"),
     set.pin ? button("unpin", "pin") : button("pin", "pin"),
     button("remove", "bin", "danger"),
     reasons.length > 0 && h("p", { class: "muted small reasons" }, reasons.join(" ")),
@@ -123,8 +127,72 @@ function facts(set) {
           )
         : null,
     ],
+    [t("fact.full_because"), set.full_because],
     [t("fact.run"), set.run_id && h("code", {}, set.run_id)],
   ]);
+}
+
+/** The sets that are read for an increment, each with what it added. */
+function chain(set, sets, open) {
+  const links = chainOf(set, sets);
+  if (links.length === 0) return null;
+  return h(
+    "details",
+    { class: "fold", open: true, data: { fold: "chain" } },
+    h("summary", {}, t("chain.title", { count: links.length })),
+    h(
+      "ol",
+      { class: "chain-list" },
+      links.map(([id, there]) =>
+        h(
+          "li",
+          {},
+          id === set.timestamp
+            ? h("strong", {}, h("code", {}, id))
+            : there
+              ? h(
+                  "button",
+                  {
+                    type: "button",
+                    class: "link",
+                    data: { focus: `chain-${set.timestamp}-${id}` },
+                    on: { click: () => open(there.relative_path, there.timestamp) },
+                  },
+                  h("code", {}, id),
+                )
+              : [h("code", {}, id), " ", h("span", { class: "badge failed" }, t("copy.missing"))],
+          there && [
+            " ",
+            h(
+              "span",
+              { class: "muted small" },
+              [t(there.mode === "full" ? "chain.full" : "chain.written"), writtenOf(there), size(there.bytes)].join(" · "),
+            ),
+          ],
+        ),
+      ),
+    ),
+  );
+}
+
+const writtenOf = (set) =>
+  t("rows", { count: Object.values(set.tables).reduce((sum, table) => sum + (table.rows_written ?? 0), 0) });
+
+/** LangChain's collections as they were, each with its rows. */
+function collections(listed) {
+  if (!listed?.length) return null;
+  return h(
+    "details",
+    { class: "fold", open: listed.length <= 12, data: { fold: "collections" } },
+    h("summary", {}, t("collections.title", { count: listed.length })),
+    h(
+      "ul",
+      { class: "collections" },
+      listed.map((one) =>
+        h("li", { title: one.uuid }, h("code", {}, one.name), " ", h("span", { class: "muted small" }, t("rows", { count: one.rows }))),
+      ),
+    ),
+  );
 }
 
 function tablePart(set, label, table) {
@@ -138,6 +206,7 @@ function tablePart(set, label, table) {
       { class: "figures" },
       [
         t("rows", { count: table.rows ?? 0 }),
+        set.mode === "incremental" && t("table.written", { written: count(table.rows_written), deleted: count(table.rows_deleted) }),
         size(table.bytes),
         table.duration ? `${duration(table.duration)} · ${speed(throughput(table))}` : null,
         table.compression && table.compression !== "none"

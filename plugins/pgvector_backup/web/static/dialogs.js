@@ -3,40 +3,25 @@
 import * as api from "./api.js";
 import { ask } from "./dialog.js";
 import { h, icon } from "./dom.js";
+import { preview } from "./preview.js";
+import { Target } from "./target.js";
+import { code, danger, mixed, names, will } from "./told.js";
 import { count, size } from "./format.js";
 import { fieldsFor } from "./fields.js";
 import { t } from "./i18n.js";
 import { policyInWords } from "./retention.js";
-import { keyOf, placeName } from "./set.js";
-
-const code = (text) => h("code", {}, text);
-const names = (labels) => labels.flatMap((label, index) => (index ? [", ", code(label)] : [code(label)]));
-const will = (...content) => h("p", { class: "will" }, icon("info"), h("span", {}, ...content));
-const danger = (...content) => h("p", { class: "will danger" }, icon("warning"), h("span", {}, ...content));
-
-/** Words with `{name}` places for nodes, e.g. a table's name as code. */
-function mixed(key, nodes, params = {}) {
-  return t(key, params)
-    .split(/\{(\w+)\}/)
-    .flatMap((part, index) => (index % 2 ? (nodes[part] ?? `{${part}}`) : part));
-}
-
-const connectionOf = (conf, overview) =>
-  code(masked(conf.db_connection) ?? overview.connections?.default ?? "pgvector_default");
-
-/** A URI is shown without what stands before the host. */
-function masked(connection) {
-  return connection?.replace(/^(\w+:\/\/)[^@/]*@/, "$1…@");
-}
+import { copiesOf, keyOf, placeName } from "./set.js";
 
 /** Back up now. */
 export function askBackup({ overview, started, values }) {
   const form = fieldsFor(overview.backup_keys, "backup", {
+    skip: ["dry_run"],
     values,
     suggestions: { db_connection: overview.connections?.known },
   });
+  const target = new Target("backup", overview);
   const empties = (conf) => conf.truncate_vector_tables === true;
-  const target = overview.truncate_tables ?? [];
+  const emptied = overview.truncate_tables ?? [];
   ask({
     title: t("backup.title"),
     content: form.nodes,
@@ -47,21 +32,20 @@ export function askBackup({ overview, started, values }) {
         will(
           ...mixed("backup.will", {
             tables: names(overview.tables ?? []),
-            connection: connectionOf(conf, overview),
+            connection: target.words(conf),
             place: conf.task_id ? code(conf.task_id) : t("place.global"),
           }),
         ),
-        empties(conf) && danger(...mixed("backup.empties", { tables: names(target) })),
+        empties(conf) && danger(...mixed("backup.empties", { tables: names(emptied), connection: target.words(conf) })),
       ];
     },
-    confirmation: () => (empties(form.conf()) ? (target[0] ?? null) : null),
+    confirmation: () => (empties(form.conf()) ? target.name(form.conf(), emptied[0] ?? null) : null),
     confirm: t("backup.go"),
+    preview: preview("backup", () => form.conf()),
+    opened: (update) => target.watch(form, update),
     act: async () => started("backup", await api.start("backup", form.conf())),
   });
 }
-
-/** The further roots where a set may lie too, as far as its details have been asked for. */
-const copiesOf = (set) => (set?.copies ?? []).filter((one) => one.state !== "missing").map((one) => one.root);
 
 /** Verify one set, or the newest of every location. */
 export function askVerify({ overview, set, started }) {
@@ -90,96 +74,6 @@ export function askVerify({ overview, set, started }) {
     },
     confirm: t("verify.go"),
     act: async () => started("verify", await api.start("verify", conf())),
-  });
-}
-
-/** What a restore may be for; each puts the fields below as it takes. */
-const AIMS = {
-  missing: { truncate_before_restore: false, on_conflict: "skip" },
-  equal: { truncate_before_restore: true, on_conflict: "error" },
-  copy: { truncate_before_restore: false, on_conflict: "error" },
-};
-
-function aimsField(form) {
-  const name = "restore-aim";
-  const put = (aim) => {
-    for (const [key, value] of Object.entries(AIMS[aim])) {
-      const control = form.nodes.find((node) => node.dataset.key === key)?.querySelector("input, select");
-      if (control?.type === "checkbox") control.checked = value;
-      else if (control) control.value = value;
-    }
-    if (aim === "copy")
-      form.nodes.find((node) => node.dataset.key === "rename_collection")?.scrollIntoView({ block: "nearest" });
-  };
-  return h(
-    "fieldset",
-    { class: "field aims", data: { key: "aim" } },
-    h("legend", {}, t("restore.aim")),
-    Object.keys(AIMS).map((aim) =>
-      h(
-        "label",
-        { class: "choice" },
-        h("input", { type: "radio", name, value: aim, on: { change: () => put(aim) } }),
-        h("span", {}, t(`restore.aim.${aim}`)),
-      ),
-    ),
-  );
-}
-
-/** Restore a set, or some of its tables. */
-export function askRestore({ overview, set: given, started }) {
-  const set = { ...given, tables: given.tables ?? {} };
-  const labels = Object.keys(set.tables);
-  const form = fieldsFor(overview.restore_keys, "restore", {
-    skip: ["backup_path", "task_id", "timestamp"],
-    choices: { tables: labels },
-    suggestions: { db_connection: overview.connections?.known, from_copy: copiesOf(set) },
-  });
-  const from = [set.database && code(set.database), set.server && `PostgreSQL ${set.server.server_version}`];
-  const chosen = (conf) => conf.tables ?? labels;
-  const replaces = (conf) => conf.truncate_before_restore === true || conf.on_conflict === "update";
-  const largest = (conf) =>
-    [...chosen(conf)].sort((one, other) => (set.tables[other].rows ?? 0) - (set.tables[one].rows ?? 0))[0] ?? null;
-  ask({
-    title: t("restore.title", { set: set.timestamp }),
-    content: [
-      set.fault && danger(t("restore.damaged"), " ", set.fault),
-      set.database && will(...mixed("restore.from", { database: from.filter(Boolean).flatMap((one, i) => (i ? [", ", one] : [one])) })),
-      aimsField(form),
-      ...form.nodes,
-    ].filter(Boolean),
-    consequence: () => {
-      const conf = form.conf();
-      const tables = chosen(conf);
-      if (tables.length === 0) return danger(t("restore.no_table"));
-      const rows = tables.map((label) => set.tables[label].rows).filter((one) => one !== null && one !== undefined);
-      const into = () => ({
-        connection: connectionOf(conf, overview),
-        tables: names(tables),
-        schema: code(conf.schema ?? ""),
-      });
-      const total = rows.length ? t("rows", { count: rows.reduce((sum, one) => sum + one, 0) }) : t("restore.all_rows");
-      return [
-        will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into(), { rows: total, set: keyOf(set) })),
-        conf.truncate_before_restore
-          ? danger(...mixed("restore.empties", into()))
-          : will(t(`restore.conflict.${conf.on_conflict ?? "error"}`)),
-        h("p", { class: "muted small" }, t("restore.atomic")),
-      ];
-    },
-    confirmation: () => (replaces(form.conf()) ? largest(form.conf()) : null),
-    confirm: t("restore.go"),
-    danger: true,
-    act: async () => {
-      const conf = form.conf();
-      // Whoever copies a collection under a new name means that one, not all others beside it.
-      if (conf.rename_collection && !conf.collections) conf.collections = Object.keys(conf.rename_collection);
-      if (chosen(conf).length === 0) throw new Error(t("restore.no_table"));
-      started(
-        "restore",
-        await api.start("restore", { backup_path: set.relative_path, timestamp: set.timestamp, ...conf }),
-      );
-    },
   });
 }
 

@@ -42,6 +42,7 @@ const ICONS = {
   shield: "M12 3 5 6v5c0 5 3 8.500 7 10 4-1.500 7-5 7-10V6l-7-3zm-3 9 2 2 4-4",
   bin: "M4 7h16M9 7V4h6v3m3 0-1 13H7L6 7m4 4v5m4-5v5",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
+  compare: "M8 4v16m0 0-4-4m4 4 4-4M16 20V4m0 0-4 4m4-4 4 4",
   plus: "M12 5v14M5 12h14",
   pin: "M9 3h6l-1 7 4 4H6l4-4-1-7zm3 11v7",
 };

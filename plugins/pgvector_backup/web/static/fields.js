@@ -17,7 +17,7 @@ function words(key, part, kind) {
  * @param {Array} keys of the API's overview
  * @param {string} kind of the run: the same key may mean something else to another kind
  * @param {{skip?: string[], values?: object, choices?: object, suggestions?: object}} options `choices`: the values of an
- *   array to tick; `suggestions`: values offered for a text
+ *   array to tick, or `{value, note}` of each; all ticked at first, or with `{pick: [...]}` none, which means all; `suggestions`: values offered for a text
  * @returns {{nodes: Node[], values: function(): object, conf: function(): object}} `values` has every key, `conf` what
  *   differs from the default
  */
@@ -63,7 +63,7 @@ function field(key, value, choices, suggestions) {
     const input = h("textarea", { ...props, rows: 2, value: (value ?? []).join("\n"), placeholder: t("field.lines") });
     return { node: labelled(input), read: () => lines(input.value) };
   }
-  if (types.includes("object")) return pairs(key, props, labelled);
+  if (types.includes("object")) return pairs(key, props, labelled, suggestions ?? []);
   if (key.schema.enum) {
     // What is not said has no value of its own: null, which a select can only tell as the empty text.
     const options = key.schema.enum.map((one) => {
@@ -106,25 +106,47 @@ const lines = (text) => {
   return all.length ? all : null;
 };
 
-/** Boxes to tick; all of them is the same as the default: no restriction. */
+/** Boxes to tick. All of them is the same as the default, no restriction; of those to be picked, none is. */
 function ticked(key, choices) {
-  const boxes = choices.map((one) => h("input", { type: "checkbox", name: key.name, value: one, checked: true }));
+  const pick = choices.pick !== undefined;
+  const entries = (choices.pick ?? choices).map((one) => (typeof one === "string" ? { value: one } : one));
+  const boxes = entries.map(({ value }) => h("input", { type: "checkbox", name: key.name, value, checked: !pick }));
   const node = h(
     "fieldset",
-    { class: "field", data: { key: key.name } },
+    { class: "field ticks", data: { key: key.name } },
     h("legend", {}, key.title),
-    boxes.map((box) => h("label", { class: "choice" }, box, h("code", {}, box.value))),
+    h(
+      "div",
+      { class: "choices" },
+      boxes.map((box, index) =>
+        h(
+          "label",
+          { class: "choice" },
+          box,
+          h("code", {}, box.value),
+          entries[index].note && h("span", { class: "muted small" }, entries[index].note),
+        ),
+      ),
+    ),
+    pick && h("p", { class: "help" }, coded(key.description)),
   );
   const read = () => {
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
-    return chosen.length === boxes.length ? null : chosen;
+    return chosen.length === (pick ? 0 : boxes.length) ? null : chosen;
   };
   return { node, read };
 }
 
 /** From old names to new ones, a row a pair; a new empty row appears as soon as the last one is used. */
-function pairs(key, props, labelled) {
+function pairs(key, props, labelled, suggestions) {
   const rows = h("div", { class: "pairs" });
+  const list =
+    suggestions.length > 0 &&
+    h(
+      "datalist",
+      { id: `${props.id}-list` },
+      suggestions.map((one) => h("option", { value: one })),
+    );
   const add = (first) => {
     const input = (which, more) =>
       h("input", {
@@ -138,7 +160,7 @@ function pairs(key, props, labelled) {
       h(
         "div",
         { class: "pair" },
-        input("old", first ? props : {}),
+        input("old", { ...(first && props), ...(list && { list: `${props.id}-list` }) }),
         h("span", { "aria-hidden": "true" }, "→"),
         input("new", {}),
       ),
@@ -155,5 +177,5 @@ function pairs(key, props, labelled) {
       .filter(([from, to]) => from || to);
     return entries.length ? Object.fromEntries(entries) : null;
   };
-  return { node: labelled(rows), read };
+  return { node: labelled(rows, list), read };
 }

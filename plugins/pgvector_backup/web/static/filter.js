@@ -11,8 +11,9 @@ import { view } from "./sets.js";
  * @param {Array} locations of the API's list
  * @param {string[]} databases that the sets are of
  * @param {function({place?: string, words?: string})} filtered called with what the user changes
+ * @param {function|false} find asks for a row to look for; false: no set could tell
  */
-export function filterBar(locations, databases, filtered) {
+export function filterBar(locations, databases, filtered, find) {
   const place = h(
     "select",
     {
@@ -50,6 +51,12 @@ export function filterBar(locations, databases, filtered) {
     databases.length > 1 &&
       h("div", { class: "field" }, h("label", { for: "filter-database" }, t("filter.database")), database),
     h("div", { class: "field" }, h("label", { for: "filter-words" }, t("filter.words")), words),
+    find &&
+      h(
+        "button",
+        { type: "button", class: "button", data: { focus: "find", action: "find" }, on: { click: () => find() } },
+        t("action.find"),
+      ),
     h("p", { class: "muted small", role: "status", data: { part: "count" } }),
   );
 }

@@ -1,6 +1,7 @@
 /** The page "Vector backups": what it knows, when it asks again, and which part shows what. */
 
 import * as api from "./api.js";
+import { askCompare, askFind } from "./compare.js";
 import { setDetail } from "./detail.js";
 import {
   askBackup,
@@ -10,7 +11,6 @@ import {
   askDownload,
   askPin,
   askPrune,
-  askRestore,
   askUnpin,
   askVerify,
 } from "./dialogs.js";
@@ -22,8 +22,9 @@ import { History } from "./history.js";
 import { language, locale, onLanguage, t } from "./i18n.js";
 import { problem } from "./problem.js";
 import { noticeCard, outcome, runningCards } from "./run.js";
-import { keyOf, madeAt } from "./set.js";
+import { chainOf, hasKeys, keyOf, madeAt } from "./set.js";
 import { recentRuns } from "./recent.js";
+import { askRestore } from "./restore.js";
 import { firstPath, retentionPanel, withPins } from "./retention.js";
 import { chosen, filterBy, noSets, openSet, setTable, showMore, tickedBar, view } from "./sets.js";
 import { tiles } from "./state.js";
@@ -89,15 +90,21 @@ function allowed() {
   return {
     backup: trigger("backup", () => askBackup({ overview: known.overview, started })),
     verify: trigger("verify", (set) => askVerify({ overview: known.overview, set, started })),
-    restore: trigger("restore", (set) => askRestore({ overview: known.overview, set, started })),
+    restore: trigger("restore", (set, detail) => askRestore({ overview: known.overview, set, detail, started })),
     remove: overview?.can_edit ? (set) => askDelete({ overview: known.overview, set, deleted }) : t("why.rights"),
     pin: overview?.can_edit ? (set) => askPin({ set, done: pinned }) : t("why.rights"),
     unpin: overview?.can_edit ? (set) => askUnpin({ set, done: pinned }) : t("why.rights"),
     prune: trigger("prune", (plan, path) => askPrune({ overview: known.overview, plan, path, started })),
     cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
+    compare:
+      overview?.can_download === false
+        ? t("why.download")
+        : (set) => askCompare({ set, sets: sameLocation(set) }),
     download: overview?.can_download === false ? t("why.download") : (set, detail) => askDownload({ set, detail }),
   };
 }
+
+const sameLocation = (set) => known.sets.filter((one) => one.relative_path === set.relative_path);
 
 // --- drawing ---
 
@@ -135,7 +142,9 @@ function drawNow() {
 }
 
 function drawFilter() {
-  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, databases(), filtered));
+  const mayFind = known.overview?.can_download !== false && known.sets.some(hasKeys);
+  const find = () => askFind({ locations: known.locations, open: reveal });
+  fill(part.filter, known.sets.length > 0 && filterBar(known.locations, databases(), filtered, mayFind && find));
 }
 
 const databases = () => [...new Set(known.sets.map((set) => set.database).filter(Boolean))].sort();
@@ -152,6 +161,7 @@ function drawSets() {
     tickedBar(known.sets, (ticked) => askDeleteMany({ overview: known.overview, sets: ticked, deleted })),
     setTable(sets, {
       detail: detailOf,
+      standing: known.sets,
       toggle,
       tick: typeof remove === "function" ? tick : null,
       more: () => {
@@ -174,11 +184,12 @@ function detailOf(set) {
     planned?.sets.find((one) => one.timestamp === set.timestamp),
     zone(),
     set.damaged,
+    chainOf(set, sameLocation(set)).map(([id, there]) => [id, Boolean(there)]),
     Object.values(may).map((act) => (typeof act === "string" ? act : "")),
   ]);
   const shown = drawn.get(key);
   if (shown?.told === told && shown?.state === state) return shown.node;
-  const node = setDetail(set, told, may, planned);
+  const node = setDetail(set, told, may, { planned, open: reveal, sets: sameLocation(set) });
   drawn.set(key, { told, state, node });
   return node;
 }
@@ -349,7 +360,7 @@ async function refreshList() {
 
 /** Keep track of what runs; tell how those came to an end that ran a moment ago. */
 async function follow(running) {
-  for (const run of running) watched.set(run.run_id, run.kind);
+  for (const run of running) if (!api.rehearsals.has(run.run_id)) watched.set(run.run_id, run.kind);
   announceProgress(running);
   const now = new Set(running.map((run) => run.run_id));
   let finished = false;
@@ -364,6 +375,7 @@ async function follow(running) {
     }
     if (!isOver(run)) continue;
     watched.delete(runId);
+    if (api.rehearsals.has(runId)) continue; // shown where it was asked for
     ended.set(runId, run);
     finished = true;
     const { title, text } = outcome(run);

@@ -24,7 +24,7 @@ function line(run) {
     "li",
     { data: { run: run.run_id } },
     stateBadge(run),
-    h("span", {}, t(`kind.${run.kind}`)),
+    h("span", {}, t(`kind.${run.kind}`), run.asked?.dry_run === true && ` · ${t("kind.preview")}`),
     what && h("code", {}, what),
     h("span", { class: "muted small" }, time(ended, relative(ended))),
     run.duration !== null && h("span", { class: "muted small" }, duration(run.duration)),

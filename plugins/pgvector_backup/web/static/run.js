@@ -34,7 +34,7 @@ export function runningCards(runs, { canCancel, cancel, places }) {
       h(
         "header",
         { class: "card-head" },
-        h("h3", { id: title }, t(`run.${run.kind}.${run.state === "queued" ? "queued" : "running"}`)),
+        h("h3", { id: title }, titleOf(run)),
         stateBadge(run),
         canCancel && !run.cancelling && cancelButton(run, cancel),
       ),
@@ -46,6 +46,12 @@ export function runningCards(runs, { canCancel, cancel, places }) {
     );
   });
 }
+
+/** Whether a run is only to tell what would be done; a prune says so by itself. */
+const isPreview = (run) => run.asked?.dry_run === true && run.kind !== "prune";
+
+const titleOf = (run) =>
+  isPreview(run) ? t(`preview.${run.kind}.running`) : t(`run.${run.kind}.${run.state === "queued" ? "queued" : "running"}`);
 
 /** What a run is about: from where to where. */
 function route(run, { connection, root }) {
@@ -136,6 +142,12 @@ function origin(run) {
 
 /** How a run ended, in one sentence or two: `{good, title, text}`. */
 export function outcome(run) {
+  if (isPreview(run) && !run.cancelled)
+    return {
+      good: run.state === "success",
+      title: t(`preview.${run.kind}.done`),
+      text: run.error?.response ?? run.result?.response ?? "",
+    };
   if (run.cancelled) return { good: true, mild: true, title: t(`run.${run.kind}.cancelled`), text: t("run.cancelled.text") };
   if (run.state !== "success") {
     const why = run.error?.response ?? t("run.failed.text");
@@ -173,6 +185,7 @@ function summary(kind, result) {
       }),
       skipped > 0 && t("summary.skipped", { count: skipped }),
       into && t("summary.into", { database: into }),
+      result.safety_backup && t("summary.saved", { set: result.safety_backup.timestamp, place: result.safety_backup.backup_path }),
       ...restored.flatMap(([, table]) => table.notes ?? []),
     ]
       .filter(Boolean)

@@ -56,3 +56,17 @@ export const pinBadge = ({ pin }) =>
 
 /** Whether a restore or a verify can be asked for. */
 export const usable = (set) => !set.damaged && Object.keys(set.tables ?? {}).length > 0;
+
+/** Whether a set says which rows its tables held, so that it can be compared and searched. */
+export const hasKeys = (set) => Object.values(set.tables ?? {}).some((table) => table.has_keys);
+
+/** The sets that an increment stands on, the full one first, then itself: pairs of an id and the set, if it is there. */
+export const chainOf = (set, sets) =>
+  set.chain?.length ? [...set.chain, set.timestamp].map((id) => [id, sets.find((one) => one.timestamp === id)]) : [];
+
+/** How many increments stand on a set, of those that are there. */
+export const standingOn = (set, sets) =>
+  sets.filter((one) => one.relative_path === set.relative_path && one.chain?.includes(set.timestamp)).length;
+
+/** The further roots where a set may lie too, as far as its details have been asked for. */
+export const copiesOf = (set) => (set?.copies ?? []).filter((one) => one.state !== "missing").map((one) => one.root);

@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { age, count, duration, fileFormat, moment, size } from "./format.js";
 import { t } from "./i18n.js";
-import { databaseOf, isDated, keyOf, pinBadge, placeName, verifiedBadge, whenOf } from "./set.js";
+import { databaseOf, isDated, keyOf, pinBadge, placeName, standingOn, verifiedBadge, whenOf } from "./set.js";
 
 const STEP = 50; // sets shown at first, and with each "more"
 
@@ -48,14 +48,16 @@ function wordsOf(set) {
     set.database,
     set.server?.system_identifier,
     fileFormat(set.tables),
+    set.mode,
+    ...(set.chain ?? []),
     set.pin?.reason,
     set.pin?.by,
     ...Object.entries(set.tables).flatMap(([label, table]) => [
       label,
       table.format,
       table.compression,
-      ...Object.keys(table.collections ?? {}),
     ]),
+    ...(set.collections ?? []).map((one) => one.name),
   ]
     .filter(Boolean)
     .join(" ")
@@ -95,9 +97,9 @@ export function noSets(backUp) {
  *
  * @param {Array} sets what the filter leaves
  * @param {{detail: function, toggle: function, more: function, tick: function?}} actions `detail` gives the node of an
- *   open set; `tick` is told which set was ticked or no longer is
+ *   open set; `standing` is all sets, for what stands on what; `tick` is told which set was ticked or no longer is
  */
-export function setTable(sets, { detail, toggle, more, tick }) {
+export function setTable(sets, { detail, standing, toggle, more, tick }) {
   const shown = sets.slice(0, view.limit);
   return [
     h(
@@ -114,7 +116,7 @@ export function setTable(sets, { detail, toggle, more, tick }) {
           ),
         ),
       ),
-      shown.map((set, index) => setBody(set, index, { detail, toggle, tick })),
+      shown.map((set, index) => setBody(set, index, { detail, standing, toggle, tick })),
     ),
     sets.length > shown.length &&
       h(
@@ -129,7 +131,18 @@ export function setTable(sets, { detail, toggle, more, tick }) {
   ];
 }
 
-function setBody(set, index, { detail, toggle, tick }) {
+/** What a set is in its chain: an increment of so many, or what so many increments stand on. */
+function chainWords(set, standing) {
+  if (set.mode === "incremental") {
+    const words = t("chain.increment", { number: count(set.chain_length - 1), base: set.chain[0] });
+    return h("span", { class: "chain small", data: { chain: "increment" } }, words);
+  }
+  const increments = standingOn(set, standing);
+  if (increments === 0) return null;
+  return h("span", { class: "chain small", data: { chain: "base" } }, t("chain.base", { count: increments }));
+}
+
+function setBody(set, index, { detail, standing, toggle, tick }) {
   const key = keyOf(set);
   const open = view.open.has(key);
   const id = `detail-${index}`;
@@ -155,7 +168,7 @@ function setBody(set, index, { detail, toggle, tick }) {
     rows: count(set.rows),
     size: size(set.bytes),
     duration: duration(set.duration),
-    format: fileFormat(set.tables),
+    format: [fileFormat(set.tables), chainWords(set, standing)],
     verified: [verifiedBadge(set), pinBadge(set)],
     run: set.run_url ? airflowLink(set.run_url, t("run.short")) : "–",
   };
