@@ -104,6 +104,7 @@ def test_a_table_of_the_same_name_that_comes_first_for_the_role_is_not_meant(cha
         "CREATE SCHEMA first; CREATE TABLE first.langchain_pg_embedding (id int);"
         f"ALTER DATABASE {changed.database.name} SET search_path = first, public"
     )
-    saved = changed.restore(**REPLACING, tables=list(PAIR)).saved
+    changed.configure(tables="langchain_pg_collection,public.langchain_pg_embedding")
+    saved = changed.restore(**REPLACING).saved
     assert saved is not None
     assert saved.rows == {"langchain_pg_collection": 4, "public.langchain_pg_embedding": 58}
