@@ -128,8 +128,9 @@ def restore(
                 conn.execute("ROLLBACK")
             else:
                 if request.backup_before_restore:
-                    first = SafetyBackup(request, settings, connect, location, now, run_id, cancel, on_progress)
-                    saved = first.save(conn, where)
+                    saved = SafetyBackup(request, settings, connect, location, now, run_id, cancel, on_progress).save(
+                        conn, where
+                    )
                 deed = _Deed(conn, request, settings, connect, cancel, stored_set, selection, watched)
                 outcome = deed.carry_out(where)
                 cancel.check()

@@ -71,7 +71,7 @@ export function askRestore({ overview, set: given, detail, started }) {
     values: { backup_before_restore: true },
     suggestions: {
       db_connection: overview.connections?.known,
-      from_copy: copiesOf(set),
+      from_copy: copiesOf(detail ?? set),
       rename_collection: collections.map((one) => one.value),
     },
   });
