@@ -32,7 +32,8 @@ class Seen:
     :param navigation: whether Airflow's navigation has the page
     :param link: where the link leads: ``ui``, Airflow's frame around the page; ``page``, the page by itself;
         ``login``, Airflow's form
-    :param shown: whether the page is shown there
+    :param shown: whether the page is shown there, with its sets
+    :param button: whether "Back up now" can be pressed
     :param frame: what Airflow's own address of the page shows: ``page`` or ``404``
     :param looks: HTTP status of the overview, with the browser's cookies
     :param backs_up: HTTP status of a backup, likewise
@@ -41,17 +42,18 @@ class Seen:
     navigation: bool
     link: str
     shown: bool
+    button: bool
     frame: str
     looks: int
     backs_up: int
 
 
 EXPECTED: Final = {
-    "Public": Seen(False, "page", False, "login", 401, 401),
-    "Viewer": Seen(False, "page", True, "404", 200, 403),
-    "User": Seen(False, "page", True, "404", 200, 202),
-    "Op": Seen(True, "ui", True, "page", 200, 202),
-    "Admin": Seen(True, "ui", True, "page", 200, 202),
+    "Public": Seen(False, "page", False, False, "login", 401, 401),
+    "Viewer": Seen(False, "page", True, False, "404", 200, 403),
+    "User": Seen(False, "page", True, True, "404", 200, 202),
+    "Op": Seen(True, "ui", True, True, "page", 200, 202),
+    "Admin": Seen(True, "ui", True, True, "page", 200, 202),
 }
 """By role, what docs/airflow-roles.md says."""
 
@@ -65,7 +67,8 @@ def main() -> int:
         return USAGE
     url, password = sys.argv[2].rstrip("/"), sys.argv[3]
     PICTURES.mkdir(parents=True, exist_ok=True)
-    token = httpx.post(f"{url}/auth/token", json={"username": "admin", "password": password}).raise_for_status().json()
+    login = {"username": "admin", "password": password}
+    token = httpx.post(f"{url}/auth/token", json=login, timeout=60).raise_for_status().json()
     found = {}
     with (
         httpx.Client(headers={"Authorization": f"Bearer {token['access_token']}"}, timeout=60) as client,
@@ -113,13 +116,15 @@ def _see(browser: Browser, url: str, role: str, name: str) -> Seen:
         page.goto(f"{url}{PAGE}/open")
         link = _place(page)
         shown = _heading(page, framed=link == "ui")
+        button = shown and _button(page, framed=link == "ui")
         page.screenshot(path=PICTURES / f"{role}.png")
         looks = _status(page, f"{API}/overview", "GET")
         backs_up = _status(page, f"{API}/backup?wait=0", "POST")
         page.goto(f"{url}/plugin/vector-backups")
-        frame = "login" if _place(page) == "login" else "page" if _heading(page, framed=True) else "404"
+        # Airflow's UI finds out for itself that nobody is logged in.
+        frame = "page" if _heading(page, framed=True) else "login" if "/login" in page.url else "404"
         page.screenshot(path=PICTURES / f"{role}-navigation.png")
-        return Seen(navigation, link, shown, frame, looks, backs_up)
+        return Seen(navigation, link, shown, button, frame, looks, backs_up)
     finally:
         page.close()
 
@@ -142,10 +147,16 @@ def _heading(page: Page, *, framed: bool) -> bool:
     where = page.frame_locator("iframe") if framed else page
     try:
         where.get_by_role("heading", name="Vector backups", level=1).wait_for(timeout=15_000)
+        where.get_by_text("Loading", exact=False).first.wait_for(state="hidden", timeout=60_000)
     except LateError:
         return False
-    # The page asks who does not see it to log in.
+    # The page asks who is not logged in to do so.
     return where.get_by_role("button", name="Log in").count() == 0
+
+
+def _button(page: Page, *, framed: bool) -> bool:
+    where = page.frame_locator("iframe") if framed else page
+    return where.get_by_role("button", name="Back up now").is_enabled()
 
 
 def _status(page: Page, path: str, method: str) -> int:

@@ -108,6 +108,26 @@ def test_trouble_with_calling_changes_nothing_of_the_run(
     assert outcome.error["error_type"] == "RESOURCE_NOT_FOUND"
 
 
+def test_one_that_cannot_be_called_keeps_nobody_else_from_it(house: Path, run: Run, configure: Configure) -> None:
+    configure(on_failure="own_alerts.breaks, own_alerts.missing, own_alerts.page", retries=0)
+    for _ in range(2):
+        assert run({"task_id": "nowhere"}).state == "failed"
+    assert [who for who, _ in CALLED] == ["page"]
+
+
+def test_what_nobody_could_be_told_of_is_told_by_the_next_run(house: Path, run: Run, configure: Configure) -> None:
+    configure(on_failure="own_alerts.breaks", on_recovery="own_alerts.breaks", retries=0)
+    assert run({"task_id": "later"}).state == "failed"
+    configure(on_failure="own_alerts.page", on_recovery="own_alerts.breaks")
+    assert run({"task_id": "later"}).state == "failed"
+    assert [alarm.failed for _, alarm in CALLED] == [True]
+    (house / "later").mkdir()
+    assert run({"task_id": "later"}).state == "success"
+    configure(on_recovery="own_alerts.page")
+    assert run({"task_id": "later"}).state == "success"
+    assert [alarm.failed for _, alarm in CALLED] == [True, False]
+
+
 def test_a_missed_night_calls_until_there_is_a_backup(house: Path, run: Run, configure: Configure) -> None:
     configure(on_failure="own_alerts.page", on_recovery="own_alerts.page", schedule="0 0 1 1 *")
     for _ in range(2):

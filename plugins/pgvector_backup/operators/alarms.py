@@ -8,7 +8,8 @@
   ``{"airflow.providers.smtp.notifications.smtp.SmtpNotifier": {"to": "a@b.c", "subject": "{{ pgvector.subject }}"}}``
 
 Each is called with the task's context, in which ``pgvector`` is an `Alarm`. Called once per change: what failed is
-kept as an Airflow variable until the same thing succeeds.
+kept as an Airflow variable until the same thing succeeds. A change that nobody could be told of is told by the next
+run that finds it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import Variable
@@ -75,41 +77,54 @@ def tell(context: Context, subject: str, errors: Sequence[str]) -> None:
         failing = before if isinstance(before, Mapping) else None
         if bool(errors) == (failing is not None):
             return
-        now = configuration.now().isoformat(timespec="seconds")
-        page = addresses.link_url()
+        now, page = configuration.now().isoformat(timespec="seconds"), addresses.link_url()
+        since = now if failing is None else str(failing.get("since"))
+        alarm = Alarm(subject, bool(errors), tuple(errors), since, page)
+        if not _called("on_failure" if errors else "on_recovery", {**context, "pgvector": alarm}):
+            return
         if errors:
-            alarm = Alarm(subject, True, tuple(errors), now, page)
             Variable.set(
                 name, asdict(alarm), serialize_json=True, description="kept by pgvector_backup: what is failing"
             )
         else:
-            assert failing is not None
-            alarm = Alarm(subject, False, (), str(failing.get("since")), page)
             Variable.delete(name)
-        for notifier in notifiers("on_failure" if errors else "on_recovery"):
-            notifier({**context, "pgvector": alarm})
     except Exception:
         _log.exception("whom [pgvector_backup] names for %s could not be called", subject)
 
 
-def notifiers(key: str) -> list[Callable[[Any], Any]]:
-    """Whom a setting names.
+def _called(key: str, context: Mapping[str, Any]) -> bool:
+    """Call all whom a setting names, whatever becomes of one of them; whether anybody was told, or nobody is named."""
+    named = notifiers(key)
+    told = 0
+    for name, make in named.items():
+        try:
+            make()({**context})
+            told += 1
+        except Exception:
+            _log.exception("%s: %s could not be called; what failed is told again by the next run", key, name)
+    return told > 0 or not named
 
-    :raises InvalidParams: when it cannot be read, or names what is not there
+
+def notifiers(key: str) -> dict[str, Callable[[], Callable[[Any], Any]]]:
+    """Whom a setting names, and what makes each of them.
+
+    :raises InvalidParams: when the setting cannot be read; by what is made, when it names what is not there
     """
     text = configuration.notifiers(key).strip()
     if not text.startswith("{"):
-        return [_imported(key, name.strip()) for name in text.split(",") if name.strip()]
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        return {name: partial(_imported, key, name) for name in names}
     try:
         made = json.loads(text)
     except ValueError as fault:
         raise InvalidParams(f"{key}: not JSON: {fault}") from None
-    found = []
-    for name, arguments in made.items():
-        if not isinstance(arguments, dict):
-            raise InvalidParams(f"{key}: {name}: expected an object of arguments, got {type(arguments).__name__}")
-        found.append(_imported(key, name)(**arguments))
-    return found
+    return {name: partial(_made, key, name, arguments) for name, arguments in made.items()}
+
+
+def _made(key: str, name: str, arguments: Any) -> Any:
+    if not isinstance(arguments, dict):
+        raise InvalidParams(f"{key}: {name}: expected an object of arguments, got {type(arguments).__name__}")
+    return _imported(key, name)(**arguments)
 
 
 def _imported(key: str, name: str) -> Any:
