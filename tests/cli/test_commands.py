@@ -185,25 +185,34 @@ def test_verify_by_drill(house: House, command: Command, backed_up: str) -> None
 
 
 def test_restore_into_an_empty_database(house: House, command: Command, backed_up: str, elsewhere: Database) -> None:
-    words = ["restore", "--timestamp", backed_up, "--json"]
-    refused = command(*words, "--yes", DATABASE_URL=elsewhere.uri())
-    assert refused.code == 4
-    for told in (f"database {house.database.name} ", f"database {elsewhere.name} ", "set into_other_database"):
-        assert told in refused.json["response_en" if "response_en" in refused.json else "response"]
-    assert elsewhere.run("SELECT 1 FROM pg_class WHERE relname LIKE 'langchain%'") == []
-    done = command(*words, "--into-other-database", DATABASE_URL=elsewhere.uri())
+    done = command("restore", "--timestamp", backed_up, "--json", DATABASE_URL=elsewhere.uri())
     assert done.code == 0
     assert done.json["restore_results"][EMBEDDING]["rows_restored"] == 58
+    assert f"database {house.database.name} " in done.json["notes"][0]
     assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(58,)]
     assert "RESTORE OK" in (house.directory / "vector_backup_log.txt").read_text()
 
 
+def test_restore_among_the_rows_of_another_database(
+    house: House, command: Command, backed_up: str, elsewhere: Database
+) -> None:
+    elsewhere.run("CREATE EXTENSION vector")
+    House(elsewhere, house.root).langchain(3)
+    words = ["restore", "--timestamp", backed_up, "--truncate-before-restore", "--json"]
+    for more in (["--yes"], ["--dry-run"]):
+        refused = command(*words, *more, DATABASE_URL=elsewhere.uri())
+        assert refused.code == 4
+        for told in (f"database {house.database.name} ", f"database {elsewhere.name} ", "set into_other_database"):
+            assert told in json.dumps(refused.json)
+    assert refused.json["needs_into_other_database"] is True
+    assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(3,)]
+    done = command(*words, "--yes", "--into-other-database", DATABASE_URL=elsewhere.uri())
+    assert done.code == 0
+    assert elsewhere.run(f"SELECT count(*) FROM {EMBEDDING}") == [(58,)]
+
+
 def test_restore_dry_run_changes_nothing(house: House, command: Command, backed_up: str, elsewhere: Database) -> None:
     words = ["restore", "--timestamp", "latest", "--dry-run"]
-    refused = command(*words, "--json", DATABASE_URL=elsewhere.uri())
-    assert refused.code == 4
-    assert refused.json["needs_into_other_database"] is True
-    words.append("--into-other-database")
     done = command(*words, "--json", DATABASE_URL=elsewhere.uri())
     assert done.code == 0
     assert done.json["restore_performed"] is False

@@ -41,7 +41,7 @@ class _RestoreTask(PgVectorTask):
     :param dry_run: say what would be done, change nothing
     :param create_missing: whether to make what is missing
     :param trust_definitions: whether what is made may call functions that could do anything
-    :param into_other_database: whether the target may be another database than the one that the set is of
+    :param into_other_database: whether rows may lie in the target, another database than the one that the set is of
 
     Further arguments as of `PgVectorTask`, all keyword-only.
     """

@@ -213,8 +213,8 @@ RESTORE_KEYS: Final[tuple[Key, ...]] = (
         types=("boolean",),
         default=False,
         title="Into another database",
-        description="The set may go into a database of another name than the one that it is of, or into filled tables "
-        "on another server.",
+        description="The set may go among the rows of another database than the one that it is of. Where the tables "
+        "hold no rows this need not be said.",
     ),
     Key(
         name="dry_run",

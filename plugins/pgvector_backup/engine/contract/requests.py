@@ -68,7 +68,7 @@ class RestoreRequest:
     :param from_copy: which of ``copy_roots`` it is read at; None: at the backup root
     :param tables: labels as in the manifest; None: all
     :param rename_collection: from old names to new ones; without ``collections``, these collections alone are restored
-    :param into_other_database: whether the target may be another database than the one that the set is of
+    :param into_other_database: whether rows may lie in the target, another database than the one that the set is of
     """
 
     backup_path: str | None = None

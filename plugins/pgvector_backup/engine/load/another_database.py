@@ -1,8 +1,8 @@
-"""Whether a set goes into the database that it is of; into another one only when the request says so.
+"""Whether a set goes into the database that it is of; among the rows of another one only when the request says so.
 
-A server's identity is new after initdb, after an upgrade with pg_upgrade and after a disaster: a database of the same
-name on another server is taken for the set's own as long as nothing lies in its tables. Another name is another
-database in any case.
+Another database is one of another name, or on a server of another identity, which is new after initdb, after an upgrade
+with pg_upgrade and after a disaster. Where none of the tables holds a row there, nothing can be mixed up or lost: a
+server set up anew, a scratch database, a move. The result says then where the set is from.
 """
 
 from __future__ import annotations
@@ -29,15 +29,13 @@ def objection(
     """
     if source is None or target is None or source.is_database_of(target):
         return None
-    both = f"the set is of {source.describe()}, and this restore goes into {target.describe()}"
-    if source.database != target.database:
-        return f"{both}; if that is meant, set {WORD}"
     filled = [place.name.label for place in places if place.exists and _holds_rows(conn, place)]
     if not filled:
         return None
+    difference = "" if source.database != target.database else " of the same name on another server"
     return (
-        f"{both}: of the same name, on another server than the set's (an upgraded or new server is another one), and "
-        f"rows lie in {', '.join(filled)}; if that is meant, set {WORD}"
+        f"the set is of {source.describe()}, and this restore goes into {target.describe()}, another database"
+        f"{difference} in which rows lie in {', '.join(filled)}; if that is meant, set {WORD}"
     )
 
 
@@ -59,5 +57,12 @@ def remark(source: Source | None, target: Source | None) -> str | None:
 
 
 def _holds_rows(conn: Connection[Any], place: Place) -> bool:
-    row = conn.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(place.name.identifier)).fetchone()
+    """Whether rows lie there; of what is no table, a view above all, nothing is read, for it runs its owner's code."""
+    name = place.name.identifier
+    kind = conn.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [name.as_string(conn)]
+    ).fetchone()
+    if kind not in (("r",), ("p",)):
+        return True
+    row = conn.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(name)).fetchone()
     return row == (True,)

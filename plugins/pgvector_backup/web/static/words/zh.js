@@ -277,7 +277,7 @@ export default {
     "允许创建的默认值、检查约束或索引调用既非服务器自带、也不属于扩展、且并非 immutable 的函数；它们以该连接角色的权限运行。",
   "key.into_other_database.title": "恢复到另一个数据库",
   "key.into_other_database.description":
-    "允许恢复到名称与备份集来源不同的数据库，或恢复到另一台服务器上已有数据行的表。",
+    "允许恢复到与备份集来源不同、且表中已有数据行的数据库。表中没有数据行时无需设置。",
 
   "why.download": "文件中包含数据库的行：您的角色不能下载。请向管理员申请权限。",
   "action.remove_ticked": "删除所选",
