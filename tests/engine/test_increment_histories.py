@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from demo.embedded import OpenedPostgres
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import DatabaseFault
+from pgvector_backup.engine.dump import increment as dump
 from tests.engine.test_transaction_ids import LEAPS, WRAP, burn, leap, next_id
 from tests.helpers.chains import increment
+from tests.helpers.crash import crash
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 
@@ -94,6 +100,81 @@ def test_a_directory_set_back_that_has_passed_the_ids_of_the_base(
     result = increment(house)
     assert result.full_because is not None
     assert "seen" in result.full_because or "not the same" in result.full_because
+    require_restored(house, result.backup_id)
+
+
+def test_a_server_that_crashes_between_two_increments(
+    start: Callable[[Path], OpenedPostgres], place: Path, backup_root: Path
+) -> None:
+    server = start(place / "own")
+    house = filled(server, backup_root)
+    increment(house)
+    with house.database.connect() as conn:
+        conn.execute("SET synchronous_commit = on")
+        conn.execute("UPDATE t SET note = 'written' WHERE id % 40 = 0")
+    lost = house.database.connect()
+    lost.execute("UPDATE t SET note = 'lost' WHERE id % 40 = 1")
+    crash(server)
+    lost.close()
+    house.database.run("UPDATE t SET note = 'after' WHERE id % 40 = 2")
+    result = increment(house)
+    assert result.mode == "incremental", result.full_because
+    assert result.tables["t"].rows_written == 20
+    require_restored(house, result.backup_id)
+
+
+def test_no_set_has_seen_what_a_crash_can_lose(place: Path, backup_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that did not wait for the disk: lost, its number would be given to another write of the same row."""
+    settings = {"synchronous_commit": "off", "wal_writer_delay": "500ms", "autovacuum": "off"}
+    version = int(os.environ.get("MATRIX_POSTGRES", "18"))
+    with OpenedPostgres(place / "own", version=version, settings=settings) as server:
+        house = filled(server, backup_root)
+        increment(house)
+        ((writer,),) = house.database.run("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+        os.kill(writer, signal.SIGSTOP)
+
+        def going_on(cancel: Cancel, seconds: float) -> None:
+            os.kill(writer, signal.SIGCONT)
+            wait(cancel, seconds)
+
+        wait = Cancel.wait
+        monkeypatch.setattr(Cancel, "wait", going_on)
+        house.database.run("UPDATE t SET note = 'seen' WHERE id = 7")
+        assert increment(house).tables["t"].rows_written == 1
+        monkeypatch.undo()
+        number = "SELECT xmin::text::bigint FROM t WHERE id = 7"
+        ((seen,),) = house.database.run(number)
+        crash(server)
+        house = house_of(server, backup_root)
+        house.database.run("SELECT pg_switch_wal()")
+        house.database.run("UPDATE t SET note = 'after' WHERE id = 7")
+        while house.database.run(number)[0][0] < seen:
+            house.database.run("UPDATE t SET note = 'after' WHERE id = 7")
+        burn(house, seen + 10)
+        require_restored(house, increment(house).backup_id)
+
+
+def test_a_server_that_crashes_during_an_increment(
+    start: Callable[[Path], OpenedPostgres], place: Path, backup_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(place / "own")
+    house = filled(server, backup_root)
+    increment(house)
+    house.database.run("UPDATE t SET note = 'written' WHERE id % 40 = 0")
+    before = house.files()
+
+    def crashing(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        crash(server)
+        return write_keys(*arguments, **more)
+
+    write_keys = dump.write_keys
+    monkeypatch.setattr(dump, "write_keys", crashing)
+    with pytest.raises(DatabaseFault):
+        house.backup(mode="incremental")
+    assert house.files() == before
+    result = increment(house)
+    assert (result.mode, result.tables["t"].rows_written) == ("incremental", 10)
     require_restored(house, result.backup_id)
 
 

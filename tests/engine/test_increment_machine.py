@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.errors import Conflict
+from pgvector_backup.engine.consolidate import consolidate
+from pgvector_backup.engine.contract.requests import PruneRequest
+from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
 from tests.helpers.chains import restored
+from tests.helpers.crash import crash
 from tests.helpers.database import contents, fresh
 from tests.helpers.house import House
 
@@ -93,6 +99,7 @@ class Increments(RuleBasedStateMachine):
         self.modes: list[str] = []
         self.open: psycopg.Connection[Any] | None = None
         self.prepared: str | None = None
+        self.crashed = False
         self.seed = 0
 
     def _text(self, statement: str, many: int = 3) -> str:
@@ -189,10 +196,25 @@ class Increments(RuleBasedStateMachine):
 
     @rule()
     def copy_freeze(self) -> None:
-        self._attempt(
-            "TRUNCATE parted_1",
-            "INSERT INTO parted_1 SELECT g, 1, 'frozen' FROM generate_series(1, 9) g",
-        )
+        with psycopg.connect(self.house.database.uri()) as conn:
+            try:
+                conn.execute("SET lock_timeout = '50ms'")
+                conn.execute("TRUNCATE parted_1")
+                with conn.cursor().copy("COPY parted_1 FROM STDIN (FREEZE)") as copy:
+                    for number in range(1, 10):
+                        copy.write_row((number, 1, "frozen"))
+            except psycopg.errors.LockNotAvailable:
+                conn.rollback()
+
+    @precondition(lambda self: not self.crashed)
+    @rule()
+    def crash(self) -> None:
+        """Once an example, for it takes its time; what was prepared is there afterwards, what was open is not."""
+        self.crashed = True
+        crash(self.house.database.server)
+        if self.open is not None:
+            self.open.close()
+            self.open = None
 
     @rule()
     def pass_ids(self) -> None:
@@ -229,6 +251,28 @@ class Increments(RuleBasedStateMachine):
             assert any(backup_id in one.chain for one in catalog.at(location).sets)
         else:
             del self.sets[backup_id]
+
+    @precondition(lambda self: self.sets)
+    @rule(data=st.data())
+    def consolidate_any(self, data: st.DataObject) -> None:
+        backup_id = data.draw(st.sampled_from(sorted(self.sets)))
+        catalog = Catalog(self.house.settings)
+        location = catalog.place("vector_bak", None)
+        found = catalog.find(location, backup_id)
+        if found.chain:
+            made = consolidate(location, found, self.house.settings, now=datetime.now(timezone.utc))
+            self.sets[made.backup_id] = self.sets[backup_id]
+
+    @precondition(lambda self: len(self.sets) > 3)
+    @rule(last=st.integers(1, 4))
+    def prune(self, last: int) -> None:
+        """What is left is restored in the end, whatever it stands on."""
+        settings = replace(self.house.settings, keep_last=last)
+        done = prune(PruneRequest(force=True), settings, now=datetime.now(timezone.utc))
+        assert done.failure is None, done.failure
+        for one in done.locations:
+            for gone in one.removed:
+                self.sets.pop(gone.timestamp)
 
     def teardown(self) -> None:
         if self.open is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -270,6 +271,66 @@ def test_kinds_of_keys(house: House, name: str, file_format: str) -> None:
         assert result.tables["t"].rows_unchanged > 100
     require_equal(house, str(result.backup_id), "t")
     assert house.verify(backup_path="vector_bak", timestamp=str(result.backup_id), depth="rows").failure is None
+
+
+def test_keys_as_long_as_the_server_takes_them(house: House) -> None:
+    """An index holds 2,704 bytes of a key, as packed: no other is longer than this one by much."""
+    key = "repeat('k', 200000)"
+    write(house, "CREATE TABLE t (id text PRIMARY KEY, note text)")
+    write(house, f"INSERT INTO t SELECT {key} || g, 'n' FROM generate_series(1, 15) g")
+    house.configure(tables="t")
+    increment(house)
+    write(house, f"UPDATE t SET note = 'changed' WHERE id = {key} || '7'; DELETE FROM t WHERE id = {key} || '9'")
+    result = increment(house)
+    counts = result.tables["t"]
+    assert (counts.rows_written, counts.rows_deleted, counts.rows_unchanged) == (1, 1, 13)
+    require_equal(house, str(result.backup_id), "t")
+
+
+def test_a_chain_of_every_compression(house: House) -> None:
+    house.langchain(120)
+    for compression in ("none", "zstd", "gzip", "none"):
+        write(house, CHANGE)
+        result = increment(house, compression=compression)
+    assert result.chain_length == 4
+    require_equal(house, str(result.backup_id), *PAIR)
+
+
+def test_of_rows_that_did_not_change_the_sampled_ones_alone_are_read(house: House) -> None:
+    """Whether TOAST is read: the server counts its blocks."""
+    write(house, "CREATE TABLE t (id int PRIMARY KEY, v text)")
+    write(house, "ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
+    write(house, "INSERT INTO t SELECT g, repeat(md5(g::text), 100) FROM generate_series(1, 2000) g")
+    house.configure(tables="t")
+    increment(house)
+    write(house, "UPDATE t SET v = v || '.' WHERE id <= 3")
+
+    def toast_read() -> int:
+        with house.database.connect() as conn:
+            conn.execute("SELECT pg_stat_force_next_flush()")
+            conn.commit()
+            found = conn.execute(
+                "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 't'"
+            ).fetchone()
+            assert found is not None
+            return int(found[0])
+
+    ((sampled,),) = house.database.run("SELECT count(*) FROM t WHERE hashtext(id::text) % 100 = 0")
+    end_of_other_backends(house)
+    before = toast_read()
+    assert increment(house).tables["t"].rows_written == 3
+    end_of_other_backends(house)
+    # Each value is two pages of TOAST at most; the rows written are read once for the set and once for the sample.
+    assert 0 < toast_read() - before <= 4 * (sampled + 3)
+
+
+def end_of_other_backends(house: House) -> None:
+    """Until what backends have counted is there for others to see: they tell it when they end."""
+    deadline = time.monotonic() + 30
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    while house.database.run(others) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_unique_key_of_several_columns(house: House) -> None:

@@ -52,3 +52,20 @@ def test_a_process_that_reads_stays_within_it_as_well(house: House, request_: di
     assert told["peak"] <= 64 * MEBIBYTE
     # With its own interpreter and its own libpq it cannot take less than this.
     assert 20 * MEBIBYTE < told["children_peak"] <= 64 * MEBIBYTE
+
+
+def test_an_increment_and_a_chain_take_no_more_for_many_rows(house: House) -> None:
+    """Of small rows, for it is their number that a merge and a restore have to do with; nearly half are dead."""
+    house.database.run("CREATE TABLE t (id bigint PRIMARY KEY, v vector(2))")
+    house.database.run("INSERT INTO t SELECT g, '[1,2]' FROM generate_series(1, 100000) g")
+    incremental = {"tables": "t", "request": {"mode": "incremental"}}
+    peaks = [measure(house, "backup", **incremental)["peak"]]
+    house.database.run("DELETE FROM t WHERE id % 20 < 9; UPDATE t SET v = '[3,4]' WHERE id % 50 = 11")
+    told = measure(house, "backup", **incremental)
+    assert told["rows"] == 55_000
+    peaks.append(told["peak"])
+    assert max(peaks) <= 64 * MEBIBYTE
+    house.configure(tables="t")
+    told = measure(house, "restore", request={"truncate_before_restore": True})
+    assert told["rows"] == 55_000
+    assert told["peak"] <= 96 * MEBIBYTE

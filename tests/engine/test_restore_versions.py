@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from demo.embedded import OpenedPostgres
+from tests.helpers.chains import increment
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
@@ -68,3 +69,20 @@ def test_every_type_from_16_into_18(house: House, older: Database, kind: str) ->
         house.database.run(f"DROP TABLE IF EXISTS {name}")
         house.restore(into=house.database)
         assert contents(house.database, name) == contents(older, name)
+
+
+def test_a_chain_of_16_into_18(house: House, older: Database) -> None:
+    older.run("CREATE EXTENSION vector")
+    older.run("CREATE TABLE t (id text PRIMARY KEY, n int, v vector(3))")
+    older.run("INSERT INTO t SELECT 'k' || g, g, '[1,2,3]' FROM generate_series(1, 300) g")
+    house.configure(tables="t")
+    house.connect = older.connect
+    for night in range(4):
+        result = increment(house)
+        assert result.chain_length == night + 1, result.full_because
+        older.run(f"UPDATE t SET n = -n WHERE n % 20 = {night}")
+        older.run(f"DELETE FROM t WHERE n % 30 = {night + 10}")
+    before = contents(older, "t")
+    assert increment(house).mode == "incremental"
+    house.restore(into=house.database)
+    assert contents(house.database, "t") == before

@@ -133,18 +133,18 @@ def backup(
                 _log_failure(failed.label, failure)
             location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
             streams = [_stream(plan, kind, claim, settings.progress_rows, line) for plan in plans]
-            throttle = Throttle(settings.max_mb_per_second, cancel)
             watched.extend(stream.progress for stream in streams)
             readers = Readers(snapshot, kind, algorithm, cancel)
             copy_out(
                 readers,
                 streams,
                 jobs=settings.jobs,
-                throttle=throttle,
+                throttle=Throttle(settings.max_mb_per_second, cancel),
                 finisher=finisher,
                 cancel=cancel,
                 first=line.write_keys,
             )
+            line.await_disk(snapshot, cancel)
         _hold_against_keys(claim, streams, line)
         last = previous(location, snapshot.source)
         tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, line, last), line)

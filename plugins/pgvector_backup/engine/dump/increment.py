@@ -7,6 +7,7 @@ increment, and by then it is known which rows it has to hold.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,12 +22,13 @@ from pgvector_backup.engine.dump.keys_out import KeysFile, write_keys
 from pgvector_backup.engine.dump.ranges import Estimate
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.keys_query import COMPARABLE, Seen
-from pgvector_backup.engine.postgres.lineage import Lineage, difference, lineage_of, wal_position
+from pgvector_backup.engine.postgres.lineage import Lineage, difference, lineage_of
 from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionIds
+from pgvector_backup.engine.postgres.wal import await_disk, wal_position
 from pgvector_backup.engine.sets.base_set import Base, find_base, unfit
 from pgvector_backup.engine.sets.keys_entry import KeysEntry, Link
 from pgvector_backup.engine.sets.keys_file import BrokenLine, Tally
@@ -53,6 +55,12 @@ class Line:
     full_because: str | None = None
     wal_position: int | None = None
     later: Callable[[], Mapping[TableName, KeysFile]] | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    def await_disk(self, snapshot: Snapshot, cancel: Cancel) -> None:
+        """Before another set may stand on it: see that no transaction which it has seen can be lost any more."""
+        if self.wal_position is not None:
+            await_disk(snapshot.leader, self.wal_position, self.begun, cancel)
 
     def write_keys(self) -> None:
         """Write the keys that are not there yet; over a connection of its own."""
@@ -107,6 +115,7 @@ def begin_line(
     :param full_every: increments on one full set, at most
     :param held: until it is closed, no set that the increment stands on can be removed
     """
+    begun = time.monotonic()
     with snapshot.joined() as conn:
         position = wal_position(conn)
         lineages = {table.name: _lineage(conn, snapshot, table, kind) for table in tables}
@@ -114,10 +123,10 @@ def begin_line(
         try:
             base = attempt.base(full_every, held)
             keys = attempt.merge(base)
-            return Line(keys, base, None, position)
+            return Line(keys, base, wal_position=position, begun=begun)
         except _Full as why:
             _log.warning("a full set is made, not an increment: %s", why)
-            return Line(full_because=str(why), wal_position=position, later=attempt.all_keys)
+            return Line(full_because=str(why), wal_position=position, later=attempt.all_keys, begun=begun)
 
 
 class _Full(Exception):

@@ -12,7 +12,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.codec.formats import Format
@@ -98,18 +97,6 @@ def difference(then: Lineage, now: Lineage) -> str | None:
     if changed or len(known) != len(now.facts):
         return f"its definition has changed since the base was made: {', '.join(changed) or 'other facts'}"
     return None
-
-
-def wal_position(conn: Connection[Any]) -> int | None:
-    """How far the server's write-ahead log is, in bytes; None where it does not tell."""
-    try:
-        with conn.transaction():
-            row = conn.execute("SELECT (pg_current_wal_lsn() - '0/0')::bigint").fetchone()
-    except psycopg.Error as fault:
-        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-            raise
-        return None
-    return None if row is None else row[0]
 
 
 def _key(conn: Connection[Any], table: Table) -> tuple[KeyColumn, ...] | None:

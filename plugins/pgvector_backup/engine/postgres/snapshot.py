@@ -34,6 +34,7 @@ class Snapshot:
     :param failures: those that cannot, and why
     :param user: the role that reads
     :param superuser: whether it may do whatever it likes
+    :param leader: the connection that holds it, and does nothing else meanwhile
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Snapshot:
         self.failures = failures
         self.user = user
         self.superuser = superuser
-        self._leader = leader
+        self.leader = leader
         self.lock_timeout = lock_timeout
         self.views = views
         self._connect = connect
@@ -68,7 +69,7 @@ class Snapshot:
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
         """Another connection that sees exactly the same rows."""
-        connect = pinned(self._connect, self._leader)
+        connect = pinned(self._connect, self.leader)
         opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
         with translated(), opened as conn:
             join(conn, self.exported)
@@ -87,7 +88,7 @@ class Snapshot:
 
     def parameters(self) -> dict[str, str]:
         """What another process reaches the same server by, see `parameters_of`."""
-        return parameters_of(self._leader)
+        return parameters_of(self.leader)
 
     def rejoin(self, conn: Connection[Any]) -> None:
         """Bring a connection back into the snapshot after a statement of it has failed."""

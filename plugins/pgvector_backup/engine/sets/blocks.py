@@ -94,18 +94,15 @@ class Gatherer:
 
 def blocks_of_lines(lines: Iterable[Buffer], kind: FileKind) -> Generator[Block]:
     """Blocks of rows that are short, and many, and whose fingerprint nobody asks for; else as a `Gatherer` does."""
-    held: list[Buffer] = []
-    size = 0
+    held, count = bytearray(), 0
     for line in lines:
-        length = len(line)
-        if size + length > BLOCK_BYTES and held:
-            yield Block(kind.pack(b"".join(held)), size, len(held), 0)
-            held.clear()
-            size = 0
-        held.append(line)
-        size += length
-    if held:
-        yield Block(kind.pack(b"".join(held)), size, len(held), 0)
+        if count and len(held) + len(line) > BLOCK_BYTES:
+            yield Block(kind.pack(held), len(held), count, 0)
+            held, count = bytearray(), 0
+        held += line
+        count += 1
+    if count:
+        yield Block(kind.pack(held), len(held), count, 0)
 
 
 class BlockFile:

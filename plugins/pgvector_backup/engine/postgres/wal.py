@@ -1,0 +1,47 @@
+"""How far the server's write-ahead log is, and whether what a snapshot saw would survive a crash of the server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+from pgvector_backup.engine.base.cancel import Cancel
+
+_STEP_SECONDS: Final = 0.02
+
+_FLUSHED: Final = """
+SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, extract(epoch FROM current_setting('wal_writer_delay')::interval)
+"""
+
+
+def wal_position(conn: Connection[Any]) -> int | None:
+    """How far the log is, in bytes, whether on disk or not; None where the server does not tell."""
+    try:
+        with conn.transaction():
+            row = conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        return None
+    return None if row is None else row[0]
+
+
+def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cancel) -> None:
+    """Wait until every transaction that had committed by a position of the log is on the server's disk.
+
+    Who commits with ``synchronous_commit`` off does not wait for that. After a crash such a transaction is gone, and
+    its number is given to another one: of rows that a set has seen, nobody could tell those of the one from those of
+    the other. As a rule nothing is waited for; the server needs three times ``wal_writer_delay`` at most, 0.6 s.
+    Source: the manual's page "Asynchronous Commit".
+
+    :param since: when the log was there, by `time.monotonic`
+    """
+    while True:
+        row = conn.execute(_FLUSHED).fetchone()
+        assert row is not None
+        if row[0] >= position or time.monotonic() - since > 3 * float(row[1]):
+            return
+        cancel.wait(_STEP_SECONDS)
