@@ -78,13 +78,13 @@ class Snapshot:
     @contextmanager
     def aside(self) -> Iterator[Connection[Any]]:
         """The first connection itself, for a question beside the rows; whatever comes of it, the snapshot stands."""
-        self._leader.execute("SAVEPOINT aside")
+        self.leader.execute("SAVEPOINT aside")
         try:
-            yield self._leader
+            yield self.leader
         finally:
-            if not self._leader.broken:
-                self._leader.execute("ROLLBACK TO SAVEPOINT aside")
-                self._leader.execute("RELEASE SAVEPOINT aside")
+            if not self.leader.broken:
+                self.leader.execute("ROLLBACK TO SAVEPOINT aside")
+                self.leader.execute("RELEASE SAVEPOINT aside")
 
     def parameters(self) -> dict[str, str]:
         """What another process reaches the same server by, see `parameters_of`."""
