@@ -7,20 +7,22 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.store import object_writer
+from pgvector_backup.engine.store import object_listing, object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
-from pgvector_backup.engine.store.options import RemoteRoot
+from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
 from pgvector_backup.engine.store.root import locate, locate_all
 from tests.helpers.azurite import Container
 from tests.helpers.hooks import WIDE
@@ -229,6 +231,25 @@ def test_credentials_that_are_refused_are_named_and_not_shown(
     assert "wrong-and-secret" not in str(caught.value)
 
 
+def test_credentials_that_run_out_are_asked_for_again(house: House, bucket: Bucket) -> None:
+    given: list[datetime] = []
+    keys = {"access_key_id": bucket.server.access_key, "secret_access_key": bucket.server.secret_key, "token": None}
+
+    def credentials() -> Mapping[str, Any]:
+        given.append(datetime.now(timezone.utc))
+        return {**keys, "expires_at": given[-1]}  # good for this one request
+
+    def options() -> StorageOptions:
+        return StorageOptions(endpoint=bucket.server.endpoint, region="us-east-1", credentials=credentials)
+
+    house.langchain()
+    house.configure(backup_root=RemoteRoot(bucket.url, "renewed", options))
+    result = house.backup()
+    assert result.failure is None
+    assert len(given) > 10
+    whole(bucket, result)
+
+
 def test_twenty_runs_at_once_lose_no_section_of_the_log(any_bucket: AnyBucket) -> None:
     location = locate(any_bucket.url, None, "vector_bak")
     number = 20 if location.store.is_conditional() else 5  # type: ignore[attr-defined]
@@ -289,6 +310,59 @@ def test_parts_suffice_with_room(expected: int | None) -> None:
     assert 5 * MEBIBYTE <= size <= 5 * 1024 * MEBIBYTE * 2
     assert size % MEBIBYTE == 0
     assert size * 10_000 >= 2 * (expected or 0)
+
+
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few objects are a long list; the store's own pages stay what they are."""
+    monkeypatch.setattr(object_listing, "_PAGE", 10)
+    monkeypatch.setattr(object_listing, "_WORTH_IT", 20)
+
+
+def test_a_long_list_is_the_next_time_asked_for_by_all_its_parts_at_once(
+    request: pytest.FixtureRequest, any_bucket: AnyBucket, short_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = locate(any_bucket.url, None, "vector_bak").store
+    keys = [f"t{number:03}_é" for number in range(45)]
+    for key in keys:
+        store.put(key, b"x")
+    asked: list[Any] = []
+    listed, by_delimiter = obstore.list, obstore.list_with_delimiter
+
+    def watched(handle: Any, prefix: str, **options: Any) -> Any:
+        asked.append(options["offset"])
+        return listed(handle, prefix, **options)
+
+    def whole(handle: Any, prefix: str) -> Any:
+        asked.append("whole")
+        return by_delimiter(handle, prefix)
+
+    monkeypatch.setattr(object_listing.obstore, "list", watched)
+    monkeypatch.setattr(object_listing.obstore, "list_with_delimiter", whole)
+
+    def names() -> list[str]:
+        asked.clear()
+        return sorted(entry.name for entry in store.entries())
+
+    assert names() == keys
+    assert asked == ["whole"]
+    assert names() == keys
+    if request.node.callspec.params["any_bucket"] in ("seaweed", "moto"):
+        assert sorted(asked, key=str) == sorted([None, *(f"sets/vector_bak/{key}" for key in keys[9::10])], key=str)
+    # What comes and goes at a cut, before, behind and between them.
+    for key in (keys[0], keys[9], keys[10], keys[44]):
+        store.delete(key)
+    for key in ("a", "t005_", "zz"):
+        store.put(key, b"x")
+    assert names() == sorted({*keys, "a", "t005_", "zz"} - {keys[0], keys[9], keys[10], keys[44]})
+    # What lies deeper does not lie here.
+    store.below("t003_deeper").put("inside", b"x")
+    for _ in range(2):
+        assert len(names()) == 44
+    assert store.directories() == ["t003_deeper"]
+    for entry in store.entries():
+        store.delete(entry.name)
+    assert names() == []
 
 
 def test_a_list_asks_for_manifests_many_at_once_and_for_nothing_twice(

@@ -17,6 +17,7 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams, StorageFault
+from pgvector_backup.engine.store.object_listing import Listing
 from pgvector_backup.engine.store.options import StorageOptions, boto3_credentials
 from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, Kind
 
@@ -97,6 +98,7 @@ class Bucket:
         """Whether it has Object Lock; None until somebody asked."""
         self.etags_are_md5 = False
         """Whether its entity tags are MD5 sums, as was seen of an object of known content."""
+        self._listings: dict[str, Listing] = {}
         self.endpoint = _endpoint(url, options)
         self._credentials = options.credentials
         if url.kind == "s3" and self._credentials is None:
@@ -108,6 +110,11 @@ class Bucket:
             raise InvalidParams(
                 f"backup_root: {url.kind}://{url.bucket}: {said}; check storage_connection or the environment"
             ) from None
+
+    def listing(self, prefix: str) -> Listing:
+        """What lists a prefix; the same one each time, for it learns how."""
+        # Azure cannot be told where to begin.
+        return self._listings.setdefault(prefix, Listing(self.handle, prefix, by_parts=self.kind != "az"))
 
     @property
     def has_uploads(self) -> bool:

@@ -6,7 +6,7 @@ import io
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import obstore
 from obstore import exceptions
@@ -32,12 +32,14 @@ _WAIT: Final = 0.2
 _PERMANENT: Final = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.NotSupportedError)
 
 
-def open_object(bucket: Bucket, path: str, shown: str) -> io.BufferedReader:
+def open_object(bucket: Bucket, path: str, shown: str) -> BinaryIO:
     """Open an object for reading. Its first mebibyte is there after that, so a small one takes one request.
 
     :raises NotFound: when it is not there
     """
     first, size, tag = _begin(bucket, path, shown)
+    if len(first) == size:
+        return io.BytesIO(first)
 
     def fetch(start: int, end: int) -> bytes:
         return _tried(bucket, shown, lambda: _range(bucket, path, start, end, size=size, tag=tag))

@@ -77,15 +77,19 @@ class ObjectStore(RemoteStore):
 
     def entries(self) -> list[Entry]:
         """See `Store`."""
+        with self._bucket.translated(self.shown):
+            objects = self._bucket.listing(self._prefix).objects()
         return [
             Entry(one["path"].rpartition("/")[2], one["size"], one["last_modified"].timestamp())
-            for one in self._listed()["objects"]
+            for one in objects
             if one["path"] != self._prefix  # how a console shows an empty directory
         ]
 
     def directories(self) -> list[str]:
         """See `Store`."""
-        return [path.rstrip("/").rpartition("/")[2] for path in self._listed()["common_prefixes"]]
+        with self._bucket.translated(self.shown):
+            listed = obstore.list_with_delimiter(self._bucket.handle, self._prefix or None)
+        return [path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"]]
 
     def open(self, name: str) -> BinaryIO:
         """See `Store`."""
@@ -255,10 +259,6 @@ class ObjectStore(RemoteStore):
                 if self._bucket.says_unknown(fault):
                     return None
                 raise
-
-    def _listed(self) -> Any:
-        with self._bucket.translated(self.shown):
-            return obstore.list_with_delimiter(self._bucket.handle, self._prefix or None)
 
     def _at(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
