@@ -58,6 +58,27 @@ def test_the_words_are_those_that_the_scripts_ask_for() -> None:
         assert known, f"no script asks for {key}"
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_word_is_said_twice(language: str) -> None:
+    told = re.findall(r'^  "?([\w.]+)"?:', (STATIC / "words" / f"{language}.js").read_text(encoding="utf-8"), re.M)
+    assert len(told) > 150
+    assert sorted(told) == sorted(set(told))
+
+
+OTHER_WORDS = {"验证": "校验", "还原": "恢复", "预览": "预演", "移除": "删除", "备份目录": "位置", "快照": "备份集"}
+"""What would be a second Chinese word for something, and the one that the page uses."""
+
+
+def test_one_thing_has_one_chinese_word() -> None:
+    chinese = words("zh")
+    for key, text in chinese.items():
+        for other, ours in OTHER_WORDS.items():
+            assert other not in str(text), f"{key}: {other} is called {ours} elsewhere"
+    # A full set is one that is no increment; one that nothing is wrong with has another word.
+    of_a_full_set = {key for key, text in chinese.items() if "完整" in str(text)}
+    assert of_a_full_set == {"choice.full", "chain.full", "fact.full_because"}
+
+
 def test_every_key_of_a_conf_has_chinese_words() -> None:
     from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 

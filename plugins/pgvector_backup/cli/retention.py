@@ -8,6 +8,7 @@ from typing import Any
 from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.order import Answer, Order, find_set, user
 from pgvector_backup.cli.terminal import confirm, say, say_table
+from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
 from pgvector_backup.engine.contract.requests import PruneRequest
@@ -94,8 +95,8 @@ def _tell(body: dict[str, Any]) -> None:
         if body["locations"]
         else "nothing is removed: no policy is set, or no set is there"
     )
-    for error in body["errors"]:
-        say(f"error: {error}")
+    for error in messages.all_heard(body, "errors"):
+        say(f"error: {messages.english(error)}")
 
 
 def _why(one: dict[str, Any]) -> str:

@@ -164,8 +164,8 @@ def say_verify(body: Mapping[str, Any]) -> None:
             drill = table.get("drill")
             drilled = "" if drill is None else f", restored {drill['rows']:,} rows, {drill['searches']} searches equal"
             say(f"  {label}: {'whole' if table['ok'] else 'DAMAGED'}, {rows(table['rows'])} rows{drilled}")
-        for error in one["errors"]:
-            say(f"  error: {error}")
+        for error in messages.all_heard(one, "errors"):
+            say(f"  error: {messages.english(error)}")
         for note in one["notes"]:
             say(f"  note: {note}")
     for note in body["notes"]:

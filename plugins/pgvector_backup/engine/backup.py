@@ -162,7 +162,7 @@ def backup(
                 source=snapshot.source,
                 snapshot=snapshot.transactions,
                 tables=entries,
-                failed_tables={label: table.failure.message for label, table in tables.items() if table.failure},
+                failed_tables={label: table.failure.english for label, table in tables.items() if table.failure},
                 fingerprint_algorithm=algorithm.name,
                 chain=line.links,
                 full_because=line.full_because,

@@ -90,7 +90,7 @@ def drill(
         except BackupError as fault:
             cancel.check()
             raise DatabaseFault(
-                f"the drill could not restore the set, whose files are whole: {fault.message}",
+                f"the drill could not restore the set, whose files are whole: {fault.english}",
                 can_retry=fault.can_retry,
             ) from None
         for label, restored in result.tables.items():

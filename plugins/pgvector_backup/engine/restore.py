@@ -167,7 +167,7 @@ def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[
         if not fault.of_set:
             raise
         instead = in_place_of(catalog.at(location).sets, found)
-        raise IntegrityFault(f"{fault.message}; {instead}") from fault
+        raise IntegrityFault(f"{fault.english}; {instead}") from fault
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from airflow.sdk import Param
 
@@ -19,12 +20,25 @@ def backup_params() -> dict[str, Param]:
 
 def restore_params() -> dict[str, Param]:
     """The Params of a restore."""
-    return params_of(
-        [
-            replace(key, default=backup_before_restore()) if key.name == "backup_before_restore" else key
-            for key in RESTORE_KEYS
-        ]
-    )
+    keys = [
+        replace(key, default=backup_before_restore()) if key.name == "backup_before_restore" else key
+        for key in RESTORE_KEYS
+    ]
+    return params_of([_marked(key) for key in keys], sections=dict.fromkeys(_NEEDED, _WHICH))
+
+
+_WHICH: Final = "Which set (required)"
+
+_NEEDED: Final = {
+    "backup_path": "required, unless a task directory is given",
+    "task_id": "in place of the backup path",
+    "timestamp": "required",
+}
+"""What a restore must be told. The form's own mark is for what has no default, and there none could be left empty."""
+
+
+def _marked(key: Key) -> Key:
+    return replace(key, title=f"{key.title} ({_NEEDED[key.name]})") if key.name in _NEEDED else key
 
 
 def verify_params() -> dict[str, Param]:
@@ -37,13 +51,18 @@ def prune_params() -> dict[str, Param]:
     return params_of(PRUNE_KEYS)
 
 
-def params_of(keys: Sequence[Key]) -> dict[str, Param]:
-    """One Param a key; ``db_connection`` takes only what this installation's configuration allows."""
+def params_of(keys: Sequence[Key], sections: Mapping[str, str] | None = None) -> dict[str, Param]:
+    """One Param a key; ``db_connection`` takes only what this installation's configuration allows.
+
+    :param sections: by key, the part of the form that it stands in; the others are in the form's own
+    """
     params = {}
     # The trigger form shows a description as it stands, without Markdown.
     for key in keys:
         schema = key.schema
         if key.name == "db_connection":
             schema["pattern"] = connection_rules().pattern
+        if sections is not None and key.name in sections:
+            schema["section"] = sections[key.name]
         params[key.name] = Param(key.default, description=key.description.replace("`", ""), **schema)
     return params

@@ -97,7 +97,7 @@ class _Rows:
         try:
             self._check_rows(block)
         except IntegrityFault as fault:
-            self._found.blame(f"{self._entry.file}: {block.where}: {fault.message}", of_block=True)
+            self._found.blame(f"{self._entry.file}: {block.where}: {fault.english}", of_block=True)
 
     def finish(self) -> None:
         """Compare counts and fingerprint."""
@@ -158,7 +158,7 @@ class _VectorColumns:
             try:
                 vector = form.vector(value, kind)
             except IntegrityFault as fault:
-                self._found.blame(f"{self._found.file}: row {number:,}, column {name}: {fault.message}")
+                self._found.blame(f"{self._found.file}: row {number:,}, column {name}: {fault.english}")
                 fine = False
                 continue
             figures = self._found.vectors[name]
@@ -183,7 +183,7 @@ def inspect_foreign(location: Location, name: str, *, rows: bool, cancel: Cancel
         if header == [None]:
             raise IntegrityFault("it is empty, not even a header is there")
     except IntegrityFault as fault:
-        found.blame(f"{name}: header: {fault.message}")
+        found.blame(f"{name}: header: {fault.english}")
         return found
     if rows:
         _foreign_rows(lines, header, found, progress)
@@ -202,7 +202,7 @@ def _foreign_rows(lines: Iterator[bytes], header: list[Field], found: Inspection
             if len(fields) != len(header):
                 raise IntegrityFault(f"it has {len(fields)} columns, the header {len(header)}")
         except IntegrityFault as fault:
-            found.blame(f"{found.file}: row {number:,}: {fault.message}")
+            found.blame(f"{found.file}: row {number:,}: {fault.english}")
             continue
         if at is not None and vectors is None and fields[at] is not None:
             # Only the first value tells whether these are vectors at all.

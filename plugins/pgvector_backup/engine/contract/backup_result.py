@@ -273,7 +273,7 @@ class RunReport:
 
 def _table_line(label: str, table: Mapping[str, Any]) -> str:
     if not table["success"]:
-        return f"FAILED: {str(table['error']).removeprefix(f'{label}: ')}"
+        return f"FAILED: {messages.english(messages.heard(table, 'error')).removeprefix(f'{label}: ')}"
     parts = ""
     if table.get("rows_unchanged") or table.get("rows_deleted"):
         parts = f" ({table['rows_written']:,} written, {table['rows_deleted']:,} deleted since the base)"

@@ -363,7 +363,7 @@ def value_of(group: type[Any], key: str, given: Given) -> Any:
     try:
         return told["kind"].parse(told["default"] if text is None else text)
     except InvalidParams as fault:
-        raise InvalidParams(f"[{SECTION}] {key}: {fault.message}") from None
+        raise InvalidParams(f"[{SECTION}] {key}: {fault.english}") from None
 
 
 def read_settings(

@@ -196,7 +196,11 @@ class VerifyResult:
     def errors(self) -> list[str]:
         """All that is wrong, each line with its set."""
         return [
-            *(f"{one.relative_path} {one.backup_id}: {error}" for one in self.sets for error in one.errors),
+            *(
+                f"{one.relative_path} {one.backup_id}: {messages.english(error)}"
+                for one in self.sets
+                for error in one.errors
+            ),
             *(fault.message for fault in self.faults),
         ]
 

@@ -141,7 +141,7 @@ def _lineage(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: File
         if conn.broken:
             raise
         snapshot.rejoin(conn)
-        return f"the server does not tell what has to be known of it: {fault.message}"
+        return f"the server does not tell what has to be known of it: {fault.english}"
 
 
 @dataclass
@@ -177,7 +177,7 @@ class _Attempt:
             except NotFound:
                 raise _Full(f"set {backup_id}, which it would stand on, is missing") from None
             except BackupError as fault:
-                raise _Full(f"set {backup_id}, which it would stand on, cannot be held: {fault.message}") from None
+                raise _Full(f"set {backup_id}, which it would stand on, cannot be held: {fault.english}") from None
         if (why := unfit(self.location, base)) is not None:
             raise _Full(why)
         if len(base.links) > full_every:

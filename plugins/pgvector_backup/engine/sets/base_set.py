@@ -58,7 +58,7 @@ def find_base(location: Location, source: Source, labels: Collection[str]) -> Ba
         try:
             manifest, link = linked(location, entry.name)
         except BackupError as fault:
-            remark = remark or f" ({fault.message})"
+            remark = remark or f" ({fault.english})"
             continue
         held = {table.name for table in manifest.tables if table.keys is not None}
         if manifest.source.database != source.database or not set(labels) <= held:
@@ -92,7 +92,7 @@ def chain_of(location: Location, manifest: Manifest) -> list[Manifest]:
         except NotFound:
             raise IntegrityFault(f"its base {link.backup_id} is missing") from None
         except IntegrityFault as fault:
-            raise IntegrityFault(f"its base {link.backup_id} is damaged: {fault.message}") from None
+            raise IntegrityFault(f"its base {link.backup_id} is damaged: {fault.english}") from None
         if there != link:
             raise IntegrityFault(f"its base {link.backup_id} is another set than the one that it was made on")
         if one.chain != manifest.chain[:number]:
@@ -108,7 +108,7 @@ def unfit(location: Location, base: Base) -> str | None:
     try:
         chain = chain_of(location, base.manifest)
     except IntegrityFault as fault:
-        return f"the base {name}: {fault.message}"
+        return f"the base {name}: {fault.english}"
     for one in (*chain, base.manifest):
         wrong = _wrong_files(one, entries) or _found_damaged(location, one.backup_id, entries)
         if wrong is not None:

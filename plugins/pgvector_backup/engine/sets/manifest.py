@@ -221,7 +221,7 @@ class Manifest:
             if manifest.backup_id != committed_id(name):
                 raise IntegrityFault(f"it says that it is of set {manifest.backup_id}")
         except IntegrityFault as fault:
-            raise IntegrityFault(f"{name}: {fault.message}") from None
+            raise IntegrityFault(f"{name}: {fault.english}") from None
         return manifest, content
 
     @classmethod

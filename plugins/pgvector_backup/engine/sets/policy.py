@@ -88,7 +88,7 @@ def policy_of_copies(settings: Settings) -> Policy:
             **own,
         )
     except InvalidParams as fault:
-        raise InvalidParams(fault.message if "copy_" in fault.message else f"copy_{fault.message}") from None
+        raise InvalidParams(fault.message if "copy_" in fault.message else f"copy_{fault.english}") from None
 
 
 def parse_within(text: str, key: str = "keep_within") -> timedelta:

@@ -125,7 +125,7 @@ class StoredFile:
                 stored += block.length
                 unpacked += block.unpacked
         except IntegrityFault as fault:
-            on_fault(f"{entry.index}: {fault.message}", False)
+            on_fault(f"{entry.index}: {fault.english}", False)
             return None
         sums = (
             ("rows", rows, entry.rows),
@@ -154,7 +154,7 @@ class StoredFile:
         try:
             return first, self._block(first, stored, 1, listing.blocks, unpack=True)
         except IntegrityFault as fault:
-            raise IntegrityFault(f"{self.entry.file}: {_where(1, listing.blocks, first, 0)}{fault.message}") from None
+            raise IntegrityFault(f"{self.entry.file}: {_where(1, listing.blocks, first, 0)}{fault.english}") from None
 
     def blocks(self, cancel: Cancel, *, prove: bool = False) -> Iterator[Block]:
         """A table's rows, about a mebibyte of them at a time, without the file's header and trailer.
@@ -197,7 +197,7 @@ class StoredFile:
                 try:
                     block = self._block(listed, stored, number, listing.blocks, unpack=unpack)
                 except IntegrityFault as fault:
-                    on_fault(f"{entry.file}: {where}{fault.message}", True)
+                    on_fault(f"{entry.file}: {where}{fault.english}", True)
                 else:
                     if listed.rows:
                         yield Block(block, listed.rows, before + 1, listed.unpacked, where=where)
@@ -247,7 +247,7 @@ class StoredFile:
             elif not listed.rows and (number < of or data != kind.format.trailer):
                 raise IntegrityFault("it holds no rows and is no trailer")
         except IntegrityFault as fault:
-            raise IntegrityFault(f": {fault.message}") from None
+            raise IntegrityFault(f": {fault.english}") from None
         return data
 
 
