@@ -45,3 +45,18 @@ def test_rows_beside_others_stay_within_the_same_memory(house: House) -> None:
     house.backup()
     house.database.run("DELETE FROM t WHERE id > 0")
     assert peak(house, on_conflict="skip") <= 96 * MEBIBYTE
+
+
+@pytest.mark.parametrize("request_", [{"compression": "zstd"}, {"file_format": "binary"}], ids=str)
+def test_a_row_with_a_large_document_is_held_less_than_three_times(house: House, request_: dict[str, Any]) -> None:
+    house.configure(tables="t")
+    house.database.run("CREATE TABLE t (id int PRIMARY KEY, v vector(3), document text STORAGE EXTERNAL, b bytea)")
+    house.database.run(
+        "INSERT INTO t SELECT 1, '[1,2,3]', repeat('a \"quoted\" document ' || repeat(' and more', 220), 50000), 'x'"
+    )
+    assert house.database.run("SELECT octet_length(document) FROM t") == [(100_000_000,)]
+    house.backup(**request_)
+    house.database.run("TRUNCATE t")
+    told = measure(house, "restore", request={})
+    assert house.database.run("SELECT octet_length(document) FROM t") == [(100_000_000,)]
+    assert told["peak"] <= 3 * 100_000_000

@@ -27,6 +27,9 @@ _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
+_LONG: Final = 1 << 20
+"""Bytes of a text above which it is not copied without need."""
+
 _UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 _MOMENT: Final = re.compile(
@@ -41,11 +44,11 @@ class RowEncoder:
 
     def __init__(self, columns: Sequence[Encode | VectorEncoder]) -> None:
         self._columns = columns
-        self._count = _COUNT.pack(len(columns))
+        self.count = _COUNT.pack(len(columns))
 
     def many(self, rows: Sequence[Sequence[Field]]) -> list[bytes | None]:
         """Each row with its count of fields first; None for one with a value that only the server can judge."""
-        columns: list[list[bytes | None]] = [[self._count] * len(rows)]
+        columns: list[list[bytes | None]] = [[self.count] * len(rows)]
         for at, encode in enumerate(self._columns):
             texts = [row[at] for row in rows]
             if isinstance(encode, VectorEncoder):
@@ -57,6 +60,44 @@ class RowEncoder:
         return [
             None if None in parts else b"".join(cast("tuple[bytes, ...]", parts))
             for parts in zip(*columns, strict=True)
+        ]
+
+    def parts(self, fields: Sequence[Field]) -> list[Sequence[bytes] | None] | None:
+        """The values of one row, the large ones in parts that are not copies of the texts.
+
+        :return: None for a row with a value that only the server can judge
+        """
+        values: list[Sequence[bytes] | None] = []
+        for encode, text in zip(self._columns, fields, strict=True):
+            if text is None:
+                values.append(None)
+            elif encode is _as_it_is:
+                values.append((text,))
+            elif encode is _jsonb:
+                values.append((b"\x01", text))
+            elif encode is _bytea:
+                try:
+                    values.append(_bytea_parts(text))
+                except NotReadHere:
+                    return None
+            else:
+                (made,) = _vectors(encode, [text]) if isinstance(encode, VectorEncoder) else [_value(encode, text)]
+                if made is None:
+                    return None
+                values.append((made[_LENGTH.size :],))
+        return values
+
+    @staticmethod
+    def length(parts: Sequence[bytes] | None) -> bytes:
+        """What comes before a value."""
+        return _NULL if parts is None else _LENGTH.pack(sum(map(len, parts)))
+
+    def shortened(self, fields: Sequence[Field]) -> list[Field]:
+        """A row of the same kind with something short in the place of long texts and bytes."""
+        short: dict[Encode | VectorEncoder, bytes] = {_as_it_is: b"null", _jsonb: b"null", _bytea: b"\\x00"}
+        return [
+            short.get(encode, text) if text is not None and len(text) > _LONG else text
+            for encode, text in zip(self._columns, fields, strict=True)
         ]
 
 
@@ -148,6 +189,14 @@ def _bytea(text: bytes) -> bytes:
         return bytes.fromhex(text[2:].decode())
     except ValueError:
         raise NotReadHere from None
+
+
+def _bytea_parts(text: bytes) -> list[bytes]:
+    return (
+        [_bytea(b"\\x" + text[at : at + _LONG]) for at in range(2, len(text), _LONG)]
+        if text[:2] == b"\\x"
+        else [_bytea(text)]
+    )
 
 
 def _moment(zoned: bool) -> Encode:

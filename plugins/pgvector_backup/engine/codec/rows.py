@@ -6,8 +6,10 @@ wrong is told without a word of what the row holds: rows are the user's data.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Final
 
 from pgvector_backup.engine.base.errors import IntegrityFault
@@ -22,6 +24,13 @@ _ROW_BYTES: Final = 1 << 30
 """Of one row of CSV: no server takes a longer one, and a quote that is never closed would make one of all the rest."""
 
 _TOO_MANY: Final = f"a row of more than {_FIELDS:,} fields"
+
+_LONG: Final = 1 << 20
+"""Bytes of a value above which it is not copied without need."""
+
+_QUOTES: Final = re.compile(rb'"+')
+_NO_PAIR: Final = re.compile(rb'"(?<!"")(?!"(?!"))')
+"""The first of quotes that are not two, so that one of them may be the closing one; pairs are passed over quickly."""
 
 _COMMA: Final = ord(",")
 _COUNT: Final = struct.Struct(">h")
@@ -140,14 +149,33 @@ def csv_fields(row: bytes) -> list[Field]:
 def _quoted(row: bytes, start: int) -> tuple[bytes, int]:
     """The value that begins after a quote, and where its closing quote ends."""
     close = row.find(b'"', start)
-    doubled = False
-    while close >= 0 and row.startswith(b'"', close + 1):
-        doubled = True
-        close = row.find(b'"', close + 2)
+    doubled = row.startswith(b'"', close + 1)
+    while doubled and close >= 0:
+        ended = _QUOTES.match(row, close)
+        assert ended is not None
+        if (ended.end() - close) & 1:  # pairs, and the closing one
+            close = ended.end() - 1
+            break
+        found = _NO_PAIR.search(row, ended.end())
+        close = -1 if found is None else found.start()
     if close < 0:
         raise IntegrityFault("a quote is not closed")
+    if doubled and close - start > _LONG:
+        return _undoubled(row, start, close), close + 1
     value = row[start:close]
     return (value.replace(b'""', b'"') if doubled else value), close + 1
+
+
+def _undoubled(row: bytes, start: int, close: int) -> bytes:
+    """A long value with one quote for each two, made without a second copy of it."""
+    value = BytesIO()
+    while start < close:
+        part = row[start : min(start + _LONG, close)]
+        if (len(part) - len(part.rstrip(b'"'))) & 1:  # it would end between the two
+            part += b'"'
+        start += len(part)
+        value.write(part.replace(b'""', b'"'))
+    return value.getvalue()
 
 
 def _binary(data: bytes) -> Iterator[tuple[bytes, list[Field]]]:

@@ -23,6 +23,7 @@ from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
 from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.codec.rows import Field
+from pgvector_backup.engine.load.large_rows import LARGE, LargeRows
 from pgvector_backup.engine.load.open_copy import BrokenOff, Destination, OpenCopy
 from pgvector_backup.engine.sets.stored_file import Block
 
@@ -49,6 +50,8 @@ RowRepair = Callable[[int, "list[Field]"], "list[Field]"]
 class Loaded:
     """What was read and sent: rows, and the sums of their fingerprint numbers.
 
+    :param large: those of the rows sent that are compared apart, and are not in ``sent_sum``
+
     :param sent_as: the format in which rows were sent, and have to be read back to be compared
     :param parsed_here: whether text was parsed on this side
     :param proof: what ``sent_sum`` was made with
@@ -61,6 +64,7 @@ class Loaded:
     read_sum: int = 0
     rows_sent: int = 0
     sent_sum: int = 0
+    large: LargeRows = field(default_factory=LargeRows)
 
 
 @dataclass
@@ -127,6 +131,7 @@ class Load:
                     del first  # not to be held as long as the rest takes
                     for block in self.blocks:
                         self._send(block, loaded)
+                        del block  # nor this one, as long as the next is read
             except BrokenOff:
                 broken_off = True  # the COPY ends as if that were all, so that the server's own error comes out
             else:
@@ -149,14 +154,17 @@ class Load:
         self.progress.advance(rows, len(block.data))
 
     def _as_they_are(self, block: Block, loaded: Loaded) -> int:
-        rows = total = 0
+        rows = total = apart = 0
         number_of, wanted = self.algorithm.of_row, len(self.into.columns)
         for row, fields in self.form.rows(block.data):
             rows += 1
-            total += number_of(row)
+            number = number_of(row)
+            total += number
             _require(fields, wanted)
+            if len(row) > LARGE and loaded.large.take(fields):
+                apart += number
         loaded.read_sum += total
-        loaded.sent_sum += total
+        loaded.sent_sum += total - apart
         loaded.rows_sent += rows
         self._write(block.data)
         return rows
@@ -179,8 +187,9 @@ class Load:
                 number = self.proof.of_row(outgoing)
             if self.row_filter is None or self.row_filter(fields):
                 pending.append(outgoing)
-                loaded.sent_sum += number
                 loaded.rows_sent += 1
+                if not self._is_apart(outgoing, self.form, loaded):
+                    loaded.sent_sum += number
         self._write(b"".join(pending))
         return rows
 
@@ -200,6 +209,8 @@ class Load:
                 fields = self.repair(line, fields)  # noqa: PLW2901
                 line += row.count(b"\n")
             if self.row_filter is None or self.row_filter(fields):
+                if len(row) > LARGE and self.repair is None and self._send_in_parts(fields, loaded):
+                    continue
                 pending.append((row, fields, started))
                 if len(pending) == _ENCODED_ROWS:
                     self._send_encoded(pending, loaded, left, lines)
@@ -208,7 +219,8 @@ class Load:
             self._send_encoded(pending, loaded, left, lines)
         if left:
             for encoded in self._converted(left, lines):
-                loaded.sent_sum += self.proof.of_row(encoded)
+                if not self._is_apart(encoded, BINARY, loaded):
+                    loaded.sent_sum += self.proof.of_row(encoded)
                 self._write(encoded)
         loaded.read_sum += read_sum
         return rows
@@ -230,6 +242,26 @@ class Load:
             if made is None:
                 left.append(row if self.repair is None else CSV.row(fields))
                 lines.append(line)
+
+    def _send_in_parts(self, fields: Sequence[Field], loaded: Loaded) -> bool:
+        """Send a row without putting its large fields together; False when it is left to the others' way."""
+        assert self.encoder is not None
+        values = self.encoder.parts(fields)
+        if values is None or not loaded.large.take_parts(values):
+            return False
+        loaded.rows_sent += 1
+        self._write(self.encoder.count)
+        for parts in values:
+            self._write(self.encoder.length(parts))
+            for part in parts or ():
+                self._write(part)
+        return True
+
+    def _is_apart(self, row: bytes, form: Format, loaded: Loaded) -> bool:
+        """Whether a row that is sent is compared apart; it is counted then."""
+        if len(row) <= LARGE or self.repair is not None:
+            return False
+        return any(loaded.large.take(fields) for _, fields in form.rows(row))
 
     def _place(self, line: int) -> str:
         """Where a line of what is being sent is in the file."""
@@ -290,6 +322,10 @@ class Load:
         rows: list[tuple[bytes, list[Field]]] = []
         for row, fields in CSV.rows(block.data):
             _require(fields, len(self.into.columns))
+            if len(row) > LARGE:
+                # A large document is read as any other; a short one in its place is not held several times.
+                fields = self.encoder.shortened(fields)  # noqa: PLW2901
+                row = CSV.row(fields)  # noqa: PLW2901
             rows.append((row, fields))
             if len(rows) == _SAMPLED_ROWS:
                 break

@@ -20,6 +20,7 @@ from pgvector_backup.engine.load import foreign_csv, staged_rows
 from pgvector_backup.engine.load.builds import Builds
 from pgvector_backup.engine.load.copy_in import Load, Loaded
 from pgvector_backup.engine.load.langchain_pair import Selection
+from pgvector_backup.engine.load.large_rows import read_large
 from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.plan import TablePlan
 from pgvector_backup.engine.load.read_back import read_back
@@ -163,8 +164,16 @@ class TableLoad:
             rows = count_rows(self.conn, into.source)
             same = rows == loaded.rows_sent
         else:
-            rows, total = read_back(self.conn, into, loaded.sent_as, loaded.proof, self.cancel)
-            same = (rows, fingerprint.of_sum(total)) == (loaded.rows_sent, fingerprint.of_sum(loaded.sent_sum))
+            large, apart = loaded.large, None
+            if large.rows:
+                apart = large.condition(self.conn, into, loaded.sent_as)
+            rows, total = read_back(self.conn, into, loaded.sent_as, loaded.proof, self.cancel, without=apart)
+            same = fingerprint.of_sum(total) == fingerprint.of_sum(loaded.sent_sum)
+            if apart is not None:
+                large_rows, large_total = read_large(self.conn, into, loaded.sent_as, apart, self.cancel)
+                rows += large_rows
+                same = same and (large_rows, large_total) == (large.rows, large.total)
+            same = same and rows == loaded.rows_sent
         if not same:
             counts = f" ({loaded.rows_sent:,} sent, {rows:,} there)"
             raise staged_rows.altered(self.conn, self.plan.table, self.plan.label, counts=counts)

@@ -28,12 +28,16 @@ def read_back(
     form: Format,
     algorithm: Algorithm,
     cancel: Cancel,
+    *,
+    without: sql.Composable | None = None,
 ) -> tuple[int, int]:
     """What a table holds now: its rows, and the sum of their fingerprint numbers.
 
     In binary, vectors are asked for as the bytes that their type's send function gives, which are the ones that COPY
     would send for the vectors themselves. That is an expression, and so the server's workers evaluate it, each on its
     own processor, where COPY itself would leave it all to one.
+
+    :param without: a condition of rows that are compared otherwise
     """
     columns = into.column_list
     if not form.is_text:
@@ -44,7 +48,8 @@ def read_back(
             else sql.Identifier(name)
             for name in into.columns
         )
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, into.source, sql.SQL(form.options))
+    source = into.source if without is None else sql.SQL("{} WHERE NOT ({})").format(into.source, without)
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT ({})").format(columns, source, sql.SQL(form.options))
     return summed(conn, query, form, algorithm, cancel)
 
 

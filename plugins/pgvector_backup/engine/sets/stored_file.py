@@ -199,8 +199,10 @@ class StoredFile:
                 except IntegrityFault as fault:
                     on_fault(f"{entry.file}: {where}{fault.english}", True)
                 else:
+                    del stored
                     if listed.rows:
                         yield Block(block, listed.rows, before + 1, listed.unpacked, where=where)
+                    del block  # a large row is not to be held as long as the next one is read
                 before += listed.rows
             if not digest:
                 if file.read(1):
