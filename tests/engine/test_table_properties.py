@@ -9,7 +9,8 @@ import pytest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.postgres.properties import Child, Policy
 from pgvector_backup.engine.postgres.sequences import SequenceState
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.root import locate
 from tests.helpers.house import House
 

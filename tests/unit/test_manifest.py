@@ -22,7 +22,8 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
 from pgvector_backup.engine.postgres.transactions import TransactionIds
 from pgvector_backup.engine.sets.blocks import FileFacts
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 
 def make() -> Manifest:

@@ -40,8 +40,9 @@ from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_file import Tally
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.previous import Previous, previous
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name

@@ -25,9 +25,10 @@ from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.keys_file import read_keys
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_lock
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name

@@ -16,8 +16,8 @@ from pgvector_backup.engine.postgres.lineage import difference
 from pgvector_backup.engine.sets.chain import key_number, row_number
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.keys_file import KeyLine, fields_of, ordering, read_keys
-from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, open_set, shared_locks
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _SHOWN: Final = 100

@@ -27,8 +27,9 @@ from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, session
 from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.chain import TableChain, chains
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import StoredFile
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _log: Final = logging.getLogger(__name__)

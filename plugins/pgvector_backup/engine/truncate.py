@@ -29,9 +29,10 @@ from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets.beside import write_emptied
 from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.copies import require_copies
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_locks
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.root import locate
 
 _log: Final = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from pgvector_backup.engine.base.errors import IntegrityFault, InvalidParams, NotFound
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import (
     LOG_FILE,

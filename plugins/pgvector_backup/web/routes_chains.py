@@ -13,7 +13,8 @@ from pgvector_backup.engine.store.naming import TASK_ID_LENGTH
 from pgvector_backup.web import sets
 from pgvector_backup.web.access import requires, requires_download
 from pgvector_backup.web.envelope import answer
-from pgvector_backup.web.shapes import Compared, Searched, answers
+from pgvector_backup.web.set_shapes import Compared, Searched
+from pgvector_backup.web.shapes import answers
 from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["sets"])

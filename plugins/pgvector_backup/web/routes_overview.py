@@ -37,8 +37,9 @@ from pgvector_backup.web.attention import Concern
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer, refused
 from pgvector_backup.web.language import preferred
+from pgvector_backup.web.overview_shapes import Health, Overview
 from pgvector_backup.web.routes_runs import OFFERS
-from pgvector_backup.web.shapes import Health, Overview, answers
+from pgvector_backup.web.shapes import answers
 from pgvector_backup.web.standing import Failing, failing
 from pgvector_backup.web.threads import Shared, in_thread
 

@@ -32,7 +32,8 @@ from pgvector_backup.web.body import json_object, schema_of
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.language import Language, preferred
 from pgvector_backup.web.set_paths import Location, Timestamp
-from pgvector_backup.web.shapes import Pinned, Retention, answers
+from pgvector_backup.web.set_shapes import Pinned, Retention
+from pgvector_backup.web.shapes import answers
 from pgvector_backup.web.threads import in_thread, threaded
 
 router = APIRouter(tags=["retention"])

@@ -22,7 +22,8 @@ from pgvector_backup.web import runs, sets
 from pgvector_backup.web.access import User, may_create_connections, requires
 from pgvector_backup.web.body import json_object, schema_of
 from pgvector_backup.web.envelope import answer
-from pgvector_backup.web.shapes import Accepted, Envelope, RunResult, WholeRun, answers
+from pgvector_backup.web.run_shapes import Accepted, RunResult, WholeRun
+from pgvector_backup.web.shapes import Envelope, answers
 from pgvector_backup.web.temporary_connection import sweeper
 from pgvector_backup.web.threads import in_thread, threaded
 

@@ -18,7 +18,8 @@ from pgvector_backup.web.audit import note
 from pgvector_backup.web.durations import durations
 from pgvector_backup.web.envelope import answer
 from pgvector_backup.web.set_paths import Location, Timestamp
-from pgvector_backup.web.shapes import BackupList, BackupSetDetail, ErrorEnvelope, Removed, answers
+from pgvector_backup.web.set_shapes import BackupList, BackupSetDetail, Removed
+from pgvector_backup.web.shapes import ErrorEnvelope, answers
 from pgvector_backup.web.threads import threaded
 
 router = APIRouter(tags=["sets"])

@@ -17,7 +17,8 @@ from pgvector_backup.installation.connections import connect_to, of_restores
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web.access import User, may, requires
 from pgvector_backup.web.envelope import answer
-from pgvector_backup.web.shapes import Target, answers
+from pgvector_backup.web.set_shapes import Target
+from pgvector_backup.web.shapes import answers
 from pgvector_backup.web.threads import threaded
 
 _SECONDS: Final = 3

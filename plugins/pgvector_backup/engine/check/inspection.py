@@ -14,8 +14,8 @@ from pgvector_backup.engine.codec.rows import Field, csv_fields
 from pgvector_backup.engine.codec.vectors import VectorType, vector_type
 from pgvector_backup.engine.contract.verify_result import Inspection
 from pgvector_backup.engine.sets.foreign_file import ForeignFile
-from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.sets.stored_file import Block, StoredFile
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _SIZES_SHOWN: Final = 10

@@ -20,7 +20,7 @@ from pgvector_backup.engine.codec.formats import Format
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.codec.vectors import Vector, VectorType, vector_type
 from pgvector_backup.engine.postgres.tables import extension_schema
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 _NEIGHBOURS: Final = 10
 _SAMPLES: Final = 3

@@ -22,7 +22,8 @@ from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets.chain import TableChain
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.naming import script_name
 

@@ -17,7 +17,7 @@ from pgvector_backup.engine.load.grammar import QUALIFIED
 from pgvector_backup.engine.load.relocation import relocated
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Constraint
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 _FOREIGN_KEY: Final = re.compile(
     rf"FOREIGN KEY \((?P<columns>(?:\"(?:[^\"]|\"\")+\"|[^()\"])+)\) REFERENCES (?P<table>{QUALIFIED})(?P<rest>\(.+)",

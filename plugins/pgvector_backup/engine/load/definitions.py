@@ -25,7 +25,7 @@ from pgvector_backup.engine.load.sequences import Counters
 from pgvector_backup.engine.postgres.session import own_path
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Index, extension_schema
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 _log: Final = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pgvector_backup.engine.load.relocation import relocated
 from pgvector_backup.engine.postgres.properties import ExtendedStatistics, Policy, Properties
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Index
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 _OPTION: Final = re.compile(r"(?P<name>[a-z_][a-z0-9_.]*)=(?P<value>.*)", re.DOTALL)
 _INDEX_OPTIONS: Final = re.compile(

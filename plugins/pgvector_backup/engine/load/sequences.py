@@ -13,7 +13,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.load.attempts import attempt
 from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 NEXTVAL: Final = re.compile(r"nextval\(\(?'(?P<name>(?:[^']|'')+)'(?:::text\))?::regclass\)")
 """A draw from a sequence, as the server writes it in a default."""

@@ -15,8 +15,8 @@ from psycopg import Connection
 
 from pgvector_backup.engine.load.relocation import relocated_type
 from pgvector_backup.engine.postgres.tables import Column
-from pgvector_backup.engine.sets.manifest import TableEntry
 from pgvector_backup.engine.sets.stored_set import StoredTable
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 
 def stand_in(

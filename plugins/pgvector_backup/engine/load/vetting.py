@@ -21,7 +21,7 @@ from pgvector_backup.engine.load.definitions import index_definition
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.load.relocation import relocated
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 
 _OPERATORS: Final = re.compile(r":(?:opno|opnos) (?:\(o )?(?P<oids>[0-9 ]+)")
 _CALLS: Final = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (?P<oids>[0-9]+)")

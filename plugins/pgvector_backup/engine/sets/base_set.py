@@ -11,7 +11,8 @@ from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.documents import read_outcome, tells_damage
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.sets.keys_entry import Link
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import committed_id, manifest_name, verification_name
 from pgvector_backup.engine.store.store import Entry

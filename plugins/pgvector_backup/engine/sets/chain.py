@@ -18,8 +18,9 @@ from pgvector_backup.engine.sets.base_set import chain_of
 from pgvector_backup.engine.sets.key_numbers import KeyNumbers, number_of
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
 from pgvector_backup.engine.sets.keys_file import fields_of, read_keys
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import Block, StoredFile
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _Text = Callable[[Field], bytes]

@@ -17,7 +17,7 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.block_index import IndexedBlock
 from pgvector_backup.engine.sets.documents import read_bounded
 from pgvector_backup.engine.sets.keys_entry import KeysEntry
-from pgvector_backup.engine.sets.manifest import TableEntry
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 
 _READ_BYTES: Final = 1 << 20

@@ -21,8 +21,9 @@ from pgvector_backup.engine.sets.chain import TableChain, chains
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES, read_bounded
 from pgvector_backup.engine.sets.foreign_file import ForeignFile
 from pgvector_backup.engine.sets.found import FoundSet
-from pgvector_backup.engine.sets.manifest import Manifest, TableEntry
+from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.stored_file import Block, StoredFile
+from pgvector_backup.engine.sets.table_entry import TableEntry
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import manifest_name
 
