@@ -77,7 +77,7 @@ def reach(version: int, connection: Connection) -> Iterator[Reached]:
                 f"`tc netem`, {_ONE_WAY_MS} ms each way, between two network namespaces",
             )
         else:
-            stack.enter_context(_relay(relay_port, port))
+            stack.enter_context(relay(relay_port, port, _ONE_WAY_MS))
             yield Reached(
                 server,
                 "127.0.0.1",
@@ -129,14 +129,15 @@ def _access_rules() -> Path:
 
 
 @contextmanager
-def _relay(port: int, server_port: int) -> Iterator[None]:
-    command = [sys.executable, "-I", str(_RELAY), str(port), "127.0.0.1", str(server_port), str(_ONE_WAY_MS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as relay:
-        assert relay.stdin is not None
-        assert relay.stdout is not None
+def relay(port: int, server_port: int, one_way_ms: float) -> Iterator[None]:
+    """Stand in for a longer line to a server on this machine."""
+    command = [sys.executable, "-I", str(_RELAY), str(port), "127.0.0.1", str(server_port), str(one_way_ms)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
         try:
-            if relay.stdout.readline() != b"ready\n":
+            if running.stdout.readline() != b"ready\n":
                 raise RuntimeError("the relay did not start")
             yield
         finally:
-            relay.stdin.close()
+            running.stdin.close()

@@ -18,7 +18,7 @@ from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.dump import reader_main, reader_process
 from pgvector_backup.engine.sets import block_index
-from pgvector_backup.engine.store import disk_file, writeback
+from pgvector_backup.engine.store import disk_file, object_writer, writeback
 
 
 def main() -> None:
@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--compression", default="none")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--unproven", action="store_true", help="leave out checksums, fingerprints and fsyncs")
+    parser.add_argument("--part-mib", type=int, default=8, help="of an upload to a bucket")
     asked = parser.parse_args()
+    object_writer._SMALLEST_PART = asked.part_mib << 20  # type: ignore[misc]
     request = BackupRequest.from_mapping({"file_format": asked.file_format, "compression": asked.compression})
     settings = Settings(backup_root=asked.root, jobs=asked.jobs)
     with ExitStack() as stack:

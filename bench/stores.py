@@ -1,4 +1,4 @@
-"""Object stores: ``python -m bench.stores``. A bucket against a disk and a copy of its files; a list of many sets.
+"""Object stores: ``python -m bench.stores``. A bucket against a disk and a copy of its files; memory; many sets.
 
 SeaweedFS runs on this machine, and takes its share of the processors. Numbers are the medians of three rounds.
 """
@@ -15,27 +15,34 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]
+import psutil
 import psycopg
 
 from bench.data import Dataset, provide
-from bench.network import reach
+from bench.network import reach, relay
 from bench.places import DIRECTORY
+from demo.ports import pick_free
 from demo.seaweed import SeaweedFS
+from pgvector_backup.embedded.server import EmbeddedPostgres
 from pgvector_backup.engine.backup import backup
-from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest
+from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest, RestoreRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.copy_sets import copy
+from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.root import locate
 
 ROUNDS = 3
+_ONE_WAY_MS = 10
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -57,10 +64,13 @@ def main() -> None:
                 "AWS_REGION": seaweed.region,
             }
             client = boto3.client("s3")
-            for name in ("direct", "after", "copies", "many"):
+            for name in ("direct", "after", "copies", "memory", "many"):
                 client.create_bucket(Bucket=name)
-            connect = partial(psycopg.connect, reached.server.uri(dataset.database))
-            _walls(directory, dataset, connect)
+            uri = reached.server.uri(dataset.database)
+            _walls(directory, dataset, partial(psycopg.connect, uri))
+            _restores(directory / "disk", reached.server, uri)
+            for file_format in ("csv", "binary"):
+                _memory(uri, file_format)
             _lists(asked.sets, directory / "disk")
 
 
@@ -93,6 +103,49 @@ def _walls(directory: Path, dataset: Dataset, connect: Callable[[], psycopg.Conn
     print(f"to disk, then rclone to the same server: {median['disk']:.2f} + {median['rclone']:.2f} s")
     print(f"that against the bucket: {(median['disk'] + median['rclone']) / median['bucket']:.2f} times as long")
     print(f"copy of the set from the disk to a bucket: {median['copy']:.2f} s")
+
+
+def _restores(disk: Path, server: EmbeddedPostgres, uri: str) -> None:
+    """The newest set into an empty database: from the disk, from the bucket, and from there over a slow line."""
+    (port,) = pick_free(1)
+    near = str(os.environ["AWS_ENDPOINT_URL"])
+    seconds: dict[str, list[float]] = {}
+    with relay(port, urlsplit(near).port or 80, _ONE_WAY_MS):
+        for _ in range(ROUNDS):
+            for what, root, endpoint in (
+                ("the disk", disk, near),
+                ("a bucket", "s3://direct/sets", near),
+                (f"a bucket {2 * _ONE_WAY_MS} ms away", "s3://direct/sets", f"http://127.0.0.1:{port}"),
+            ):
+                os.environ["AWS_ENDPOINT_URL"] = endpoint
+                with psycopg.connect(uri, autocommit=True) as conn:
+                    conn.execute("DROP DATABASE IF EXISTS bench_from_store")
+                    conn.execute("CREATE DATABASE bench_from_store")
+                asked = {"backup_path": "vector_bak", "timestamp": "latest", "into_other_database": True}
+                connect = partial(psycopg.connect, server.uri("bench_from_store"))
+                started = time.monotonic()
+                restore(RestoreRequest.from_mapping(asked), Settings(backup_root=root), connect, now=NOW)
+                seconds.setdefault(what, []).append(time.monotonic() - started)
+    os.environ["AWS_ENDPOINT_URL"] = near
+    with psycopg.connect(uri, autocommit=True) as conn:
+        conn.execute("DROP DATABASE bench_from_store")
+    median = {what: statistics.median(each) for what, each in seconds.items()}
+    for what, each in median.items():
+        print(f"restore from {what}: {each:.2f} s, {each / median['the disk']:.2f} times as long as from the disk")
+
+
+def _memory(uri: str, file_format: str) -> None:
+    """Of the command and its reader processes together; pages that they share count once each."""
+    command = [sys.executable, "-m", "bench.ours", "--dsn", uri, "--root", "s3://memory/sets", "--jobs", "2"]
+    peak = 0
+    with psutil.Popen([*command, "--file-format", file_format, "--part-mib", "16"]) as process:
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                peak = max(peak, sum(one.memory_info().rss for one in (process, *process.children(recursive=True))))
+            time.sleep(0.02)
+    if process.returncode != 0:
+        raise RuntimeError(f"the backup ended with code {process.returncode}")
+    print(f"peak memory of a backup to a bucket, {file_format}, jobs=2, parts of 16 MiB: {peak / 2**20:.0f} MiB")
 
 
 def _rclone(source: Path, target: str) -> None:
