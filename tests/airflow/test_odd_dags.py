@@ -130,6 +130,22 @@ def test_two_backups_in_one_directory_at_once_make_two_sets(own: Own, house: Pat
     assert [list(one["tables_backed_up"]) for one in made] == [["langchain_pg_embedding"], ["langchain_pg_collection"]]
 
 
+def test_a_report_that_dies_is_tried_again_and_its_verdict_is_not(own: Own, house: Path) -> None:
+    outcome = own("""
+        class Dies(Report):
+            def execute(self, context):
+                if context["ti"].try_number == 1:
+                    raise RuntimeError("the API server did not answer")
+                return super().execute(context)
+        from datetime import timedelta
+        save = Backup(task_id="save", tables=["not_there"], retries=0)
+        save >> Dies(task_id="tell", retries=3, retry_delay=timedelta(0), **late)
+    """)
+    assert (outcome.state, outcome.tries["tell"]) == ("failed", 2)
+    (error,) = told(outcome)["errors"]
+    assert "not_there" in error
+
+
 def test_a_truncate_that_is_tried_again_after_it_has_emptied(own: Own, house: Path, database: Database) -> None:
     """What the first try has done stays done; the second one finds nothing left and is no failure."""
     outcome = own("""

@@ -173,6 +173,11 @@ def test_a_stop_reaches_airflow_alone_and_lets_a_backup_end() -> None:
     assert "airflow-api-server" in SERVICES["airflow-scheduler"]["depends_on"]
 
 
+def test_a_task_waits_for_services_that_have_just_started() -> None:
+    for name, service in AIRFLOW.items():
+        assert int(service["environment"]["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"]) >= 30, name
+
+
 def test_the_head_s_commands_can_be_repeated_and_run_no_value_as_shell() -> None:
     head = TEXT[: TEXT.index("x-logging")]
     assert "dag_run_id" not in head
