@@ -173,6 +173,13 @@ def test_a_stop_reaches_airflow_alone_and_lets_a_backup_end() -> None:
     assert "airflow-api-server" in SERVICES["airflow-scheduler"]["depends_on"]
 
 
+@pytest.mark.parametrize("name", sorted(AIRFLOW))
+def test_airflow_has_a_user_name_whatever_airflow_uid_is(name: str) -> None:
+    """Its entrypoint would write one to /etc/passwd, which a read-only image does not let it."""
+    assert AIRFLOW[name]["user"].startswith("${AIRFLOW_UID:-")
+    assert AIRFLOW[name]["environment"]["LOGNAME"]
+
+
 def test_a_task_waits_for_services_that_have_just_started() -> None:
     for name, service in AIRFLOW.items():
         assert int(service["environment"]["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"]) >= 30, name
