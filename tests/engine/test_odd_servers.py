@@ -38,7 +38,12 @@ def test_a_database_of_no_encoding(bytes_only: Database, backup_root: Path, file
     failure = house.backup(file_format=file_format).failure
     assert failure is not None
     assert "SQL_ASCII" in failure.message
+    assert "column w of the row with \"id\" = '2'" in failure.message
     assert not failure.can_retry
+    # The statement that it proposes puts the row right.
+    bytes_only.run(failure.message[failure.message.index("UPDATE") :])
+    assert bytes_only.run("SELECT convert_to(w, 'SQL_ASCII') FROM t WHERE id = 2") == [(b"caf\xc3\xa9",)]
+    assert house.backup(file_format=file_format).failure is None
     bytes_only.run("DELETE FROM t WHERE id = 2")
     query = "SELECT id, encode(convert_to(w, 'SQL_ASCII'), 'hex') FROM t"
     before = bytes_only.run(query)
@@ -47,6 +52,20 @@ def test_a_database_of_no_encoding(bytes_only: Database, backup_root: Path, file
     for request in ({"on_conflict": "skip"}, {"truncate_before_restore": True}, {"on_conflict": "update"}):
         house.restore(**request)
         assert bytes_only.run(query) == before
+
+
+@pytest.mark.parametrize("quoted", ["it''s", 'O"x'])
+def test_rows_of_no_text_are_named_without_a_key_too(bytes_only: Database, backup_root: Path, quoted: str) -> None:
+    house = House(bytes_only, backup_root)
+    house.configure(tables="t")
+    with psycopg.connect(bytes_only.uri(), client_encoding="SQL_ASCII", autocommit=True) as conn:
+        conn.execute('CREATE TABLE t (w text, "o\'d" text)')
+        conn.execute(f"INSERT INTO t VALUES ('{quoted}', 'caf".encode() + b"\xe9'), ('x', 'y')")
+    failure = house.backup().failure
+    assert failure is not None
+    assert "column o'd of the row with \"ctid\" = '(0,1)'" in failure.message
+    bytes_only.run(failure.message[failure.message.index("UPDATE") :])
+    assert house.backup().failure is None
 
 
 def test_values_that_binary_files_cannot_give_back_are_refused_when_the_backup_is_made(house: House) -> None:

@@ -60,6 +60,10 @@ def test_bad_text_in_another_tools_file(house: House) -> None:
         ("numeric(3, 1)", "1234.5"),
         ("varchar(3)", "four"),
         ("bit(2)", "0111"),
+        ("halfvec(2)", "[70000,1]"),
+        ("halfvec(2)", "[1,-65520]"),
+        ("vector(2)", "[1,1e39]"),
+        ("sparsevec(2)", "{1:1e39}/2"),
     ],
 )
 def test_values_of_other_types(house: House, here: str, value: str) -> None:
@@ -70,3 +74,5 @@ def test_values_of_other_types(house: House, here: str, value: str) -> None:
     (house.directory / "t_20250721_234914.csv").write_text(f'id,v\n1,\n2,"{quoted}"\n')
     message = refused(house)
     assert "line 3" in message or "row 2 of those sent" in message
+    if "vec" in here:
+        assert "line 3, column v" in message

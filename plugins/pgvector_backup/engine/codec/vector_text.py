@@ -27,6 +27,7 @@ _SPACE: Final = b" \t\n\r\v\f"
 
 _LEAST_NORMAL: Final = 2.0**-126
 _LARGEST: Final = float.fromhex("0x1.fffffep127")
+_LARGEST_HALF: Final = 65504.0
 _HALF_WAY: Final = 0x10000000
 _BELOW_SINGLE: Final = 0x1FFFFFFF
 """The bits of a double's fraction that single precision has no room for; half-way is the first of them alone."""
@@ -100,10 +101,15 @@ class VectorEncoder:
         if doubtful or np.abs(singles).min() < _LEAST_NORMAL:
             for row, place in enumerate(places):
                 self._round_once(texts[place], doubles[row], singles[row])
-        numbers = singles.astype(self._wire).tobytes()
+        with np.errstate(over="ignore"):
+            wire = singles.astype(self._wire)
+        numbers = wire.tobytes()
         head, step = _HEAD.pack(size, 0), self._wire.itemsize * size
+        finite = max(singles.max(), -singles.min()) <= (_LARGEST_HALF if self._half else _LARGEST)
         for row, place in enumerate(places):
-            found[place] = head + numbers[row * step : (row + 1) * step]
+            # What is out of range is for the server to refuse, which sees the text and says where it is.
+            if finite or np.isfinite(wire[row]).all():
+                found[place] = head + numbers[row * step : (row + 1) * step]
 
     def _round_once(self, text: bytes, doubles: Any, singles: Any) -> None:
         """Put the numbers right that two roundings may have made wrong."""

@@ -21,6 +21,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.base.throttle import Throttle
+from pgvector_backup.engine.dump import no_text
 from pgvector_backup.engine.dump.ranges import PageRange, query_of
 from pgvector_backup.engine.dump.reader import Reader
 from pgvector_backup.engine.dump.readers import Readers
@@ -167,7 +168,7 @@ def _read_all(
                 reader = None
             except BackupError as fault:
                 reader, apart = None, False
-                failure = fault
+                failure = no_text.named(readers.snapshot, stream.table, fault, cancel)
             except BaseException as fault:
                 failure = DatabaseFault(f"{stream.table.name.label}: {fault!r}", can_retry=False)
                 raise

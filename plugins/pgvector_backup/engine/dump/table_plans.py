@@ -12,7 +12,7 @@ from psycopg import Connection
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.codec.file_kind import FileKind
-from pgvector_backup.engine.dump import remarks
+from pgvector_backup.engine.dump import no_text, remarks
 from pgvector_backup.engine.dump.ranges import Estimate, PageRange, cutter, estimate, header
 from pgvector_backup.engine.postgres import binary_forms, transactions
 from pgvector_backup.engine.postgres.errors import translated
@@ -96,7 +96,7 @@ def _each(
             cancel.check()
             if conn is None or conn.broken:
                 raise
-            snapshot.failures[table.name] = fault
+            snapshot.failures[table.name] = no_text.named(snapshot, table, fault, cancel)
             snapshot.rejoin(conn)
     return plans
 

@@ -49,7 +49,7 @@ def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
         case psycopg.errors.ObjectNotInPrerequisiteState() if "replica identity" in said:
             told = "; give the table one, or let on_conflict be skip, which updates nothing", False
         case psycopg.errors.CharacterNotInRepertoire() | psycopg.errors.UntranslatableCharacter():
-            told = _NO_TEXT, False
+            told = NO_TEXT, False
         case _ if any(words in said for words in _TOO_LARGE):
             told = _SMALLER, False
         case _ if "non-system" in said:
@@ -59,7 +59,7 @@ def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
     return told
 
 
-_NO_TEXT: Final = (
+NO_TEXT: Final = (
     ": a text holds bytes that are no text in UTF-8, as databases of encoding SQL_ASCII allow, so no file could hold "
     "it in either format; put right what holds them, or keep such bytes in a bytea"
 )
