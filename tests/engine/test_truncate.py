@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -182,6 +183,16 @@ def test_a_set_of_which_a_table_failed_empties_none_of_the_others(simple: House)
     assert refused(simple, result) == (
         f"set {result.backup_id} is not whole, not_there failed; nothing is emptied on its word"
     )
+
+
+def test_a_set_that_cannot_tell_which_rows_it_holds_empties_nothing(simple: House) -> None:
+    """Its backup has met more open transactions than can be listed, or a server that did not tell."""
+    result = simple.backup()
+    path = simple.directory / str(result.manifest_file)
+    manifest = Manifest.from_bytes(path.read_bytes())
+    tables = tuple(replace(one, late_transactions=None) for one in manifest.tables)
+    path.write_bytes(replace(manifest, tables=tables).to_bytes())
+    assert "t: a transaction was open for so long during the backup that" in refused(simple, result)
 
 
 def test_no_table_to_empty_is_refused(simple: House) -> None:

@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.beside import Pin
-from pgvector_backup.engine.sets.policy import Policy, parse_within
+from pgvector_backup.engine.sets.policy import Policy, parse_within, policy_of, policy_of_copies
 from pgvector_backup.engine.sets.retention import Candidate, Plan, plan
 
 UTC = timezone.utc
@@ -384,3 +387,30 @@ def test_ten_thousand_sets_are_planned_without_a_look_at_each_for_each() -> None
     few = min(seconds(2_500) for _ in range(3))
     many = min(seconds(10_000) for _ in range(3))
     assert many < 12 * few
+
+
+def test_a_length_of_a_day_is_a_rule_too() -> None:
+    policy = policy_of(Settings(backup_root=Path("/backups"), keep_within=" 1d "))
+    assert (policy.within, policy.removes_anything) == (timedelta(days=1), True)
+
+
+def test_copies_have_the_same_policy_unless_they_have_a_rule_of_their_own() -> None:
+    here = Settings(backup_root=Path("/backups"), keep_last=3, keep_at_least=2, copy_keep_at_least=5)
+    assert policy_of_copies(here) == policy_of(here) == Policy(last=3, at_least=2)
+    for name, value in (("last", 7), ("hourly", 7), ("daily", 7), ("weekly", 7), ("monthly", 7), ("yearly", 7)):
+        own = replace(here, **{f"copy_keep_{name}": value})
+        assert policy_of_copies(own) == replace(Policy(at_least=5), **{name: value})
+    assert policy_of_copies(replace(here, copy_keep_within="2w")) == Policy(within=timedelta(days=14), at_least=5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"copy_keep_within": "soon"}, "copy_keep_within: 'soon' is no length of time"),
+        ({"copy_keep_last": -1}, "copy_keep_last: must not be less than 0"),
+        ({"copy_keep_last": 1, "copy_keep_at_least": 0}, "copy_keep_at_least: must be 1 or more"),
+    ],
+)
+def test_a_bad_rule_for_copies_is_named_as_such(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParams, match=f"^{message}"):
+        policy_of_copies(Settings(backup_root=Path("/backups"), **wrong))
