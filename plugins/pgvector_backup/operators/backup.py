@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.base import PgVectorOperator
+from pgvector_backup.operators.lineage import sets_at
 from pgvector_backup.operators.truncate import PgVectorTruncateOperator
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             self._announce(context, result, request.task_id)
+            self._trace(result)
             if self.conf_from_run and not request.truncate_vector_tables:
                 self._skip_truncates(context, result)
             return result.to_json()
@@ -62,6 +64,14 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
         if planned.failure is not None:
             raise planned.failure
         raise AirflowSkipException("a dry run: nothing was written")
+
+    def _trace(self, result: BackupResult) -> None:
+        whole = {label: table for label, table in result.tables.items() if table.failure is None}
+        rows = {label: table.rows for label, table in whole.items()}
+        sizes = {label: table.bytes for label, table in whole.items()}
+        self._lineage.inputs = self._lineage.tables(rows, sizes)
+        made = sets_at(result.directory, result.backup_id, sum(rows.values()), sum(sizes.values()))
+        self._lineage.outputs = [made]
 
     def _skip_truncates(self, context: Context, result: BackupResult) -> None:
         """Skip the truncates that follow and that this run does not ask for.

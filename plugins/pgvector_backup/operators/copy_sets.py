@@ -11,10 +11,12 @@ from pgvector_backup.engine.contract.requests import CopyRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import manifest_file_of, text_of, texts_of
 from pgvector_backup.operators.base import PgVectorOperator
+from pgvector_backup.operators.lineage import sets_at
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from pgvector_backup.engine.contract.copy_result import CopyResult
     from pgvector_backup.engine.contract.settings import Settings
 
 
@@ -61,10 +63,19 @@ class PgVectorCopyOperator(PgVectorOperator):
                 cancel=self.cancel(),
                 on_progress=self.on_progress(context),
             )
+            self._trace(settings, result)
             if result.failure is not None:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             return result.to_json()
+
+    def _trace(self, settings: Settings, result: CopyResult) -> None:
+        made = [one for one in result.copies if one.failure is None]
+        places = {(one.backup_path, one.timestamp): f"{settings.backup_root}/{one.backup_path}" for one in made}
+        self._lineage.inputs = [sets_at(place, timestamp) for (_, timestamp), place in places.items()]
+        self._lineage.outputs = [
+            sets_at(f"{one.root}/{one.backup_path}", one.timestamp, size=one.bytes) for one in made
+        ]
 
     def settings(self) -> Settings:
         """How this installation backs up, with this task's own arguments in place."""

@@ -11,10 +11,12 @@ from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
 from pgvector_backup.engine.contract.requests import RestoreRequest
+from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of
 from pgvector_backup.operators.conclusion import announce, conclude, numbered
+from pgvector_backup.operators.lineage import sets_at
 from pgvector_backup.operators.outcomes import Outcome, Upstream
 from pgvector_backup.operators.task import PgVectorTask
 
@@ -146,9 +148,10 @@ class PgVectorRestoreOperator(_RestoreTask):
                 timestamp=request.timestamp,
                 from_copy=request.from_copy,
             )
+            settings = configuration.settings(backup_root=self.rendered("backup_root", text_of))
             result = restore(
                 request,
-                configuration.settings(backup_root=self.rendered("backup_root", text_of)),
+                settings,
                 self.connect(request.db_connection, of_restores()),
                 now=configuration.now(),
                 run_id=context["run_id"],
@@ -161,6 +164,12 @@ class PgVectorRestoreOperator(_RestoreTask):
                     raise refusal
                 # Nobody is to take it for a restore.
                 raise AirflowSkipException("a dry run: nothing was changed")
+        rows = {label: table.rows for label, table in result.tables.items()}
+        sizes = {label: table.bytes for label, table in result.tables.items()}
+        place = f"{settings.backup_root}/{result.backup_path}"
+        self._lineage.inputs = [sets_at(place, result.backup_id, sum(rows.values()), sum(sizes.values()))]
+        into = {_in_schema(label, request.schema): count for label, count in rows.items()}
+        self._lineage.outputs = self._lineage.tables(into)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {
                 "backup_id": result.backup_id,
@@ -168,6 +177,11 @@ class PgVectorRestoreOperator(_RestoreTask):
                 "rows": {label: table.rows for label, table in result.tables.items()},
             }
         return result.to_json()
+
+
+def _in_schema(label: str, schema: str | None) -> str:
+    """Where a table of a set was restored to."""
+    return label if schema is None else TableName(schema, TableName.parse(label).table).label
 
 
 class PgVectorRestoreReportOperator(_RestoreTask):

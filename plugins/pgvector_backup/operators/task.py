@@ -21,6 +21,7 @@ from pgvector_backup.operators import counts
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.conclusion import handed_over
 from pgvector_backup.operators.failures import failure_of, log_in_one_line, push_error, report_of
+from pgvector_backup.operators.lineage import Lineage, facets
 from pgvector_backup.operators.links import VectorBackupsLink
 from pgvector_backup.operators.outcomes import Outcome, Upstream, plain, references
 
@@ -59,7 +60,12 @@ class PgVectorTask(BaseOperator):
         self.backup_root = backup_root
         self.conf_from_run = conf_from_run
         self._cancel: Cancel | None = None
+        self._lineage = Lineage()
         self.remember_given()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What this try has read and written, as apache-airflow-providers-openlineage asks for it."""
+        return facets(self._lineage)
 
     def on_kill(self) -> None:
         """Stop what runs on the server; the story then ends by itself and cleans up."""
@@ -88,12 +94,13 @@ class PgVectorTask(BaseOperator):
         from pgvector_backup.installation.connections import connect_to  # noqa: PLC0415 (see `operators`)
 
         run = get_current_context()["dag_run"]
-        return connect_to(
+        connect = connect_to(
             db_connection,
             self.rendered("pgvector_conn_id", text_of) or default,
             configuration.connection_rules(),
             own=temporary_id(run.dag_id, run.run_id, run.triggering_user_name),
         )
+        return self._lineage.noting(connect)
 
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
@@ -116,7 +123,7 @@ class PgVectorTask(BaseOperator):
         or a fault that nobody foresaw, is told there too, and leaves as it is.
         """
         log_in_one_line()
-        self._cancel = None  # another try's
+        self._cancel, self._lineage = None, Lineage()  # another try's
         started = time.monotonic()
         failed = partial(self._count, "failed", started)
         try:

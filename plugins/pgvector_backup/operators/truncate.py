@@ -49,4 +49,5 @@ class PgVectorTruncateOperator(PgVectorOperator):
                 manifest_file=manifest_file,
                 cancel=self.cancel(),
             )
+            self._lineage.outputs = self._lineage.emptied(result.rows_before)
             return result.to_json()
