@@ -122,6 +122,15 @@ def test_a_set_that_is_not_there(house: Any, api: Api) -> None:
         assert "no set 20250721_234914" in check_refused(api, f"/{kind}", body, 404, "RESOURCE_NOT_FOUND")["response"]
 
 
+@pytest.mark.parametrize("kind", ["restore", "verify"])
+def test_a_copy_that_nobody_has_configured(house: Any, api: Api, kind: str) -> None:
+    """Whoever may trigger does not say where sets are read."""
+    for root in ("s3://elsewhere/sets", str(house.parent), ""):
+        body = {"backup_path": "vector_bak", "timestamp": "20250721_234914", "from_copy": root}
+        data = check_refused(api, f"/{kind}", body, 400, "INVALID_PARAMS")
+        assert "from_copy: it has to be one of copy_roots" in data["response"]
+
+
 def test_a_dag_that_is_not_there_or_would_not_run(house: Any, api: Api) -> None:
     from airflow.models.dag import DagModel
 
