@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from tests.engine.test_by_hand import by_hand
 from tests.engine.test_restore_states import rows, script
 from tests.helpers.database import Database, definitions
 from tests.helpers.house import House
@@ -398,3 +399,23 @@ def test_a_parent_is_replaced_with_its_children(house: House) -> None:
     result = house.restore(truncate_before_restore=True)
     assert (result.tables["p"].rows_before, result.tables["p"].rows_after) == (2, 2)
     assert house.database.run("SELECT p::text FROM p ORDER BY id") == [('(1,"[1,2]")',), ('(2,"[1,2]")',)]
+
+
+@pytest.mark.parametrize("hand", [False, True])
+def test_comments_on_sequences_and_policies_come_back(house: House, elsewhere: Database, hand: bool) -> None:
+    house.database.run("CREATE SEQUENCE alone")
+    house.database.run("CREATE TABLE t (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY)")
+    house.database.run("ALTER TABLE t ADD n int DEFAULT nextval('alone'); CREATE POLICY p ON t USING (id > 0)")
+    house.database.run(
+        "COMMENT ON SEQUENCE alone IS 'it''s 1'; COMMENT ON SEQUENCE t_id_seq IS '2';"
+        " COMMENT ON SEQUENCE t_i_seq IS '3'; COMMENT ON POLICY p ON t IS '4'"
+    )
+    house.configure(tables="t")
+    result = house.backup()
+    if hand:
+        assert by_hand(house, elsewhere, str(result.backup_id)).returncode == 0
+    else:
+        house.restore(into=elsewhere)
+    query = "SELECT description FROM pg_description WHERE objoid >= 16384 ORDER BY 1"
+    told = [one[0] for one in elsewhere.run(query)]
+    assert [one for one in told if len(one) < 8] == ["2", "3", "4", "it's 1"]

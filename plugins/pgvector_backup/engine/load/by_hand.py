@@ -121,6 +121,9 @@ def _table(entry: TableEntry) -> str:
         if one.owned_by is not None and not one.identity:
             owner = f"{place.identifier.as_string(None)}.{_name(one.owned_by)}"
             text += f"ALTER SEQUENCE {_name(one.schema, one.name)} OWNED BY {owner};\n"
+        if one.comment is not None:
+            remark = sql.Literal(one.comment).as_string(None)
+            text += f"COMMENT ON SEQUENCE {_name(one.schema, one.name)} IS {remark};\n"
     return text
 
 
@@ -222,6 +225,8 @@ def _rest(entry: TableEntry) -> Iterator[str]:
     known = entry.properties
     for policy in () if known is None else known.policies:
         yield f"{_policy(policy, entry)};\n"
+        if policy.comment is not None:
+            yield f"{properties.policy_comment(policy, policy.comment, place).as_string(None)};\n"
 
 
 def _policy(one: Policy, entry: TableEntry) -> str:

@@ -234,6 +234,15 @@ def _make_policy(conn: Connection[Any], entry: TableEntry, one: Policy, name: Ta
             )
     if (refused := attempt(conn, statement)) is not None:
         notes.append(f"{entry.name}: policy {one.name} was left out: {refused}")
+    elif one.comment is not None:
+        conn.execute(policy_comment(one, one.comment, name))
+
+
+def policy_comment(one: Policy, comment: str, name: TableName) -> sql.Composed:
+    """The statement that comments on a policy."""
+    return sql.SQL("COMMENT ON POLICY {} ON {} IS {}").format(
+        sql.Identifier(one.name), name.identifier, sql.Literal(comment)
+    )
 
 
 def _left_out(entry: TableEntry) -> Iterator[str]:

@@ -94,9 +94,13 @@ def make(conn: Connection[Any], entry: TableEntry, name: TableName, notes: list[
 
 
 def adopt(conn: Connection[Any], counters: Counters, entry: TableEntry, name: TableName, notes: list[str]) -> None:
-    """Let sequences belong to the columns of the new table that they belonged to."""
+    """Let sequences belong to the columns of the new table that they belonged to, and have their comments."""
     for one in counters.known:
         here = counters.now.get((one.schema, one.name))
+        if here is not None and one.comment is not None:
+            remark = sql.SQL("COMMENT ON SEQUENCE {} IS {}").format(here.identifier, sql.Literal(one.comment))
+            if (refused := attempt(conn, remark)) is not None:
+                notes.append(f"{entry.name}: comment on sequence {here.label} was left out: {refused}")
         if one.owned_by is None or one.identity or here is None:
             continue
         refused = attempt(

@@ -27,6 +27,7 @@ class Policy:
     roles: tuple[str, ...]
     using: str | None
     check: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ SELECT p.polname AS name,
        (SELECT pg_catalog.array_agg(CASE WHEN r = 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(r)::text END)
           FROM pg_catalog.unnest(p.polroles) AS r) AS roles,
        pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS using,
-       pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS check
+       pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS check,
+       pg_catalog.obj_description(p.oid, 'pg_policy') AS comment
 FROM pg_catalog.pg_policy p WHERE p.polrelid = %(oid)s ORDER BY p.polname
 """
 

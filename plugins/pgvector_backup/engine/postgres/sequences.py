@@ -45,6 +45,7 @@ class SequenceState:
     owned_elsewhere: tuple[str, str] | None
     last_value: int | None = None
     is_called: bool = False
+    comment: str | None = None
 
     @property
     def label(self) -> str:
@@ -125,7 +126,8 @@ SELECT n.nspname AS schema, c.relname AS name, pg_catalog.format_type(s.seqtypid
           JOIN pg_catalog.pg_namespace f ON f.oid = t.relnamespace
          WHERE o.relation <> %(oid)s AND t.oid = o.relation) AS owned_elsewhere,
        pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-           AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) AS readable
+           AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) AS readable,
+       pg_catalog.obj_description(c.oid, 'pg_class') AS comment
 FROM (SELECT sequence FROM drawn UNION SELECT sequence FROM owned) AS u
 JOIN pg_catalog.pg_class c ON c.oid = u.sequence AND c.relkind = 'S'
 JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
