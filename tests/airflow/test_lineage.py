@@ -146,6 +146,16 @@ def test_without_the_provider_nothing_is_told(house: Path, run: Run, monkeypatch
     assert facets(Lineage()) is None
 
 
+def test_tables_are_named_by_their_schema_and_what_is_no_name_is_left_out() -> None:
+    from pgvector_backup.operators.lineage import Lineage
+
+    told = Lineage(server=("postgres://db:5432", "app"))
+    rows = {"t": 1, "docs.t": 2, 'docs."a.b"': 3, "a.b.c": 4, "": 5}
+    assert [one.name for one in told.tables(rows)] == ["app.public.t", "app.docs.t", "app.docs.a.b"]
+    assert [one.name for one in told.tables({"t": 1, "docs.t": 2}, schema="s")] == ["app.s.t", "app.s.t"]
+    assert Lineage().tables(rows) == [], "nobody has connected"
+
+
 @pytest.mark.parametrize(
     ("directory", "namespace", "name"),
     [

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.postgres.table_name import TableName
 
 if TYPE_CHECKING:
@@ -64,18 +65,24 @@ class Lineage:
 
         return connected
 
-    def tables(self, rows: Mapping[str, int], sizes: Mapping[str, int | None] | None = None) -> list[Dataset]:
-        """Tables of the database that was connected to.
+    def tables(
+        self, rows: Mapping[str, int], sizes: Mapping[str, int | None] | None = None, *, schema: str | None = None
+    ) -> list[Dataset]:
+        """Tables of the database that was connected to; a label that is no table's name, of a foreign set, is left out.
 
         :param rows: by label, as the settings name tables; one without a schema is taken to be in ``public``
+        :param schema: in place of what the labels say
         """
         if self.server is None:
             return []
         namespace, database = self.server
         found = []
         for label, count in rows.items():
-            name = TableName.parse(label)
-            full = f"{database}.{name.schema or 'public'}.{name.table}"
+            try:
+                name = TableName.parse(label)
+            except InvalidParams:  # the work is done, and is not to fail by what is told of it
+                continue
+            full = f"{database}.{schema or name.schema or 'public'}.{name.table}"
             found.append(Dataset(namespace, full, count, (sizes or {}).get(label)))
         return found
 

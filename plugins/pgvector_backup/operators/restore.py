@@ -11,7 +11,6 @@ from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
 from pgvector_backup.engine.contract.requests import RestoreRequest
-from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of
@@ -168,8 +167,7 @@ class PgVectorRestoreOperator(_RestoreTask):
         sizes = {label: table.bytes for label, table in result.tables.items()}
         place = f"{settings.backup_root}/{result.backup_path}"
         self._lineage.inputs = [sets_at(place, result.backup_id, sum(rows.values()), sum(sizes.values()))]
-        into = {_in_schema(label, request.schema): count for label, count in rows.items()}
-        self._lineage.outputs = self._lineage.tables(into)
+        self._lineage.outputs = self._lineage.tables(rows, schema=request.schema)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {
                 "backup_id": result.backup_id,
@@ -177,11 +175,6 @@ class PgVectorRestoreOperator(_RestoreTask):
                 "rows": {label: table.rows for label, table in result.tables.items()},
             }
         return result.to_json()
-
-
-def _in_schema(label: str, schema: str | None) -> str:
-    """Where a table of a set was restored to."""
-    return label if schema is None else TableName(schema, TableName.parse(label).table).label
 
 
 class PgVectorRestoreReportOperator(_RestoreTask):
