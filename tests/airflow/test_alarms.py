@@ -80,6 +80,10 @@ def test_another_directory_is_another_matter(house: Path, run: Run, configure: C
         "backup in one (DAG pgvector_backup)",
         "backup in two (DAG pgvector_backup)",
     ]
+    assert [alarm.errors for _, alarm in CALLED] == [
+        ("the task's directory does not exist: one",),
+        ("the task's directory does not exist: two",),
+    ]
 
 
 def test_a_damaged_set_calls(house: Path, run: Run, configure: Configure) -> None:

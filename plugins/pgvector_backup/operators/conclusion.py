@@ -31,11 +31,15 @@ def conclude(
     raise TaskFailedForGood("; ".join(dict.fromkeys(english(heard(fault)) for fault in faults)))
 
 
-def announce(context: Context, kind: str, outcome: Outcome | None, place: str | None, errors: Sequence[str]) -> None:
+def announce(
+    context: Context, kind: str, outcome: Outcome | None, place: str | None, result: Mapping[str, Any]
+) -> None:
     """Let whom the settings name know of a step's failure or recovery; a step that did not have to run is neither.
 
     :param place: where its set lies, or should
+    :param result: with its errors, told in English as titles and remedies are
     """
+    errors = result.get("errors_en", result["errors"])
     if outcome is None or (not errors and outcome.value is None):
         return
     params, conf = context["params"], context["dag_run"].conf or {}

@@ -105,7 +105,7 @@ class PgVectorReportOperator(PgVectorOperator):
             rehearsed = report.planned or self._rehearsed(context)
             task_id = None if rehearsed else self._write_log(context, report, backup or truncate, steps)
             if not rehearsed:
-                announce(context, "backup", backup or truncate, task_id, result["errors"])
+                announce(context, "backup", backup or truncate, task_id, result)
             faults += told
         return conclude(context, results, faults, many=many)
 

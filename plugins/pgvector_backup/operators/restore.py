@@ -232,9 +232,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
             results.append(numbered(result, outcome) if many else result)
             if not (report.planned or self._rehearsed(context)):
                 self._write_log(context, report, asked, self.own_or_step_s("backup_root", outcome, by_id, context))
-                announce(
-                    context, "restore", outcome, asked.get("backup_path") or asked.get("task_id"), result["errors"]
-                )
+                announce(context, "restore", outcome, asked.get("backup_path") or asked.get("task_id"), result)
             faults += told
         return conclude(context, results, faults, many=many)
 

@@ -146,7 +146,7 @@ class PgVectorVerifyReportOperator(PgVectorTask):
             told += others if number == 0 else []
             result = self._result(context, outcome, [heard(fault) for fault in told])
             results.append(numbered(result, outcome) if many else result)
-            announce(context, "verify", outcome, context["params"].get("backup_path"), result["errors"])
+            announce(context, "verify", outcome, context["params"].get("backup_path"), result)
             faults += told
         return conclude(context, results, faults, many=many)
 
