@@ -11,6 +11,7 @@ import pytest
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.consolidate import consolidate
 from pgvector_backup.engine.dump import langchain_collections
+from pgvector_backup.engine.dump.increment import Line
 from pgvector_backup.engine.sets import collection_entry
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.collection_entry import CollectionEntry
@@ -121,3 +122,27 @@ def test_what_no_backup_of_ours_says_is_refused(house: House, forged: tuple[Coll
     manifest = Manifest.from_bytes((house.directory / str(made.manifest_file)).read_bytes())
     with pytest.raises(IntegrityFault, match="shape"):
         Manifest.from_bytes(replace(manifest, collections=forged).to_bytes())
+
+
+def test_a_count_that_is_late_is_over_before_its_connection_is_needed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.langchain(5)
+    count, ended = langchain_collections._of, []
+
+    def late(conn: Any, *tables: Any) -> Any:
+        conn.execute("SELECT pg_sleep(0.5)")
+        counted = list(count(conn, *tables))
+        ended.append(True)
+        return counted
+
+    awaited = Line.await_disk
+
+    def waits(line: Line, *args: Any) -> None:
+        assert ended
+        awaited(line, *args)
+
+    monkeypatch.setattr(langchain_collections, "_of", late)
+    monkeypatch.setattr(Line, "await_disk", waits)
+    house.backup(mode="incremental")
+    assert len(listed(house)) == 4

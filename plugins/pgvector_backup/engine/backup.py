@@ -76,8 +76,7 @@ def backup(
     :param on_progress: told about once a second how far the rows are
     :raises BackupError: when there is nothing to tell of any table
     """
-    started = time.monotonic()
-    cancel = cancel or Cancel()
+    started, cancel = time.monotonic(), cancel or Cancel()
     kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
     algorithm = fingerprint.best()
     require_root(settings.backup_root, create=settings.may_make_root)
@@ -145,6 +144,7 @@ def backup(
                 cancel=cancel,
                 first=line.write_keys,
             )
+            collections = counting.result()  # the connection is needed next
             line.await_disk(snapshot, cancel)
         _hold_against_keys(claim, streams, line)
         last = previous(location, snapshot.source)
@@ -168,7 +168,7 @@ def backup(
                 chain=line.links,
                 full_because=line.full_because,
                 wal_position=line.wal_position,
-                collections=counting.result() if len(entries) == len(tables) else None,
+                collections=collections if len(entries) == len(tables) else None,
             )
             manifest = _with_script(location, claim, manifest)
             if holding is not None:
