@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.base.errors import Conflict, InvalidParams, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.contract.prune_result import PruneResult
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.pin import pin
@@ -26,8 +26,11 @@ from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.root import locate
+from tests.helpers.chains import restored
+from tests.helpers.database import contents
 from tests.helpers.forker import forking
 from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 
@@ -583,3 +586,64 @@ def test_a_bad_policy_for_copies_is_refused_by_its_key(copied: House, bad: dict[
     copied.configure(**bad)
     with pytest.raises(InvalidParams, match="copy_keep_"):
         pruned(copied)
+
+
+def nights_of(house: House, count: int) -> list[str]:
+    """A chain of so many nights, each with a row of its own."""
+    house.langchain(40)
+    made = []
+    for night in range(count):
+        moment = NOW - timedelta(days=count - night)
+        made.append(str(house.backup(mode="incremental", now=moment).backup_id))
+        house.database.run(f"UPDATE langchain_pg_embedding SET document = 'night {night}' WHERE id = 'id-{night + 1}'")
+    return made
+
+
+def test_a_chain_that_stays_for_its_last_set_alone_becomes_a_full_set(house: House) -> None:
+    chain = nights_of(house, 4)
+    house.configure(keep_last=1)
+    assert [one.timestamp for one in pruned(house, force=True).locations[0].removed] == []
+    with restored(house, chain[-1]) as target:
+        before = contents(target, *PAIR)
+    rehearsed = pruned(house, force=True, consolidate=True, dry_run=True).to_json()["locations"][0]
+    assert rehearsed["consolidated"] == [{"timestamp": chain[-1], "backup_id": None}]
+    assert sorted(ids(house)) == chain
+    result = pruned(house, force=True, consolidate=True).to_json()
+    assert result["errors"] == []
+    (new,) = result["locations"][0]["consolidated"]
+    assert new["timestamp"] == chain[-1]
+    assert ids(house) == [new["backup_id"]]
+    (one,) = Catalog(house.settings).at(place(house)).sets
+    assert (one.chain, one.proven) == ((), NOW)
+    with restored(house, one.backup_id) as target:
+        assert contents(target, *PAIR) == before
+    following = house.backup(mode="incremental", now=NOW)
+    assert following.mode == "incremental", following.full_because
+
+
+def test_what_the_policy_keeps_for_itself_is_not_written_anew(house: House) -> None:
+    chain = nights_of(house, 3)
+    house.configure(keep_last=3)
+    result = pruned(house, consolidate=True).to_json()
+    assert "consolidated" not in result["locations"][0]
+    assert sorted(ids(house)) == chain
+
+
+def test_a_chain_that_is_damaged_or_pinned_stays_as_it_is(house: House) -> None:
+    chain = nights_of(house, 3)
+    house.configure(keep_last=1)
+    write_pin(place(house), chain[-1], Pin("somebody", "a word", None, NOW))
+    result = pruned(house, force=True, consolidate=True).to_json()
+    assert len(result["locations"][0]["consolidated"]) == 1
+    assert set(chain) < set(ids(house))
+    file = house.directory / f"langchain_pg_embedding_{chain[0]}.csv"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(bytes(content))
+    for one in set(ids(house)) - set(chain):
+        catalog = Catalog(house.settings)
+        remove(place(house), catalog.find(place(house), one))
+    before = house.files()
+    result = pruned(house, force=True, consolidate=True)
+    assert isinstance(result.failure, IntegrityFault)
+    assert [name for name in house.files() if name not in before] == []

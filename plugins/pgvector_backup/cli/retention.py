@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -25,7 +26,7 @@ def prune_sets(order: Order) -> Answer:
     request = PruneRequest.from_mapping(conf_of(arguments, PRUNE_KEYS))
     now = order.configuration.now()
     if not request.dry_run and not arguments.yes:
-        planned = PruneRequest(request.backup_path, request.task_id, dry_run=True, force=request.force)
+        planned = replace(request, dry_run=True)
         plan = prune(planned, settings, now=now, cancel=order.cancel).to_json()
         going = [gone for one in plan["locations"] for gone in one["removed"]]
         if going:
@@ -87,6 +88,9 @@ def _tell(body: dict[str, Any]) -> None:
                 *((gone["timestamp"], would, _why(gone)) for gone in one["removed"]),
             ],
         )
+        for new in one.get("consolidated", []):
+            as_full = "a full set of it first" if body["dry_run"] else f"now full, as set {new['backup_id']}"
+            say(f"  {new['timestamp']}: {as_full}")
         if "waiting" in one:
             say(f"  {one['waiting']}")
     freed = "would be freed" if body["dry_run"] else "freed"

@@ -14,10 +14,11 @@ from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import BackupError, Conflict, NotFound
-from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneResult
+from pgvector_backup.engine.contract.prune_result import PrunedLocation, PrunedSet, PruneResult, RenewedSet
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.remove import remove
+from pgvector_backup.engine.renew import renew
 from pgvector_backup.engine.sets.base_set import ReadChains
 from pgvector_backup.engine.sets.candidates import candidates
 from pgvector_backup.engine.sets.catalog import Catalog
@@ -58,16 +59,29 @@ def prune(
     work = [*_here(request, settings, policy), *_copies(request, settings, for_copies, failures)]
     for place, root, rules, originals in work:
         cancel.check()
+        at_hand = place
         try:
             made = planned(place, rules, now, originals)
+            renewed: tuple[RenewedSet, ...] = ()
+            if request.consolidate and root is None:
+                try:
+                    renewed = renew(
+                        place, made, settings, now=now, run_id=run_id, cancel=cancel, dry_run=request.dry_run
+                    )
+                except BackupError as fault:
+                    cancel.check()
+                    _log.error("%s: not consolidated: %s", place.location.directory, fault.english)
+                    failures.append(fault)
+                at_hand = Catalog(settings).at(place.location)
+                made = planned(at_hand, rules, now)
             waiting = _waiting(place.location, made.drastic(), made.removed, request)
             done = _carried_out(
-                place, made.decisions, dry_run=request.dry_run, waiting=waiting, cancel=cancel, failures=failures
+                at_hand, made.decisions, dry_run=request.dry_run, waiting=waiting, cancel=cancel, failures=failures
             )
-            pruned.append(replace(done, root=root))
+            pruned.append(replace(done, root=root, consolidated=renewed))
             locations.append(place.location)
             if not request.dry_run:
-                _hold_on(place, rules, made, settings.object_lock if root is None else settings.copy_object_lock, now)
+                _hold_on(at_hand, rules, made, settings.object_lock if root is None else settings.copy_object_lock, now)
         except BackupError as fault:
             cancel.check()
             _log.error("%s: not pruned: %s", place.location.directory, fault.english)
@@ -218,6 +232,6 @@ def _refusal(location: Location, found: FoundSet, read: ReadChains, failures: li
 
 def _log_sections(result: PruneResult, locations: Sequence[Location], run_id: str | None) -> None:
     for one, location in zip(result.locations, locations, strict=True):
-        if one.removed:
+        if one.removed or one.consolidated:
             with suppress(BackupError):  # what was removed is told by the result all the same
                 location.append_log(result.log_section(one, run_id=run_id))

@@ -25,6 +25,7 @@ class PgVectorPruneOperator(PgVectorTask):
     :param backup_task_id: in its place, the task whose directory holds the sets (templated)
     :param dry_run: say what would go, remove nothing
     :param force: whether a plan that removes more than half of a location's sets is carried out at once
+    :param consolidate: whether the newest increment is written as a full set where others stay for its sake alone
 
     Further arguments as of `PgVectorTask`, all keyword-only.
     """
@@ -38,6 +39,7 @@ class PgVectorPruneOperator(PgVectorTask):
         backup_task_id: str | None = None,
         dry_run: bool = False,
         force: bool = False,
+        consolidate: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,6 +48,7 @@ class PgVectorPruneOperator(PgVectorTask):
         # `dry_run` is a method of every operator.
         self.rehearse = dry_run
         self.force = force
+        self.consolidate = consolidate
         self.remember_given()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class PgVectorPruneOperator(PgVectorTask):
                 "task_id": self.rendered("backup_task_id", text_of),
                 "dry_run": self.rehearse,
                 "force": self.force,
+                "consolidate": self.consolidate,
             }
             result = prune(
                 PruneRequest.from_mapping(self.asked(context, PRUNE_KEYS, arguments)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,9 +24,21 @@ class PrunedSet:
 
 
 @dataclass(frozen=True)
+class RenewedSet:
+    """An increment that was written anew as a full set.
+
+    :param backup_id: of the full set; None: it would be made
+    """
+
+    timestamp: str
+    backup_id: str | None
+
+
+@dataclass(frozen=True)
 class PrunedLocation:
     """What stays and what went in one location; ``waiting`` says what keeps a plan from being carried out.
 
+    :param consolidated: increments that were written as full sets before
     :param root: of a location of copies; None: the backup root
     """
 
@@ -35,6 +47,7 @@ class PrunedLocation:
     removed: tuple[PrunedSet, ...]
     waiting: str | None = None
     root: str | None = None
+    consolidated: tuple[RenewedSet, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class PruneResult:
                 }
                 | ({"waiting": one.waiting} if one.waiting else {})
                 | ({"root": one.root} if one.root else {})
+                | ({"consolidated": [asdict(new) for new in one.consolidated]} if one.consolidated else {})
                 for one in self.locations
             ],
             "bytes_freed": sum(gone.bytes for one in self.locations for gone in one.removed),
@@ -98,6 +112,7 @@ class PruneResult:
         lines = [f"==== {self.timestamp.isoformat(timespec='seconds')}  PRUNE OK"]
         if run_id is not None:
             lines.append(f"run_id:    {run_id}")
+        lines += [f"new:       {one.backup_id}: full, of {one.timestamp}" for one in location.consolidated]
         lines += [f"removed:   {one.timestamp}: {'; '.join(one.reasons)}" for one in location.removed]
         lines += [f"retained:  {one.timestamp}: {one.retained}" for one in location.kept if one.retained]
         return "\n".join(lines) + "\n\n"

@@ -297,6 +297,14 @@ PRUNE_KEYS: Final[tuple[Key, ...]] = (
         description="A plan that removes more than half of a location's sets waits for a second run that says the "
         "same; with this it does not wait.",
     ),
+    Key(
+        name="consolidate",
+        types=("boolean",),
+        default=False,
+        title="Consolidate",
+        description="Where sets stay only because the newest increment stands on them, write it as a full set first, "
+        "and verify that; then they may go.",
+    ),
 )
 
 PIN_KEYS: Final[tuple[Key, ...]] = (

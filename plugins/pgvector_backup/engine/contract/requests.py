@@ -201,6 +201,7 @@ class PruneRequest:
     task_id: str | None = None
     dry_run: bool = False
     force: bool = False
+    consolidate: bool = False
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> PruneRequest:

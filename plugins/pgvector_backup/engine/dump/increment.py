@@ -60,7 +60,8 @@ class Line:
     def await_disk(self, snapshot: Snapshot, cancel: Cancel) -> None:
         """Before another set may stand on it: see that no transaction which it has seen can be lost any more."""
         if self.wal_position is not None:
-            await_disk(snapshot.leader, self.wal_position, self.begun, cancel)
+            with translated(), snapshot.aside() as conn:
+                await_disk(conn, self.wal_position, self.begun, cancel)
 
     def write_keys(self) -> None:
         """Write the keys that are not there yet; over a connection of its own."""

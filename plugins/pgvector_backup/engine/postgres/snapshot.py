@@ -34,7 +34,6 @@ class Snapshot:
     :param failures: those that cannot, and why
     :param user: the role that reads
     :param superuser: whether it may do whatever it likes
-    :param leader: the connection that holds it, and does nothing else meanwhile
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Snapshot:
         self.failures = failures
         self.user = user
         self.superuser = superuser
-        self.leader = leader
+        self._leader = leader
         self.lock_timeout = lock_timeout
         self.views = views
         self._connect = connect
@@ -69,7 +68,7 @@ class Snapshot:
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
         """Another connection that sees exactly the same rows."""
-        connect = pinned(self._connect, self.leader)
+        connect = pinned(self._connect, self._leader)
         opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
         with translated(), opened as conn:
             join(conn, self.exported)
@@ -78,17 +77,17 @@ class Snapshot:
     @contextmanager
     def aside(self) -> Iterator[Connection[Any]]:
         """The first connection itself, for a question beside the rows; whatever comes of it, the snapshot stands."""
-        self.leader.execute("SAVEPOINT aside")
+        self._leader.execute("SAVEPOINT aside")
         try:
-            yield self.leader
+            yield self._leader
         finally:
-            if not self.leader.broken:
-                self.leader.execute("ROLLBACK TO SAVEPOINT aside")
-                self.leader.execute("RELEASE SAVEPOINT aside")
+            if not self._leader.broken:
+                self._leader.execute("ROLLBACK TO SAVEPOINT aside")
+                self._leader.execute("RELEASE SAVEPOINT aside")
 
     def parameters(self) -> dict[str, str]:
         """What another process reaches the same server by, see `parameters_of`."""
-        return parameters_of(self.leader)
+        return parameters_of(self._leader)
 
     def rejoin(self, conn: Connection[Any]) -> None:
         """Bring a connection back into the snapshot after a statement of it has failed."""

@@ -56,11 +56,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """One set's fate and each reason for it, in words."""
+    """One set's fate and each reason for it, in words.
+
+    :param only_as_base: whether it stays for nothing but the sake of sets that stand on it
+    """
 
     set: Candidate
     keep: bool
     reasons: tuple[Reason, ...]
+    only_as_base: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,10 @@ class _Group:
                 self._hold(one, reason("no_policy"))
         self._by_guards()
         self._by_truncates()
+        for_itself = set(self._keep)
         self._by_bases()
         return [
-            Decision(one, True, tuple(self._keep[one.timestamp]))
+            Decision(one, True, tuple(self._keep[one.timestamp]), one.timestamp not in for_itself)
             if one.timestamp in self._keep
             else Decision(one, False, (self._why_removed(one),))
             for one in self._sets
