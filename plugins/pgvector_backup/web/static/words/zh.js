@@ -370,7 +370,7 @@ export default {
   "key.force.title": "允许删除超过一半",
   "key.force.description": "若计划删除某位置超过一半的备份集，清理会等到第二次运行得出相同结果；勾选后不再等待。",
   "key.consolidate.title": "合并增量",
-  "key.consolidate.description": "若某些备份集仅因最新的增量备份依赖它们而保留，先将该增量写成完整备份并验证，之后它们即可删除。",
+  "key.consolidate.description": "若某些备份集仅因最新的增量备份依赖它们而保留，先将该增量写成完整备份并校验，之后它们即可删除。",
   "action.preview": "预演",
   "action.compare": "比较",
   "action.find": "查找行……",
