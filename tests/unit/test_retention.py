@@ -257,11 +257,12 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
         ({"last": -1}, "keep_last: must not be less than 0, is -1"),
         ({"yearly": -3}, "keep_yearly: must not be less than 0, is -3"),
         ({"at_least": 0}, "keep_at_least: must be 1 or more, is 0"),
+        ({"within": timedelta(0)}, "keep_within: must be longer than nothing, is 0:00:00"),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(bad: dict[str, int], said: str) -> None:
+def test_a_policy_that_makes_no_sense_is_refused(bad: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidParams, match=said):
-        Policy(**bad)  # type: ignore[arg-type]
+        Policy(**bad)
 
 
 def history(random: Random) -> list[Candidate]:
