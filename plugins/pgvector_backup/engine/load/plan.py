@@ -146,16 +146,28 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
         doubtful = () if stored.entry is None else [index.name for index in stored.entry.indexes if not index.valid]
         plan.droppable = dropped.droppable_indexes(conn, plan.table, doubtful)
     _require_plain_inserts(conn, plan)
-    if plan.rows_kept and conn.execute(_KEYED, [plan.table.oid]).fetchone() != (True,):
+    if plan.rows_kept and not _told_apart(conn, plan.table):
         plan.notes.append(
-            f"{stored.label}: no unique key tells its rows apart, so rows that are there and in the set are there "
-            "twice now; truncate_before_restore makes the table equal to the set"
+            f"{stored.label}: no unique key tells all of its rows apart, so rows that are there and in the set may be "
+            "there twice now; truncate_before_restore makes the table equal to the set"
         )
     if plan.insert_rule == "update" and not plan.table.primary_key:
         raise InvalidParams(
             f"on_conflict: {stored.label} has no primary key to tell by which rows are to be updated; use error or skip"
         )
     return plan
+
+
+def _told_apart(conn: Connection[Any], table: Table) -> bool:
+    """Whether a unique key holds of every row that is there: NULL is equal to nothing, so that it may come twice."""
+    for (nullable,) in conn.execute(_KEYS, [table.oid]).fetchall():
+        if not nullable:
+            return True
+        empty = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in nullable)
+        query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.source, empty)
+        if conn.execute(query).fetchone() == (False,):
+            return True
+    return False
 
 
 def _require_plain_inserts(conn: Connection[Any], plan: TablePlan) -> None:
@@ -183,4 +195,13 @@ WHERE r.ev_class = %s AND r.ev_enabled IN ('O', 'A')
   AND (r.ev_type = '3' AND r.is_instead OR r.ev_type IN ('2', '3') AND %s) ORDER BY 1
 """
 
-_KEYED: Final = "SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid)"
+# A partial key is one of some rows; one of an expression would have to be computed, by whatever its owner wrote.
+_KEYS: Final = """
+SELECT CASE WHEN coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false) THEN '{}'
+       ELSE array_agg(a.attname::text) FILTER (WHERE NOT a.attnotnull) END
+FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND k.position <= i.indnkeyatts
+GROUP BY i.indexrelid, to_jsonb(i)
+"""
