@@ -29,6 +29,7 @@ TREE: Final = PLACE / "tree"
 PYTHON: Final = CHECKOUT / ".venv" / "bin" / "python"
 REPORT: Final = CHECKOUT / "docs" / "mutants.md"
 OUTCOMES: Final = Path(__file__).with_name("outcomes.json")
+GUARDS: Final = Path(__file__).with_name("guards.json")
 TOOL: Final = "cosmic-ray==8.7.0"
 
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
@@ -310,6 +311,18 @@ def _report(known: dict[str, Any]) -> str:
         lines.append(f"| `{module}` | {one['possible']} | {all_tried} | {one['killed']} | {score} | {one['date']} |")
     lines += ["", "## Survivors", ""]
     lines += list(_survivors(known)) or ["None."]
+    lines += [
+        "",
+        "## Guards changed by hand",
+        "",
+        "Lines that guard data or access, each left out, reversed or moved once by hand, and the first test near it",
+        "that failed.",
+        "",
+        "| without the guard | noticed by |",
+        "|---|---|",
+    ]
+    guards: dict[str, str] = json.loads(GUARDS.read_text())
+    lines += [f"| {guard} | `{test}` |" for guard, test in guards.items()]
     return "\n".join(lines) + "\n"
 
 
