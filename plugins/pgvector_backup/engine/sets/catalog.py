@@ -141,7 +141,7 @@ class Catalog:
                 relative_path=location.relative_path,
                 directory=location.directory,
                 backup_id=backup_id,
-                created_at=_written(entry),
+                created_at=_written(entry, backup_id),
                 tables=(),
                 manifest_file=entry.name,
                 damaged=known.message,
@@ -281,9 +281,8 @@ def _sets_of_others(location: Location, entries: Mapping[str, Entry], known: set
             tables.setdefault(named[1], []).append(FoundTable(name=named[0], file=entry.name, bytes=entry.bytes))
     found = []
     for backup_id, files in tables.items():
-        try:
-            created_at = datetime.strptime(backup_id, "%Y%m%d_%H%M%S").isoformat()
-        except ValueError:  # digits that are no date
+        created_at = _named(backup_id)
+        if created_at is None:  # digits that are no date
             continue
         found.append(
             FoundSet(
@@ -298,7 +297,16 @@ def _sets_of_others(location: Location, entries: Mapping[str, Entry], known: set
     return found
 
 
-def _written(entry: Entry) -> str:
-    """When a file was written, as far as that can be a time of anything here."""
-    when = entry.modified if 0 <= entry.modified < _LATEST_TIME else 0
-    return datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="seconds")
+def _named(backup_id: str) -> str | None:
+    """The time that an id of the usual form says; None: it is of another form, or no time."""
+    try:
+        return datetime.strptime(backup_id, "%Y%m%d_%H%M%S").isoformat()
+    except ValueError:
+        return None
+
+
+def _written(entry: Entry, backup_id: str) -> str:
+    """When a file was written; where that cannot be a time of anything here, what the set's name says."""
+    if 0 < entry.modified < _LATEST_TIME:
+        return datetime.fromtimestamp(entry.modified, timezone.utc).isoformat(timespec="seconds")
+    return _named(backup_id) or datetime.fromtimestamp(0, timezone.utc).isoformat()
