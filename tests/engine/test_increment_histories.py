@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,41 @@ def test_no_set_has_seen_what_a_crash_can_lose(place: Path, backup_root: Path, m
             house.database.run("UPDATE t SET note = 'after' WHERE id = 7")
         burn(house, seen + 10)
         require_restored(house, increment(house).backup_id)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the disk is told of", "the function is revoked"])
+def test_a_full_set_waits_for_what_it_has_seen_too(
+    place: Path, backup_root: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """A truncate goes by it: a row that it has seen and a later one of the same number would be one to the truncate."""
+    settings = {"synchronous_commit": "off", "wal_writer_delay": "500ms", "autovacuum": "off"}
+    version = int(os.environ.get("MATRIX_POSTGRES", "18"))
+    with OpenedPostgres(place / "own", version=version, settings=settings) as server:
+        house = filled(server, backup_root)
+        reader = house.database.uri()
+        if not told:
+            house.database.run("REVOKE EXECUTE ON FUNCTION pg_current_wal_flush_lsn() FROM PUBLIC")
+            house.database.run("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+            reader = house.database.uri("reader")
+        ((writer,),) = house.database.run("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+        os.kill(writer, signal.SIGSTOP)
+        waited = []
+
+        def going_on(cancel: Cancel, seconds: float) -> None:
+            os.kill(writer, signal.SIGCONT)
+            waited.append(seconds)
+            wait(cancel, seconds)
+
+        wait = Cancel.wait
+        monkeypatch.setattr(Cancel, "wait", going_on)
+        house.database.run("UPDATE t SET note = 'seen' WHERE id = 7")
+        monkeypatch.setattr(house, "connect", lambda: psycopg.connect(reader))
+        began = time.monotonic()
+        result = house.backup()
+        assert (next(iter(result.tables.values())).failure, result.mode) == (None, "full")
+        assert waited
+        # Not told how far the disk is, the set waits as long as it can take.
+        assert told or time.monotonic() - began > 0.6
 
 
 def test_a_server_that_crashes_during_an_increment(

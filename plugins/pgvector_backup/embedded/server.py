@@ -43,7 +43,8 @@ _LONGEST_SOCKET_DIRECTORY = 103 - len("/.s.PGSQL.65535")
 _TOLD = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 # The data is made up or disposable; a crash of the whole machine may cost it, a crash of the server may not.
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# A set waits until the log that it has seen is written, which happens at this rhythm.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_writer_delay": "10ms"}
 
 
 class EmbeddedPostgres:

@@ -145,7 +145,7 @@ def backup(
                 first=line.write_keys,
             )
             collections = counting.result()  # the connection is needed next
-            line.await_disk(snapshot, cancel)
+            snapshot.await_disk()
         _hold_against_keys(claim, streams, line)
         last = previous(location, snapshot.source)
         tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, line, last), line)

@@ -7,7 +7,6 @@ increment, and by then it is known which rows it has to hold.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionIds
-from pgvector_backup.engine.postgres.wal import await_disk, wal_position
 from pgvector_backup.engine.sets.base_set import Base, find_base, unfit
 from pgvector_backup.engine.sets.keys_entry import KeysEntry, Link
 from pgvector_backup.engine.sets.keys_file import BrokenLine, Tally
@@ -55,13 +53,6 @@ class Line:
     full_because: str | None = None
     wal_position: int | None = None
     later: Callable[[], Mapping[TableName, KeysFile]] | None = None
-    begun: float = field(default_factory=time.monotonic)
-
-    def await_disk(self, snapshot: Snapshot, cancel: Cancel) -> None:
-        """Before another set may stand on it: see that no transaction which it has seen can be lost any more."""
-        if self.wal_position is not None:
-            with translated(), snapshot.aside() as conn:
-                await_disk(conn, self.wal_position, self.begun, cancel)
 
     def write_keys(self) -> None:
         """Write the keys that are not there yet; over a connection of its own."""
@@ -116,18 +107,16 @@ def begin_line(
     :param full_every: increments on one full set, at most
     :param held: until it is closed, no set that the increment stands on can be removed
     """
-    begun = time.monotonic()
     with snapshot.joined() as conn:
-        position = wal_position(conn)
         lineages = {table.name: _lineage(conn, snapshot, table, kind) for table in tables}
-        attempt = _Attempt(snapshot, tables, location, claim, kind, cancel, conn, lineages, position)
+        attempt = _Attempt(snapshot, tables, location, claim, kind, cancel, conn, lineages)
         try:
             base = attempt.base(full_every, held)
             keys = attempt.merge(base)
-            return Line(keys, base, wal_position=position, begun=begun)
+            return Line(keys, base, wal_position=snapshot.wal_position)
         except _Full as why:
             _log.warning("a full set is made, not an increment: %s", why)
-            return Line(full_because=str(why), wal_position=position, later=attempt.all_keys, begun=begun)
+            return Line(full_because=str(why), wal_position=snapshot.wal_position, later=attempt.all_keys)
 
 
 class _Full(Exception):
@@ -155,7 +144,6 @@ class _Attempt:
     cancel: Cancel
     conn: Connection[Any]
     lineages: Mapping[TableName, Lineage | str]
-    position: int | None
 
     def base(self, full_every: int, held: ExitStack) -> Base:
         """The set to stand on.
@@ -215,8 +203,8 @@ class _Attempt:
             raise _Full(f"the server has begun fewer transactions than at the time of the base {name}")
         if ids.xmax - before.xmin >= COMPARABLE:
             raise _Full(f"too many transactions since the base {name} to tell its rows from later ones")
-        position = base.manifest.wal_position
-        if self.position is not None and position is not None and self.position < position:
+        reached, position = self.snapshot.wal_position, base.manifest.wal_position
+        if reached is not None and position is not None and reached < position:
             raise _Full(f"the server's log is shorter than at the time of the base {name}")
         for table in self.tables:
             label = table.name.label

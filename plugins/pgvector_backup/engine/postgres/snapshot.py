@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -20,6 +21,7 @@ from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionIds
+from pgvector_backup.engine.postgres.wal import await_disk, wal_position
 
 _log: Final = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Snapshot:
     :param failures: those that cannot, and why
     :param user: the role that reads
     :param superuser: whether it may do whatever it likes
+    :param wal_position: where the server's log was, every transaction that it sees before it; None: not told
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class Snapshot:
         cancel: Cancel,
         lock_timeout: float,
         views: bool,
+        wal_position: int | None,
     ) -> None:
+        self._begun = time.monotonic()
+        self.wal_position = wal_position
         self.exported = exported
         self.source = source
         self.transactions = transactions
@@ -84,6 +90,12 @@ class Snapshot:
             if not self._leader.broken:
                 self._leader.execute("ROLLBACK TO SAVEPOINT aside")
                 self._leader.execute("RELEASE SAVEPOINT aside")
+
+    def await_disk(self) -> None:
+        """Before anything is done on a set's word: see that no transaction which it has seen can be lost any more."""
+        if self.wal_position is not None:
+            with translated(), self.aside() as conn:
+                await_disk(conn, self.wal_position, self._begun, self._cancel)
 
     def parameters(self) -> dict[str, str]:
         """What another process reaches the same server by, see `parameters_of`."""
@@ -172,6 +184,7 @@ def take(
             cancel=cancel,
             lock_timeout=lock_timeout,
             views=views,
+            wal_position=wal_position(leader),
         )
         # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
         # table that somebody had truncated.

@@ -11,6 +11,7 @@ from psycopg import Connection
 from pgvector_backup.engine.base.cancel import Cancel
 
 _STEP_SECONDS: Final = 0.02
+_LONGEST_SECONDS: Final = 0.6
 
 _FLUSHED: Final = """
 SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, extract(epoch FROM current_setting('wal_writer_delay')::interval)
@@ -39,9 +40,20 @@ def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cance
 
     :param since: when the log was there, by `time.monotonic`
     """
+    longest = _LONGEST_SECONDS
     while True:
-        row = conn.execute(_FLUSHED).fetchone()
-        assert row is not None
-        if row[0] >= position or time.monotonic() - since > 3 * float(row[1]):
+        try:
+            with conn.transaction():
+                row = conn.execute(_FLUSHED).fetchone()
+        except psycopg.Error as fault:
+            if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+                raise
+            row = None  # it does not tell how far its disk is: what it takes at most, then
+        if row is not None:
+            flushed, delay = row
+            if flushed >= position:
+                return
+            longest = 3 * float(delay)
+        if time.monotonic() - since > longest:
             return
         cancel.wait(_STEP_SECONDS)
