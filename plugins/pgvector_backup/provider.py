@@ -1,18 +1,20 @@
 """What Airflow is told of an installed package: its section of airflow.cfg, which `airflow config list` then shows.
 
-Found by the entry point ``apache_airflow_provider``; a copy in the plugins folder has none, and needs none.
+Found by the entry point ``apache_airflow_provider``; a copy in the plugins folder has none, and needs none. Nothing of
+ours is imported before somebody asks: in a copy without its hidden files Airflow's loader may execute this module
+before `plugin`, whichever the file system names first.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import pgvector_backup
-from pgvector_backup.engine.contract.settings import SECTION, reference
-
 
 def get_provider_info() -> dict[str, Any]:
     """The package as Airflow's providers describe themselves."""
+    import pgvector_backup  # noqa: PLC0415 (see above)
+    from pgvector_backup.engine.contract.settings import SECTION, reference  # noqa: PLC0415
+
     return {
         "package-name": "pgvector-backup",
         "name": "pgvector backup",

@@ -93,6 +93,7 @@ def check_nothing_but_the_plugin(found: dict[str, Any]) -> None:
         "/pgvector_backup/plugin.py",
         "/pgvector_backup/__init__.py",
         "/pgvector_backup/__main__.py",
+        "/pgvector_backup/provider.py",
     }
     assert found["main"] == "the program that runs"
     assert found["rows"] == [["a", "b"]]

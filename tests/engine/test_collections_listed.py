@@ -11,7 +11,7 @@ import pytest
 from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.consolidate import consolidate
 from pgvector_backup.engine.dump import langchain_collections
-from pgvector_backup.engine.dump.increment import Line
+from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.sets import collection_entry
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.collection_entry import CollectionEntry
@@ -136,13 +136,13 @@ def test_a_count_that_is_late_is_over_before_its_connection_is_needed(
         ended.append(True)
         return counted
 
-    awaited = Line.await_disk
+    awaited = Snapshot.await_disk
 
-    def waits(line: Line, *args: Any) -> None:
+    def waits(snapshot: Snapshot) -> None:
         assert ended
-        awaited(line, *args)
+        awaited(snapshot)
 
     monkeypatch.setattr(langchain_collections, "_of", late)
-    monkeypatch.setattr(Line, "await_disk", waits)
+    monkeypatch.setattr(Snapshot, "await_disk", waits)
     house.backup(mode="incremental")
     assert len(listed(house)) == 4

@@ -44,15 +44,22 @@ def copy(*, root: str, to: str) -> int:
     return 0 if result.failure is None else 1
 
 
+AS_LONG_AS_ALL_TRY = 8.0
+
+
 def claim(*, root: str, at: float, now: str) -> int:
     """Claim one id at a moment."""
     location = locate(root, None, "vector_bak")
     location.store.is_conditional()  # type: ignore[attr-defined]
     time.sleep(max(0.0, at - time.time()))
     try:
-        return LOST if location._leases.attempt(now) is None else WON
+        if location._leases.attempt(now) is None:
+            return LOST
     except Conflict:
         return REFUSED
+    # Of a winner that is dead the next one may rightly take the place: it lives until all others have tried.
+    time.sleep(max(0.0, at + AS_LONG_AS_ALL_TRY - time.time()))
+    return WON
 
 
 def main() -> None:

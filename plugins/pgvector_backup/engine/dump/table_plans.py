@@ -102,13 +102,16 @@ def _each(
 
 
 def _plan_of(conn: Connection[Any], snapshot: Snapshot, table: Table, kind: FileKind, jobs: int) -> TablePlan:
+    remark = remarks.of_children(conn, table, snapshot.described.values())
     if not kind.format.is_text:
         binary_forms.require(conn, table)
+        numbers = binary_forms.of_numbers(conn, table)
+        remark = "; ".join(one for one in (remark, numbers) if one) or None
     return TablePlan(
         table=table,
         expected=_UNKNOWN,
         header=header(conn, table, kind.format),
         cut=cutter(conn, table, jobs=jobs),
         late_transactions=transactions.late(conn, table, snapshot.transactions),
-        remark=remarks.of_children(conn, table, snapshot.described.values()),
+        remark=remark,
     )

@@ -33,12 +33,6 @@ def require(conn: Connection[Any], table: Table) -> None:
             f"{label}: column {column} is of type {kind}, which has no binary form; use file_format csv",
             can_retry=False,
         )
-    for column, kind in conn.execute(_REFERENCES, [named]).fetchall():
-        raise DatabaseFault(
-            f"{label}: column {column} is of type {kind}, whose binary form is a number that means something else in "
-            "another database, and once what it names has been made anew; use file_format csv",
-            can_retry=False,
-        )
     for (column,) in conn.execute(_QUERIES, [named]).fetchall():
         query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE numnode({}) = 0)")
         if conn.execute(query.format(table.source, sql.Identifier(column))).fetchone() == (True,):
@@ -47,6 +41,18 @@ def require(conn: Connection[Any], table: Table) -> None:
                 "use file_format csv",
                 can_retry=False,
             )
+
+
+def of_numbers(conn: Connection[Any], table: Table) -> str | None:
+    """What has to be said of a binary file with columns that name objects by their numbers; None: it has none."""
+    found = conn.execute(_REFERENCES, [table.identifier.as_string(conn)]).fetchall()
+    if not found:
+        return None
+    columns = ", ".join(f"{column} ({kind})" for column, kind in found)
+    return (
+        f"{table.name.label}: {columns}: the binary form is a number, which means something else in another database, "
+        "and once what it names has been made anew; file_format csv holds the name"
+    )
 
 
 def retelling(conn: Connection[Any], table: str, columns: Sequence[str]) -> Retelling | None:

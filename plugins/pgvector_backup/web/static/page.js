@@ -408,12 +408,13 @@ async function followAddress() {
   const asked = new URLSearchParams(location.search);
   const runId = asked.get("run_id");
   const key = asked.get("set");
+  const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";
+  // A restore may have made a set too, of what was there before; who follows its link asks for the restore.
   const set = known.sets.find(
-    (one) => (key !== null && keyOf(one) === key) || (runId !== null && one.run_id === runId),
+    (one) => (key !== null && keyOf(one) === key) || (runId !== null && kind === "backup" && one.run_id === runId),
   );
   if (set) return reveal(set.relative_path, set.timestamp);
   if (runId === null) return undefined;
-  const kind = KINDS.find((one) => asked.get("dag_id") === `pgvector_${one}`) ?? "backup";
   try {
     const run = await api.run(kind, runId);
     if (isOver(run)) ended.set(runId, run);

@@ -120,6 +120,7 @@ export function askRestore({ overview, set: given, detail, started }) {
     },
     confirmation: () => {
       const conf = form.conf();
+      if (chosen(conf).length === 0) return null; // refused in any case, by what is missing
       if (target.differs(conf, set) || replaces(conf)) return target.name(conf, largest(conf));
       return null;
     },
