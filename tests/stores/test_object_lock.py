@@ -255,7 +255,8 @@ def test_a_prune_holds_longer_what_stays_longer(stocked: House, locked: Bucket) 
 def test_what_is_removed_goes_with_its_versions_where_the_settings_say_so(stocked: House, locked: Bucket) -> None:
     for keep_versions in (True, False):
         stocked.configure(backup_root=RemoteRoot(locked.url, remove_versions=not keep_versions))
-        made = stocked.backup()
+        # Ids of their own: versions of the first one stay.
+        made = stocked.backup(now=datetime.now(timezone.utc) - timedelta(hours=int(keep_versions)))
         key = f"sets/vector_bak/{made.manifest_file}"
         client = locked.server.client()
         content = client.get_object(Bucket=locked.name, Key=key)["Body"].read()
