@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +180,9 @@ def servers() -> list[psutil.Process]:
     """The drill's server: the postgres below one of our own keepers whose directory is a drill's."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        if process.name() == "postgres" and any(DIRECTORY_PREFIX in part for part in process.cmdline()):
-            found.append(process)
+        with suppress(psutil.NoSuchProcess):  # a backend that has just ended
+            if process.name() == "postgres" and any(DIRECTORY_PREFIX in part for part in process.cmdline()):
+                found.append(process)
     return found
 
 
