@@ -32,9 +32,12 @@ def prepared() -> Path | None:
 
 
 def _available() -> int:
-    """Bytes of memory that can be had without swapping."""
+    """Bytes of memory that can be had without swapping, in a container no more than it may take."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found[1]) << 10 if found else 0
+    free = int(found[1]) << 10 if found else 0
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.exists() else "max"
+    return free if allowed == "max" else min(free, int(allowed))
 
 
 def _sweep() -> None:
