@@ -72,7 +72,7 @@ def restore(
     :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
-    :raises Conflict: when it would go into another database than the set's, and the request does not say so
+    :raises Conflict: when it would go among another database's rows, and the request does not say so
     :raises Conflict: when what the set defines would call a function that could do anything
     :raises Conflict: when a key is there already, a column does not fit, a table cannot be emptied
     :raises DatabaseFault: when the server refuses or fails; nothing was changed

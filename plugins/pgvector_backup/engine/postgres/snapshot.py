@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
@@ -21,9 +20,8 @@ from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionIds
+from pgvector_backup.engine.postgres.untold import told
 from pgvector_backup.engine.postgres.wal import await_disk, wal_position
-
-_log: Final = logging.getLogger(__name__)
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
@@ -228,11 +226,5 @@ def _require_no_code(table: Table) -> None:
 
 def _ids(conn: Connection[Any]) -> TransactionIds:
     """Which transactions had ended; a server that does not tell is one that no truncate can go by."""
-    try:
-        with conn.transaction():
-            return TransactionIds.current(conn)
-    except psycopg.Error as fault:
-        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-            raise
-        _log.debug("the server does not tell: %s", fault)
-        return NOT_TOLD
+    ids = told(conn, lambda: TransactionIds.current(conn))
+    return NOT_TOLD if ids is None else ids

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import psycopg
 from psycopg import Connection
 
-_log: Final = logging.getLogger(__name__)
+from pgvector_backup.engine.postgres.untold import told
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,5 @@ def source_of(conn: Connection[Any]) -> Source:
 
 
 def _asked(conn: Connection[Any], query: str) -> Any:
-    """What a server says of itself; None where it does not: the function may be forbidden, or raise as Aurora's do."""
-    try:
-        with conn.transaction():
-            row = conn.execute(query.encode()).fetchone()
-    except psycopg.Error as fault:
-        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-            raise
-        _log.debug("the server does not tell: %s", fault)
-        return None
+    row = told(conn, lambda: conn.execute(query.encode()).fetchone())
     return None if row is None else row[0]

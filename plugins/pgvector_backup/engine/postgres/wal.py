@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.postgres.untold import told
 
 _STEP_SECONDS: Final = 0.02
 _LONGEST_SECONDS: Final = 0.6
@@ -20,13 +20,7 @@ SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, extract(epoch FROM current_
 
 def wal_position(conn: Connection[Any]) -> int | None:
     """How far the log is, in bytes, whether on disk or not; None where the server does not tell."""
-    try:
-        with conn.transaction():
-            row = conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
-    except psycopg.Error as fault:
-        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-            raise
-        return None
+    row = told(conn, lambda: conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone())
     return None if row is None else row[0]
 
 
@@ -42,13 +36,8 @@ def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cance
     """
     longest = _LONGEST_SECONDS
     while True:
-        try:
-            with conn.transaction():
-                row = conn.execute(_FLUSHED).fetchone()
-        except psycopg.Error as fault:
-            if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
-                raise
-            row = None  # it does not tell how far its disk is: what it takes at most, then
+        # Where it does not tell how far its disk is: what that takes at most.
+        row = told(conn, lambda: conn.execute(_FLUSHED).fetchone())
         if row is not None:
             flushed, delay = row
             if flushed >= position:

@@ -1,0 +1,30 @@
+"""Questions that a server may leave open: the function may be forbidden, or raise as Aurora's do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import Connection
+
+_log: Final = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+
+def told(conn: Connection[Any], ask: Callable[[], _Answer]) -> _Answer | None:
+    """What a server says of itself; None where it does not. The transaction goes on either way.
+
+    :param ask: asks over that connection
+    :raises psycopg.Error: when the connection is lost, or the question was cancelled
+    """
+    try:
+        with conn.transaction():
+            return ask()
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        _log.debug("the server does not tell: %s", fault)
+        return None
