@@ -5,38 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Final
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import BackupError, DatabaseFault
-from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
-from pgvector_backup.engine.base.throttle import Throttle
+from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.base.progress import OnProgress
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.contract.backup_result import BackupResult, TableBackup
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.contract.settings import Settings
-from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.dump import remarks
-from pgvector_backup.engine.dump.copy_out import Stream, copy_out
-from pgvector_backup.engine.dump.increment import Line, begin_line
-from pgvector_backup.engine.dump.langchain_collections import counted
-from pgvector_backup.engine.dump.readers import Readers
-from pgvector_backup.engine.dump.table_plans import TablePlan, estimated, plan_tables
+from pgvector_backup.engine.dump.tables_out import Staged, TablesOut
 from pgvector_backup.engine.load import by_hand
-from pgvector_backup.engine.postgres import snapshot as snapshots
-from pgvector_backup.engine.postgres import standing
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect
-from pgvector_backup.engine.postgres.snapshot import Snapshot
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.transactions import NOT_TOLD
-from pgvector_backup.engine.sets import block_index
-from pgvector_backup.engine.sets.block_index import BlockIndexWriter
-from pgvector_backup.engine.sets.blocks import BlockFile
 from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.holding import Holding, place_of
 from pgvector_backup.engine.sets.keys_file import Tally
@@ -49,9 +35,6 @@ from pgvector_backup.engine.store.naming import manifest_name
 from pgvector_backup.engine.store.root import locate, require_root
 
 _log: Final = logging.getLogger(__name__)
-
-_MARGIN: Final = 1.05
-"""Space asked for over the estimate, which is drawn from a few pages."""
 
 
 def backup(
@@ -78,7 +61,6 @@ def backup(
     """
     started, cancel = time.monotonic(), cancel or Cancel()
     kind = FileKind.named(request.file_format, request.compression, request.compression_level).require()
-    algorithm = fingerprint.best()
     require_root(settings.backup_root, create=settings.may_make_root)
     location = locate(settings.backup_root, request.task_id, settings.backup_directory)
     holding = Holding.of(settings, location)
@@ -86,116 +68,38 @@ def backup(
         for name in location.sweep():
             _log.warning("removed %s, left over by a run that was killed", name)
         claim = location.claim(now, settings.timestamp_format)
-    held = ExitStack()  # what an increment stands on cannot be removed before it is there itself
-    try:
-        # Leaving the snapshot comes before waiting for the disk: it holds up the server's vacuum no longer than
-        # the last row takes.
-        with (
-            reporting(on_progress) as watched,
-            ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish") as finisher,
-            snapshots.take(
-                connect,
-                settings.tables,
-                cancel,
-                lock_timeout=settings.lock_timeout,
-                with_children=settings.include_children,
-                views=settings.back_up_views,
-            ) as snapshot,
-            counted(snapshot) as counting,
-        ):
-            _log.info(
-                "backing up database %s as of snapshot %s to %s, as set %s",
-                snapshot.source.database,
-                snapshot.exported,
-                location.directory,
-                claim.backup_id,
-            )
-            ids_told = snapshot.transactions != NOT_TOLD
-            notes = tuple(note for note in [standing.unproven(snapshot.source, ids_told=ids_told)] if note)
-            advice = standing.too_powerful(snapshot)
-            for remark in (*notes, *([advice] if advice else [])):
-                _log.warning("%s", remark)
-            plans = plan_tables(snapshot, kind, settings.jobs, cancel)
-            line = Line()
-            if (request.mode or settings.mode) == "incremental":
-                line = begin_line(
-                    snapshot,
-                    [plan.table for plan in plans],
-                    location=location,
-                    claim=claim,
-                    kind=kind,
-                    cancel=cancel,
-                    full_every=settings.full_every,
-                    held=held,
+    # What an increment stands on is held until it is there itself, so that nobody can remove it meanwhile.
+    with ExitStack() as held:
+        try:
+            out = TablesOut(request, settings, location, claim, kind, fingerprint.best(), cancel, held)
+            staged = out.read(connect, on_progress)
+            tables = _outcomes(settings.tables, staged, _remarks(staged, previous(location, staged.source)))
+            manifest = _manifest(out, staged, tables, now, run_id)
+            if manifest is None:
+                claim.discard()
+            else:
+                if holding is not None:
+                    holding.begin(claim, place_of(settings, location), manifest, now)
+                claim.commit(manifest.to_bytes())
+                _log.info(
+                    "set %s is on disk with %d of %d tables: %s",
+                    claim.backup_id,
+                    len(manifest.tables),
+                    len(tables),
+                    manifest_name(claim.backup_id),
                 )
-            plans = estimated(snapshot, plans, kind, cancel, line.expected)
-            for failed, failure in snapshot.failures.items():
-                _log_failure(failed.label, failure)
-            location.require_space(round(_MARGIN * sum(plan.expected.stored or 0 for plan in plans)))
-            streams = [_stream(plan, kind, claim, settings.progress_rows, line) for plan in plans]
-            watched.extend(stream.progress for stream in streams)
-            readers = Readers(snapshot, kind, algorithm, cancel)
-            copy_out(
-                readers,
-                streams,
-                jobs=settings.jobs,
-                throttle=Throttle(settings.max_mb_per_second, cancel),
-                finisher=finisher,
-                cancel=cancel,
-                first=line.write_keys,
-            )
-            collections = counting.result()  # the connection is needed next
-            snapshot.await_disk()
-        _hold_against_keys(claim, streams, line)
-        last = previous(location, snapshot.source)
-        tables = _outcomes(settings.tables, snapshot, streams, _remarks(plans, streams, line, last), line)
-        entries = tuple(
-            TableEntry.of(plan.table, stream.facts, kind, plan.late_transactions, line.entry(plan.table.name))
-            for plan, stream in zip(plans, streams, strict=True)
-            if stream.facts is not None
-        )
-        if entries:
-            manifest = Manifest(
-                backup_id=claim.backup_id,
-                created_at=now.isoformat(timespec="seconds"),
-                task_id=request.task_id,
-                run_id=run_id,
-                source=snapshot.source,
-                snapshot=snapshot.transactions,
-                tables=entries,
-                failed_tables={label: table.failure.english for label, table in tables.items() if table.failure},
-                fingerprint_algorithm=algorithm.name,
-                chain=line.links,
-                full_because=line.full_because,
-                wal_position=line.wal_position,
-                collections=collections if len(entries) == len(tables) else None,
-            )
-            manifest = _with_script(location, claim, manifest)
-            if holding is not None:
-                holding.begin(claim, place_of(settings, location), manifest, now)
-            claim.commit(manifest.to_bytes())
-            _log.info(
-                "set %s is on disk with %d of %d tables: %s",
-                claim.backup_id,
-                len(entries),
-                len(tables),
-                manifest_name(claim.backup_id),
-            )
-        else:
+        except BaseException:
             claim.discard()
-    except BaseException:
-        claim.discard()
-        raise
-    finally:
-        held.close()
+            raise
+    line = staged.line
     return BackupResult(
         directory=location.directory,
-        backup_id=claim.backup_id if entries else None,
-        manifest_file=manifest_name(claim.backup_id) if entries else None,
+        backup_id=None if manifest is None else claim.backup_id,
+        manifest_file=None if manifest is None else manifest_name(claim.backup_id),
         tables=tables,
         duration=time.monotonic() - started,
-        notes=notes,
-        advice=advice,
+        notes=staged.notes,
+        advice=staged.advice,
         mode="incremental" if line.links else "full",
         base_backup_id=None if line.base is None else line.base.link.backup_id,
         chain_length=len(line.links) + 1,
@@ -203,18 +107,16 @@ def backup(
     )
 
 
-def _remarks(
-    plans: list[TablePlan], streams: list[Stream], line: Line, last: Previous | None
-) -> dict[TableName, tuple[str, ...]]:
+def _remarks(staged: Staged, last: Previous | None) -> dict[TableName, tuple[str, ...]]:
     """What has to be said of each table whose file is whole; it goes to the log at once."""
     said = {}
-    for plan, stream in zip(plans, streams, strict=True):
+    for plan, stream in zip(staged.plans, staged.streams, strict=True):
         if stream.facts is None:
             continue
         name = plan.table.name
         fall = None
         if last is not None:
-            tally = line.tally(name)
+            tally = staged.line.tally(name)
             rows = stream.facts.rows if tally is None else tally.rows
             fall = remarks.of_fall(name.label, rows, last.rows.get(name.label), last.backup_id)
         said[name] = tuple(remark for remark in (plan.remark, fall) if remark is not None)
@@ -223,56 +125,34 @@ def _remarks(
     return said
 
 
-def _stream(plan: TablePlan, kind: FileKind, claim: Claim, progress_rows: int, line: Line) -> Stream:
-    label = plan.table.name.label
-    staged = claim.stage(label, kind.suffix, expected=plan.expected.stored)
-    index = BlockIndexWriter(claim.stage(label, kind.suffix + block_index.SUFFIX))
-
-    def ended(stream: Stream) -> None:
-        if stream.facts is None:
-            claim.drop(*stream.file.parts)
-            _log_failure(label, stream.failure)
-        else:
-            _log.info(
-                "%s: %s rows, %s in %.3f s (%.1f MB/s), %s",
-                label,
-                f"{stream.facts.rows:,}",
-                human_size(stream.facts.bytes),
-                stream.seconds,
-                stream.progress.rate,
-                stream.facts.name,
-            )
-
-    with translated():
-        file = BlockFile(staged, index, kind, plan.header)
-    return Stream(
-        table=plan.table,
-        file=file,
-        ranges=plan.cut(plan.expected),
-        expected_bytes=plan.expected.bytes,
-        progress=Progress(_log, label, plan.expected.rows, progress_rows, expected_bytes=plan.expected.bytes),
-        on_end=ended,
-        rows=line.condition(plan.table),
+def _manifest(
+    out: TablesOut, staged: Staged, tables: Mapping[str, TableBackup], now: datetime, run_id: str | None
+) -> Manifest | None:
+    """What makes a set of the files, not written yet; None where no table has any."""
+    line = staged.line
+    entries = tuple(
+        TableEntry.of(plan.table, stream.facts, out.kind, plan.late_transactions, line.entry(plan.table.name))
+        for plan, stream in zip(staged.plans, staged.streams, strict=True)
+        if stream.facts is not None
     )
-
-
-def _hold_against_keys(claim: Claim, streams: list[Stream], line: Line) -> None:
-    """See that as many rows came as there are keys of the same moment; a table that failed has no keys either."""
-    for stream in streams:
-        label, keys = stream.table.name.label, line.keys.get(stream.table.name)
-        if keys is None:
-            continue
-        if stream.facts is not None and stream.facts.rows != keys.tally.written:
-            stream.failure = DatabaseFault(
-                f"{label}: {stream.facts.rows:,} rows were read where its keys, of the same moment, are "
-                f"{keys.tally.written:,}; the server does not give the same answer twice",
-                can_retry=False,
-            )
-            stream.facts = None
-            claim.drop(*stream.file.parts)
-            _log_failure(label, stream.failure)
-        if stream.facts is None:
-            claim.drop(*keys.parts)
+    if not entries:
+        return None
+    manifest = Manifest(
+        backup_id=out.claim.backup_id,
+        created_at=now.isoformat(timespec="seconds"),
+        task_id=out.request.task_id,
+        run_id=run_id,
+        source=staged.source,
+        snapshot=staged.transactions,
+        tables=entries,
+        failed_tables={label: table.failure.english for label, table in tables.items() if table.failure},
+        fingerprint_algorithm=out.algorithm.name,
+        chain=line.links,
+        full_because=line.full_because,
+        wal_position=line.wal_position,
+        collections=staged.collections if len(entries) == len(tables) else None,
+    )
+    return _with_script(out.location, out.claim, manifest)
 
 
 def _with_script(location: Location, claim: Claim, manifest: Manifest) -> Manifest:
@@ -286,20 +166,12 @@ def _with_script(location: Location, claim: Claim, manifest: Manifest) -> Manife
         return by_hand.stage(claim, manifest, script)
 
 
-def _log_failure(label: str, failure: BackupError | None) -> None:
-    _log.error("%s: failed: %s", label, ("" if failure is None else failure.english).removeprefix(f"{label}: "))
-
-
 def _outcomes(
-    names: tuple[TableName, ...],
-    snapshot: Snapshot,
-    streams: list[Stream],
-    said: Mapping[TableName, tuple[str, ...]],
-    line: Line,
+    names: tuple[TableName, ...], staged: Staged, said: Mapping[TableName, tuple[str, ...]]
 ) -> dict[str, TableBackup]:
     """Each table's outcome, in the order in which they were asked for."""
-    outcomes = {name: TableBackup(duration=0.0, failure=failure) for name, failure in snapshot.failures.items()}
-    for stream in streams:
+    outcomes = {name: TableBackup(duration=0.0, failure=failure) for name, failure in staged.failures.items()}
+    for stream in staged.streams:
         facts = stream.facts
         if facts is None:
             failure = stream.failure or BackupError(
@@ -307,7 +179,7 @@ def _outcomes(
             )
             outcomes[stream.table.name] = TableBackup(duration=stream.seconds, failure=failure)
         else:
-            tally = line.tally(stream.table.name) or Tally(rows=facts.rows, written=facts.rows)
+            tally = staged.line.tally(stream.table.name) or Tally(rows=facts.rows, written=facts.rows)
             outcomes[stream.table.name] = TableBackup(
                 duration=stream.seconds,
                 rows=tally.rows,

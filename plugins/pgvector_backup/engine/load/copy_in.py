@@ -8,16 +8,15 @@ tables that a killed run would leave behind.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.base.progress import Progress
 from pgvector_backup.engine.codec.encoding import RowEncoder
 from pgvector_backup.engine.codec.fingerprint import Algorithm
@@ -25,6 +24,7 @@ from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load.large_rows import LARGE, LargeRows
 from pgvector_backup.engine.load.open_copy import BrokenOff, Destination, OpenCopy
+from pgvector_backup.engine.load.server_parser import ServerParser, misfit, place_told
 from pgvector_backup.engine.sets.stored_file import Block
 
 _log: Final = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ _ENCODED_ROWS: Final = 16
 """Encoded and sent at once: few enough that the server is at work while the next ones are made."""
 
 _SAMPLED_ROWS: Final = 100
-_CONTEXT: Final = re.compile(r"COPY [^\n]*?, line (?P<line>\d+)(?:, column (?P<column>[^\n:]+))?")
-_CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 
 RowFilter = Callable[[Sequence[Field]], bool]
 """Whether a row is wanted."""
@@ -94,9 +92,13 @@ class Load:
     proof: Algorithm
     progress: Progress
     cancel: Cancel
+    _parser: ServerParser = field(init=False)
     _copy: OpenCopy | None = field(default=None, init=False)
     _as_text: bool = field(default=False, init=False)
     _line: int = field(default=2, init=False)  # of the file, in which the next row begins; the first one is the header
+
+    def __post_init__(self) -> None:
+        self._parser = ServerParser(self.conn, self.into, self.progress.label, self.file)
 
     def run(self) -> Loaded:
         """Send every row that is wanted; the server has taken them all when this returns.
@@ -106,9 +108,9 @@ class Load:
         try:
             return self._run()
         except (psycopg.DataError, psycopg.errors.DatatypeMismatch) as fault:
-            found = _CONTEXT.match(fault.diag.context or "")
-            where = None if found is None else self._place(int(found["line"]))
-            raise self._misfit(fault, where, found and found["column"]) from fault
+            line, column = place_told(fault)
+            where = None if line is None else self._place(line)
+            raise misfit(fault, self.progress.label, self.file, where, column) from fault
 
     def _run(self) -> Loaded:
         first = next(self.blocks, None)
@@ -269,55 +271,27 @@ class Load:
             return f"line {line + 1:,}"
         return f"row {line:,} of those sent"
 
-    def _misfit(self, fault: psycopg.Error, where: str | None, column: str | None) -> Conflict:
-        said = (fault.diag.message_primary or str(fault)).strip()
-        parts = [self.file, *([where] if where else []), *([f"column {column}"] if column else [])]
-        return Conflict(f"{self.progress.label}: {said} ({', '.join(parts)}); nothing was changed")
-
     def _write(self, data: bytes) -> None:
         assert self._copy is not None
         self._copy.write(data)
 
     # --- what the server reads for us ---
 
-    def _converted(self, rows: Sequence[bytes], lines: Sequence[int] = ()) -> Iterator[bytes]:
-        """Rows of CSV in the binary format, as the server itself makes it of them.
-
-        :param lines: of the file, in which they begin
-        """
+    def _converted(self, rows: Sequence[bytes], lines: Sequence[int]) -> list[bytes]:
+        """Rows of CSV in the binary format, as the server itself makes it of them; the COPY is interrupted for it."""
         if self._copy is not None:
             self._copy.close()
-        with self.conn.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
-                    sql.Identifier("pgvector_backup_converted"), self.into.column_list, self.into.source
-                )
-            )
-            try:
-                with cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_CONVERTED, sql.SQL(CSV.options))) as copy:
-                    for row in rows:
-                        copy.write(row)
-            except psycopg.DataError as fault:
-                found = _CONTEXT.match(fault.diag.context or "")
-                where = None if found is None or not lines else _line_of(int(found["line"]), rows, lines)
-                raise self._misfit(fault, where, found and found["column"]) from fault
-            with cursor.copy(sql.SQL("COPY {} TO STDOUT ({})").format(_CONVERTED, sql.SQL(BINARY.options))) as copy:
-                converted = [bytes(row) for row in BINARY.copied(copy)]
-            cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
-        if len(converted) != len(rows):
-            raise IntegrityFault(f"the server reads {len(converted):,} rows where {len(rows):,} were sent")
+        converted = self._parser.binary(rows, lines)
         if self._copy is not None:
             self._copy.open()
-        yield from converted
+        return converted
 
     def _agrees(self, block: Block) -> bool:
         """Whether the server makes of the first rows what our encoders do; if not, it had better read them all."""
         assert self.encoder is not None
         if self.repair is not None:
             return True  # such rows are compared by what they mean, once they are in the table
-        # Temporary tables are where the server reads for us; without them it had better read everything.
-        may = self.conn.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone()
-        if may != (True,):
+        if not self._parser.may_be_asked():
             return False
         rows: list[tuple[bytes, list[Field]]] = []
         for row, fields in CSV.rows(block.data):
@@ -337,18 +311,7 @@ class Load:
                 lines.append(line)
             line += row.count(b"\n")
         converted = self._converted([row for row, _ in sample], lines)
-        return not sample or list(converted) == [encoded for _, encoded in sample]
-
-
-def _line_of(number: int, rows: Sequence[bytes], lines: Sequence[int]) -> str:
-    """The file's line of a line that the server counts in a few rows of the file."""
-    begun = 1
-    for row, line in zip(rows, lines, strict=True):
-        ended = begun + row.count(b"\n")
-        if number < ended:
-            return f"line {line + number - begun:,}"
-        begun = ended
-    return f"line {lines[-1]:,}"
+        return not sample or converted == [encoded for _, encoded in sample]
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:
