@@ -16,9 +16,10 @@ from typing import Final
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.candidates import candidates
-from pgvector_backup.engine.sets.catalog import Catalog, identity_of
+from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.forecast import HORIZON, forecast
 from pgvector_backup.engine.sets.found import FoundLocation, FoundSet
+from pgvector_backup.engine.sets.listing import identity_of
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.policy import Policy, policy_of, policy_of_copies
 from pgvector_backup.engine.sets.retention import Candidate
