@@ -134,32 +134,32 @@ class _Names:
         return sql.Identifier(name).as_string(self.conn)
 
 
+# Each by its own name, as the catalog has it: so the server looks the few words up, and does not go through all it has.
 _OBJECTS: Final = """
-SELECT 'type' AS kind, typname::text AS name, typnamespace AS home FROM pg_type
-UNION ALL SELECT 'function', proname, pronamespace FROM pg_proc
-UNION ALL SELECT 'operator class', opcname, opcnamespace FROM pg_opclass
-UNION ALL SELECT 'operator', oprname, oprnamespace FROM pg_operator
+SELECT 'type' AS kind, 'pg_type'::regclass AS catalog, oid, typname AS name, typnamespace AS home FROM pg_type
+UNION ALL SELECT 'function', 'pg_proc'::regclass, oid, proname, pronamespace FROM pg_proc
+UNION ALL SELECT 'operator class', 'pg_opclass'::regclass, oid, opcname, opcnamespace FROM pg_opclass
+UNION ALL SELECT 'operator', 'pg_operator'::regclass, oid, oprname, oprnamespace FROM pg_operator
 """
 
-_MEMBERS: Final = """
-SELECT m.name FROM pg_extension e
-JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
-LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
-LEFT JOIN pg_opclass c ON d.classid = 'pg_opclass'::regclass AND c.oid = d.objid
-LEFT JOIN pg_operator o ON d.classid = 'pg_operator'::regclass AND o.oid = d.objid
-CROSS JOIN LATERAL (SELECT coalesce(t.typname, p.proname, c.opcname, o.oprname)::text) AS m(name)
-WHERE e.extname = 'vector' AND m.name = ANY(%s::text[])
+_FOUND: Final = f"found AS MATERIALIZED (SELECT * FROM ({_OBJECTS}) AS o WHERE o.name = ANY(%s::text[]::name[]))"
+
+_MEMBERS: Final = f"""
+WITH {_FOUND}
+SELECT name FROM found
+WHERE (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+       WHERE d.classid = found.catalog AND d.objid = found.oid AND d.deptype = 'e'
+       AND d.refclassid = 'pg_extension'::regclass LIMIT 1) = 'vector'
 """
 
 # Words of the grammar, such as `double` or `coalesce`, are no names.
 _HOMES: Final = f"""
+WITH {_FOUND}
 SELECT DISTINCT ON (o.kind, o.name) o.kind, o.name, n.nspname
-FROM ({_OBJECTS}) AS o
+FROM found o
 JOIN pg_namespace n ON n.oid = o.home
-JOIN unnest(%s::text[]) AS asked(name) ON asked.name = o.name
 JOIN unnest(%s::text[]) WITH ORDINALITY AS path(schema, position) ON path.schema = n.nspname
-WHERE NOT EXISTS (SELECT FROM ({_OBJECTS}) AS own WHERE own.kind = o.kind AND own.name = o.name
+WHERE NOT EXISTS (SELECT FROM found AS own WHERE own.kind = o.kind AND own.name = o.name
                   AND own.home = 'pg_catalog'::regnamespace)
   AND o.name NOT IN (SELECT word FROM pg_get_keywords() WHERE catcode <> 'U')
   AND o.name NOT IN ('double')
