@@ -45,6 +45,7 @@ with DAG(dag_id="bench_nothing", schedule=None, start_date=datetime(2025, 1, 1, 
 _SETTINGS: Final = {
     "AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "none",
     "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE": "none",
+    "AIRFLOW__PGVECTOR_BACKUP__VERIFY_AFTER": "none",
     # Between two looks for work the scheduler sleeps; the default of 1 s would hide what is measured here.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
 }

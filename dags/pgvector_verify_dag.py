@@ -10,6 +10,7 @@ from pgvector_backup.installation import addresses, configuration
 from pgvector_backup.operators.dag_result import declare_result
 from pgvector_backup.operators.params import verify_params
 from pgvector_backup.operators.run_types import ANY_BUT_BACKFILL
+from pgvector_backup.operators.schedules import verify_schedule
 from pgvector_backup.operators.verify import PgVectorVerifyOperator, PgVectorVerifyReportOperator
 
 DOC = f"""
@@ -22,7 +23,8 @@ Reads backup sets from end to end and says which tables are whole. Nothing is co
 | `verify` | looks at every set that is asked for, as deep as asked; writes `verified_{{timestamp}}.json` beside each |
 | `report` | returns the result, fails if a set is damaged |
 
-`{{}}` verifies the newest set of every location. Depths: `files` compares sizes and checksums; `rows` decodes every row
+After each backup it looks at the set that was made (`verify_after`), and at its own times (`verify_schedule`) at the
+newest set of every location, as `{{}}` does. Depths: `files` compares sizes and checksums; `rows` decodes every row
 as well; `drill` restores the set into a scratch database as well, compares, searches for nearest neighbours, and drops
 it: on an embedded server of the worker's own, or on the server that `db_connection` names. An unknown key is refused.
 
@@ -34,7 +36,7 @@ with DAG(
     dag_id="pgvector_verify",
     description="Verify backup sets of the pgvector tables",
     doc_md=DOC,
-    schedule=configuration.schedule("verify_schedule"),
+    schedule=verify_schedule(),
     # Without a zone: the schedule is in [core] default_timezone, as the names of sets are.
     start_date=datetime(2025, 1, 1),
     catchup=False,

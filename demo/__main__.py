@@ -37,7 +37,7 @@ CONNECTION = "AIRFLOW_CONN_PGVECTOR_DEFAULT"
 BACKUP_ROOT = "AIRFLOW__PGVECTOR_BACKUP__BACKUP_ROOT"
 STORAGE_CONNECTION = "AIRFLOW__PGVECTOR_BACKUP__STORAGE_CONNECTION"
 BUCKET = "backups"
-SCHEDULES = ("AIRFLOW__PGVECTOR_BACKUP__SCHEDULE", "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE")
+BY_ITSELF = tuple(f"AIRFLOW__PGVECTOR_BACKUP__{key}" for key in ("SCHEDULE", "VERIFY_SCHEDULE", "VERIFY_AFTER"))
 DIRECTORY = CHECKOUT / ".demo"
 
 
@@ -109,7 +109,7 @@ def _running_airflow(*, serve: bool) -> Iterator[tuple[StandaloneAirflow, str | 
     Gives Airflow, with the embedded server's URI or None.
     """
     # The demo shows one backup: the one that it triggers.
-    environment = _users_settings() if serve else dict.fromkeys(SCHEDULES, "None")
+    environment = _users_settings() if serve else dict.fromkeys(BY_ITSELF, "none")
     airflow = StandaloneAirflow(DIRECTORY / "airflow", port=_port(), environment=environment)
     with contextlib.ExitStack() as stack:
         stack.callback(airflow.stop)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from tests.helpers.database import Database
@@ -33,6 +35,18 @@ def verified(run: Run, **conf: Any) -> Outcome:
     return run(conf, dag_id="pgvector_verify")
 
 
+def times_of(dag: DAG) -> list[str]:
+    """The cron expressions that a DAG runs by."""
+    timetable = getattr(dag.timetable, "timetable", dag.timetable)
+    return [timetable.expression] if hasattr(timetable, "expression") else []
+
+
+def announces(dag: DAG) -> list[str]:
+    """The assets whose events begin a run."""
+    condition = getattr(dag.timetable, "asset_condition", None)
+    return [] if condition is None else [asset.name for asset in condition.objects]
+
+
 def damage(directory: Path) -> Path:
     (path,) = directory.glob("langchain_pg_embedding_*.csv")
     content = bytearray(path.read_bytes())
@@ -44,7 +58,7 @@ def damage(directory: Path) -> Path:
 def test_the_dag_as_airflow_reads_it() -> None:
     dag = load_dag("pgvector_verify")
     assert [task.task_id for task in dag.topological_sort()] == ["verify", "report"]
-    assert dag.schedule == "@weekly"
+    assert isinstance(dag.schedule, AssetOrTimeSchedule)
     assert dag.catchup is False
     assert dag.max_active_runs == 1
     assert dag.get_task("report").trigger_rule.value == "all_done"
@@ -60,13 +74,30 @@ def test_the_dag_as_airflow_reads_it() -> None:
 def test_schedule_and_depth_are_settings(configure: Configure) -> None:
     configure(verify_schedule="@daily", verify_depth="drill")
     dag = load_dag("pgvector_verify")
-    assert dag.schedule == "@daily"
+    assert times_of(dag) == ["0 0 * * *"]
+    assert announces(dag) == ["pgvector_backup"]
     assert dag.params["depth"] == "drill"
+    configure(verify_schedule="none")
+    dag = load_dag("pgvector_verify")
+    assert times_of(dag) == []
+    assert announces(dag) == ["pgvector_backup"]
+    configure(verify_schedule="@daily", verify_after="none")
+    dag = load_dag("pgvector_verify")
+    assert dag.schedule == "@daily"
+    assert announces(dag) == []
     configure(verify_schedule="none")
     assert load_dag("pgvector_verify").schedule is None
 
 
-@pytest.mark.parametrize(("key", "value"), [("verify_schedule", "weakly"), ("verify_depth", "deep")])
+def test_the_weekly_one_leaves_midnight_to_the_backup() -> None:
+    midnight, weekly = (load_dag(dag_id) for dag_id in ("pgvector_backup", "pgvector_verify"))
+    assert midnight.schedule == "@daily"
+    assert times_of(weekly) == ["0 4 * * 0"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("verify_schedule", "weakly"), ("verify_depth", "deep"), ("verify_after", "deep")]
+)
 def test_a_setting_that_cannot_be_used_is_named(configure: Configure, key: str, value: str) -> None:
     configure(**{key: value})
     errors = [text for name, text in load().import_errors.items() if "verify" in name]
@@ -176,3 +207,63 @@ def test_the_operator_in_a_dag_of_ones_own(house: Path, run: Run, tmp_path: Path
     result = outcome.xcoms["look", "return_value"]
     assert [one["backup_path"] for one in result["sets"]] == ["nightly/vector_bak"]
     assert result["depth"] == "files"
+
+
+class TestAfterABackup:
+    """A run that the asset of backups has called for: `verify_after` deep, what was announced and nothing else."""
+
+    @pytest.fixture
+    def followed(self, house: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+        """Verify as if these events had called for it; Airflow tells a task of them by this one call."""
+
+        def follow(*extras: Any) -> Outcome:
+            asset = SimpleNamespace(name="pgvector_backup", uri="pgvector_backup")
+            events = [SimpleNamespace(asset=asset, source_aliases=[], extra=extra) for extra in extras]
+            build = TriggeringAssetEventsAccessor.build
+            with monkeypatch.context() as patched:
+                patched.setattr(TriggeringAssetEventsAccessor, "build", lambda _: build(events))  # type: ignore[arg-type]
+                return verified(run)
+
+        return follow
+
+    def test_each_new_set_is_verified(
+        self, house: Path, run: Run, configure: Configure, followed: Callable[..., Outcome]
+    ) -> None:
+        (house / "nightly").mkdir()
+        first, second = run({}), run({"task_id": "nightly"})
+        (elder,), (younger,) = first.asset_events, second.asset_events
+        run({})  # not announced
+        outcome = followed(elder, younger, elder)
+        assert outcome.state == "success"
+        result = outcome.result
+        assert result["depth"] == "files"
+        assert [(one["backup_path"], one["timestamp"]) for one in result["sets"]] == [
+            ("vector_bak", elder["backup_id"]),
+            ("nightly/vector_bak", younger["backup_id"]),
+        ]
+        configure(verify_after="rows")
+        assert followed(younger).result["depth"] == "rows"
+
+    def test_damage_fails_it(self, house: Path, run: Run, followed: Callable[..., Outcome]) -> None:
+        (made,) = run({}).asset_events
+        path = damage(house / "vector_bak")
+        outcome = followed(made)
+        assert outcome.state == "failed"
+        assert path.name in check_error(outcome.error, "INTEGRITY_ERROR")
+
+    def test_what_cannot_be_followed_is_a_note_and_stops_nothing_else(
+        self, house: Path, run: Run, followed: Callable[..., Outcome]
+    ) -> None:
+        (made,) = run({}).asset_events
+        strange: list[dict[str, Any]] = [
+            {"backup_id": "20250101_000000"},
+            {"task_id": "no_such_task"},
+            {"task_id": "../up"},
+            {"backup_id": "../../etc/passwd"},
+            {"backup_directory": "/elsewhere"},
+        ]
+        outcome = followed({}, None, {"backup_id": 1}, *({**made, **extra} for extra in strange), made)
+        assert outcome.state == "success"
+        assert [one["timestamp"] for one in outcome.result["sets"]] == [made["backup_id"]]
+        assert len(outcome.result["notes"]) == len(strange)
+        assert all("not verified" in note for note in outcome.result["notes"])

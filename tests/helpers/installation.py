@@ -224,6 +224,7 @@ def installed(server: EmbeddedPostgres, directory: Path) -> Iterator[Installatio
             "AIRFLOW__PGVECTOR_BACKUP__BACK_UP_VIEWS": "True",
             "AIRFLOW__PGVECTOR_BACKUP__SCHEDULE": "@yearly",
             "AIRFLOW__PGVECTOR_BACKUP__VERIFY_SCHEDULE": "none",
+            "AIRFLOW__PGVECTOR_BACKUP__VERIFY_AFTER": "none",
             "AIRFLOW__PGVECTOR_BACKUP__RETRIES": "1",
             "AIRFLOW__PGVECTOR_BACKUP__RETRY_DELAY": "0",
             # So that a backup of the large table takes two seconds on any machine.

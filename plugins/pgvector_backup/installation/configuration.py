@@ -24,6 +24,9 @@ from pgvector_backup.installation import storage, temporary
 _GRACE: Final = timedelta(hours=2)
 """How long after its time a backup may be missing before somebody is called."""
 
+NEVER: Final = "none"
+"""The depth of no verification."""
+
 _PRESETS: Final = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
@@ -166,6 +169,14 @@ def verify_depth() -> str:
     :raises InvalidParams: when it is no depth
     """
     return str(_value("verify_depth"))
+
+
+def verify_after() -> str:
+    """How deep each new set is looked at once it is made; `NEVER`: not at all.
+
+    :raises InvalidParams: when it is no depth
+    """
+    return str(_value("verify_after"))
 
 
 def retries() -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgvector_backup.engine.base.errors import InvalidParams
+from pgvector_backup.engine.base.errors import InvalidParams, NotFound
 from pgvector_backup.engine.base.messages import heard
 from pgvector_backup.engine.contract.request_keys import VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import VerifyRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
+from pgvector_backup.installation.announced import AnnouncedSet, announced_sets
 from pgvector_backup.operators.arguments import text_of
 from pgvector_backup.operators.conclusion import announce, conclude, numbered
 from pgvector_backup.operators.outcomes import Outcome, Upstream
@@ -18,6 +19,8 @@ from pgvector_backup.operators.task import PgVectorTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pgvector_backup.engine.contract.verify_result import VerifyResult
 
 
 class PgVectorVerifyOperator(PgVectorTask):
@@ -80,21 +83,9 @@ class PgVectorVerifyOperator(PgVectorTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Verify; the result is pushed before a failure is raised, so that it survives it."""
-        from pgvector_backup.engine.verify import verify  # noqa: PLC0415 (see `operators`)
-
         with self.reported(context):
-            request = self.request(context)
-            # Production is touched only if somebody names a server: a drill has one of its own.
-            named = request.depth == "drill" and (request.db_connection or self.rendered("pgvector_conn_id", text_of))
-            result = verify(
-                request,
-                configuration.settings(backup_root=self.rendered("backup_root", text_of)),
-                self.connect(request.db_connection) if named else None,
-                now=configuration.now(),
-                run_id=context["run_id"],
-                cancel=self.cancel(),
-                on_progress=self.on_progress(context),
-            )
+            made = self._announced(context)
+            result = self._verified(context, self.request(context)) if made is None else self._follow(context, made)
             for asset in self.outlets:
                 context["outlet_events"][asset].extra = {
                     "depth": result.depth,
@@ -104,6 +95,49 @@ class PgVectorVerifyOperator(PgVectorTask):
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             return result.to_json()
+
+    def _announced(self, context: Context) -> tuple[AnnouncedSet, ...] | None:
+        """The sets whose backups have called for this run; None: it was not called for by any."""
+        events = context.get("triggering_asset_events") if self.conf_from_run else None
+        if not events:
+            return None
+        return announced_sets(event.extra for of_asset in events.values() for event in of_asset)
+
+    def _follow(self, context: Context, made: Sequence[AnnouncedSet]) -> VerifyResult:
+        """Look at each set that was announced; one that is gone, or lies elsewhere, is no failure of a backup."""
+        from pgvector_backup.engine.contract.verify_result import VerifyResult  # noqa: PLC0415 (see `operators`)
+        from pgvector_backup.engine.sets.catalog import Catalog  # noqa: PLC0415 (see `operators`)
+
+        after = configuration.verify_after()
+        depth = "files" if after == configuration.NEVER else after
+        settings = configuration.settings(backup_root=self.rendered("backup_root", text_of))
+        whole = VerifyResult(depth=depth, timestamp=configuration.now())  # type: ignore[arg-type]
+        for one in made:
+            try:
+                request = VerifyRequest.from_mapping({**one.place(settings.backup_directory), "depth": depth})
+                if Catalog(settings).place(request.backup_path, request.task_id).directory != one.directory:
+                    whole.notes.append(f"{one.directory} {one.backup_id}: not below this backup root; not verified")
+                    continue
+                whole.add(self._verified(context, request))
+            except (NotFound, InvalidParams) as fault:
+                self.log.warning("%s %s: not verified: %s", one.directory, one.backup_id, fault.english)
+                whole.notes.append(f"{one.directory} {one.backup_id}: not verified: {fault.english}")
+        return whole
+
+    def _verified(self, context: Context, request: VerifyRequest) -> VerifyResult:
+        from pgvector_backup.engine.verify import verify  # noqa: PLC0415 (see `operators`)
+
+        # Production is touched only if somebody names a server: a drill has one of its own.
+        named = request.depth == "drill" and (request.db_connection or self.rendered("pgvector_conn_id", text_of))
+        return verify(
+            request,
+            configuration.settings(backup_root=self.rendered("backup_root", text_of)),
+            self.connect(request.db_connection) if named else None,
+            now=configuration.now(),
+            run_id=context["run_id"],
+            cancel=self.cancel(),
+            on_progress=self.on_progress(context),
+        )
 
 
 class PgVectorVerifyReportOperator(PgVectorTask):
@@ -146,9 +180,18 @@ class PgVectorVerifyReportOperator(PgVectorTask):
             told += others if number == 0 else []
             result = self._result(context, outcome, [heard(fault) for fault in told])
             results.append(numbered(result, outcome) if many else result)
-            announce(context, "verify", outcome, context["params"].get("backup_path"), result)
+            self._tell(context, outcome, result)
             faults += told
         return conclude(context, results, faults, many=many)
+
+    def _tell(self, context: Context, outcome: Outcome, result: dict[str, Any]) -> None:
+        """Let whom the settings name know; of what follows a backup, of each location by itself."""
+        if not context.get("triggering_asset_events"):
+            announce(context, "verify", outcome, context["params"].get("backup_path"), result)
+            return
+        for place in dict.fromkeys(one["backup_path"] for one in result["sets"]):
+            of_place = [error for one in result["sets"] if one["backup_path"] == place for error in one["errors"]]
+            announce(context, "verify", outcome, place, {"errors": of_place})
 
     def _result(self, context: Context, outcome: Outcome, faults: list[str]) -> dict[str, Any]:
         from pgvector_backup.engine.contract.verify_result import empty_result  # noqa: PLC0415 (see `operators`)

@@ -44,6 +44,14 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{what} 最近 {streak} 次均失败(自 {since} 起): {response}",
         "{what} has failed {streak} times in a row, since {since}: {response}",
     ),
+    "FAILING_VERIFY": (
+        "{what} 的校验最近 {streak} 次均未通过(自 {since} 起): {response}",
+        "the verification of {what} has failed {streak} times in a row, since {since}: {response}",
+    ),
+    "FAILING_PRUNE": (
+        "{what} 的清理最近 {streak} 次均失败(自 {since} 起): {response}",
+        "the prune of {what} has failed {streak} times in a row, since {since}: {response}",
+    ),
     "VERIFY_RUN_FAILED": ("最近一次校验未通过: {response}", "the last verification failed: {response}"),
     "ROWS_FELL": (
         "最新的备份 {timestamp} 中 {tables} 的行数不到 {earlier} 的一半",
@@ -68,6 +76,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+_AGAIN: Final = {"LAST_FAILED": "FAILING", "VERIFY_RUN_FAILED": "FAILING_VERIFY", "PRUNE_FAILED": "FAILING_PRUNE"}
+"""What is said of more than one failure in a row."""
+
+
 @dataclass(frozen=True)
 class Concern:
     """Something to look at; ``code`` and ``params`` for programs."""
@@ -77,11 +89,14 @@ class Concern:
 
     def to_json(self, language: Language) -> dict[str, Any]:
         """The warning with its sentence."""
-        text = _TEXTS["FAILING" if self.params.get("streak", 1) > 1 else self.code][language == "en"]
+        again = self.params.get("streak", 1) > 1
+        text = _TEXTS[_AGAIN.get(self.code, self.code) if again else self.code][language == "en"]
         shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in self.params.items()}
+        if shown.get("what") == "":
+            shown["what"] = "every location" if language == "en" else "所有位置"
         if language == "en" and "response_en" in shown:
             shown["response"] = shown["response_en"]
-        of = self.params.get("database")
+        of = self.params.get("database") or (None if again else self.params.get("of"))
         message = text.format(**shown) if of is None else f"{of}: {text.format(**shown)}"
         return {"code": self.code, "params": dict(self.params), "message": message}
 

@@ -194,7 +194,8 @@ def _standing(code: str, one: Failing, kind: Kind) -> Concern:
             **messages.beside("response", messages.heard({"response": "", **error})),
             "what": one.what,
             "streak": one.streak,
-            "since": "" if since is None else f"{since:%Y-%m-%d %H:%M}",
+            "since": "" if since is None else since.isoformat(" ", "minutes"),
+            **({"of": one.what} if one.among_others and one.what else {}),
         },
     )
 

@@ -28,6 +28,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, InvalidParams, NotFound
+from pgvector_backup.installation import configuration
+from pgvector_backup.installation.announced import announced_sets
 from pgvector_backup.installation.runs import DAG_IDS, ERROR, ERROR_IN_ENGLISH, PROGRESS_KEY, REPORT, TELLS, Kind
 from pgvector_backup.installation.temporary import is_temporary
 from pgvector_backup.web import temporary_connection
@@ -138,10 +140,21 @@ def _asked(run: DagRun) -> dict[str, Any]:
     """What a run is about, as far as its conf says so; a URI's connection says nothing."""
     conf = run.conf if isinstance(run.conf, Mapping) else {}
     told = {key: conf[key] for key in _ASKED if conf.get(key) is not None}
+    if len(followed := followed_sets(run)) == 1:
+        told |= dict(zip(("backup_path", "timestamp"), followed[0], strict=True))
     connection = told.get("db_connection")
     if isinstance(connection, str) and ("://" in connection or is_temporary(connection)):
         told["db_connection"] = "URI"
     return told
+
+
+def followed_sets(run: DagRun) -> list[tuple[str, str]]:
+    """Path and id of each set whose backup has called for a verification; none for any other run."""
+    if run.dag_id != DAG_IDS["verify"] or run.run_type != DagRunType.ASSET_TRIGGERED:
+        return []
+    own = configuration.settings().backup_directory
+    sets = announced_sets(event.extra for event in run.consumed_asset_events)
+    return [(own if one.task_id is None else f"{one.task_id}/{own}", one.backup_id) for one in sets]
 
 
 def _is_being_cancelled(run: DagRun, session: Session) -> bool:

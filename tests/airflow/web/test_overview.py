@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
+from airflow.utils.types import DagRunType
 from sqlalchemy import delete
 
 from pgvector_backup.engine.base import messages
@@ -313,6 +315,43 @@ class TestStanding:
         self._run(api, "failed", kind="verify")
         self._run(api, "success")
         assert codes(api.get("/overview")) == ["VERIFY_RUN_FAILED"]
+
+    def test_what_follows_a_backup_is_about_its_location(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        self._followed(api, "failed", "night", "20260101_000000")
+        self._followed(api, "success", None, "20260102_000000")
+        self._run(api, "success", kind="verify")
+        overview = api.get("/overview", headers={"Accept-Language": "en"})
+        told = warning(overview, "VERIFY_RUN_FAILED")
+        assert told["message"].startswith("night/vector_bak: the last verification failed: ")
+        assert {"backup_path": "night/vector_bak", "timestamp": "20260101_000000"} in [
+            run["asked"] for run in overview["recent"]
+        ]
+        self._followed(api, "failed", "night", "20260103_000000")
+        told = warning(api.get("/overview", headers={"Accept-Language": "en"}), "VERIFY_RUN_FAILED")
+        assert told["message"].startswith("the verification of night/vector_bak has failed 2 times in a row, since ")
+        self._followed(api, "success", "night", "20260104_000000")
+        assert codes(api.get("/overview")) == []
+
+    def _followed(self, api: Api, state: str, task_id: str | None, backup_id: str) -> None:
+        """A verification that a backup's asset event has called for, and how it ended."""
+        run_id = self._run(api, state, kind="verify")
+        with create_session() as session:
+            run = session.query(DagRun).filter_by(run_id=run_id).one()
+            run.run_type = DagRunType.ASSET_TRIGGERED
+            asset = session.query(AssetModel).filter_by(name="pgvector_backup").first()
+            if asset is None:
+                session.add(asset := AssetModel(name="pgvector_backup", uri="pgvector_backup"))
+                session.flush()
+            extra = {"backup_id": backup_id, "task_id": task_id, "backup_directory": "wherever"}
+            run.consumed_asset_events.append(AssetEvent(asset_id=asset.id, extra=extra))
+
+    def test_of_several_the_one_that_failed_is_named(self, house: Path, api: Api, database: Database) -> None:
+        verify(house, make_set(database).backup_id)
+        self._run(api, "failed")
+        self._run(api, "success", {"db_connection": "pgvector_two"})
+        told = warning(api.get("/overview", headers={"Accept-Language": "en"}), "LAST_FAILED")
+        assert told["message"].startswith("pgvector_default: the last backup failed: ")
 
     def test_a_prune_s_failure_stays_too(self, house: Path, api: Api, database: Database) -> None:
         verify(house, make_set(database).backup_id)

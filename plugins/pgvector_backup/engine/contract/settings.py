@@ -328,7 +328,17 @@ class AirflowSettings:
         TEXT,
         "of the DAG pgvector_backup: a preset or a cron expression, in [core] default_timezone; None for never",
     )
-    verify_schedule: str = setting("@weekly", TEXT, "of the DAG pgvector_verify; None for never")
+    verify_after: str = setting(
+        "files",
+        one_of("none", "files", "rows", "drill"),
+        "depth of the verification that follows each backup of the DAG pgvector_backup: none, files, rows or drill",
+    )
+    verify_schedule: str = setting(
+        "0 4 * * 0",
+        TEXT,
+        "of the DAG pgvector_verify, beside the runs that follow a backup; the default is Sundays at 04:00, when the "
+        "backup of midnight is done; None for never",
+    )
     verify_depth: str = setting(
         "rows", one_of("files", "rows", "drill"), "of a verify whose conf does not say: files, rows or drill"
     )

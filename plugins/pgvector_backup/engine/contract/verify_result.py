@@ -212,6 +212,13 @@ class VerifyResult:
         obstacles = [*(one.obstacle for one in self.sets if one.obstacle is not None), *self.faults]
         return next((fault for fault in obstacles if not fault.can_retry), None) or next(iter(obstacles), None)
 
+    def add(self, other: VerifyResult) -> None:
+        """Let this be the result of both."""
+        self.sets += other.sets
+        self.faults += other.faults
+        self.notes += other.notes
+        self.duration += other.duration
+
     def to_json(self) -> dict[str, Any]:
         """The public result."""
         if self.errors:

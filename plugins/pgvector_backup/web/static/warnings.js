@@ -26,7 +26,8 @@ export function warningList(warnings, actions) {
 }
 
 /** Whether its sentence begins with a name, which keeps its own small letter. */
-const named = ({ params }) => params.database !== undefined || params.streak > 1;
+const named = ({ code, params }) =>
+  params.database !== undefined || (params.streak > 1 ? code === "LAST_FAILED" : params.of !== undefined);
 
 function remedy({ code, params }, { backUp, verify, open }) {
   const button = (words, act) =>
