@@ -27,7 +27,7 @@ ANSWERS = {
 }
 """What a fault of that name is answered with, and the request is not passed on."""
 
-FAULTS = [*ANSWERS, "reset in the body", "lost answer", "slow"]
+FAULTS = [*ANSWERS, "reset in the body", "lost answer", "slow", "altered"]
 
 SLOW = 0.3
 """Seconds that a slow answer takes longer."""
@@ -47,6 +47,8 @@ class Relay:
         self.decide: Decide = lambda number, method, path: None
         self.victims: queue.Queue[int] = queue.Queue()
         self.seen: list[str] = []
+        self.payloads: list[tuple[str, str]] = []
+        """Of each request with a body, its path and what its signature says of the body."""
         self._lock = threading.Lock()
         relay = self
 
@@ -75,6 +77,7 @@ class Relay:
         """Count from 1 again."""
         with self._lock:
             self.seen.clear()
+            self.payloads.clear()
             self.decide = decide
 
     def next(self, method: str, path: str) -> str | None:
@@ -100,6 +103,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         body = self.rfile.read(size) if size else b""
+        if size:
+            self.owner.payloads.append((self.path, self.headers.get("x-amz-content-sha256", "")))
+            if fault == "403 unless signed":
+                fault = "403" if self.owner.payloads[-1][1] == "UNSIGNED-PAYLOAD" else None
+        if fault == "altered" and size:
+            body = body[:-1] + bytes([body[-1] ^ 1])
         if fault == "kill before":
             self.owner.kill()
             self._reset()

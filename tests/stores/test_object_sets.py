@@ -167,6 +167,50 @@ def test_a_run_that_fails_gives_its_uploads_up(
     assert bucket.uploads() == []
 
 
+def test_large_files_are_hashed_once_and_small_ones_are_signed_whole(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "8000"))
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url, tables="wide")
+        whole(bucket, house.backup())
+        parts = [signed for path, signed in relay.payloads if "partNumber=" in path]
+        assert len(parts) > 2
+        assert set(parts) == {"UNSIGNED-PAYLOAD"}  # the entity tag, of their MD5 sums, is what proves them
+        manifests = [signed for path, signed in relay.payloads if "/manifest_" in path]
+        assert len(manifests) > 1
+        assert "UNSIGNED-PAYLOAD" not in manifests
+
+
+def test_a_store_that_wants_every_payload_signed_gets_it_so(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "8000"))
+    with Relay(bucket.server.endpoint) as relay:
+        relay.begin(lambda number, method, path: "403 unless signed")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url, tables="wide")
+        whole(bucket, house.backup())
+        signed = [signed for path, signed in relay.payloads if "partNumber=" in path]
+        assert len(signed) > 1
+        assert "UNSIGNED-PAYLOAD" not in signed
+
+
+@pytest.mark.parametrize("which", ["partNumber=2", ".pgcopy.idx"])
+def test_what_is_altered_on_its_way_up_makes_no_set(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, small_parts: None, which: str
+) -> None:
+    house.database.run(WIDE.replace("{rows}", "8000"))
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url, tables="wide")
+        relay.begin(lambda number, method, path: "altered" if method == "PUT" and which in path else None)
+        with pytest.raises(StorageFault, match="not what was sent"):
+            house.backup(file_format="binary")
+    assert [name for name in bucket.names() if not name.endswith(".txt")] == []
+
+
 def test_an_altered_object_is_found_before_the_truncate(house: House, bucket: Bucket) -> None:
     house.langchain()
     house.configure(backup_root=bucket.url)

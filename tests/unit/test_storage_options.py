@@ -12,7 +12,8 @@ from pgvector_backup.cli.storage import options_of
 from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.settings import read_settings
 from pgvector_backup.engine.store import bucket
-from pgvector_backup.engine.store.bucket import Bucket, ObjectUrl
+from pgvector_backup.engine.store.bucket import Bucket
+from pgvector_backup.engine.store.endpoints import ObjectUrl
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions, from_connection
 from pgvector_backup.engine.store.root import locate, store_at
 

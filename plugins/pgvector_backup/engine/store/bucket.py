@@ -6,20 +6,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams, StorageFault
+from pgvector_backup.engine.store.endpoints import ObjectUrl, endpoint_of
 from pgvector_backup.engine.store.object_listing import Listing
 from pgvector_backup.engine.store.options import StorageOptions, boto3_credentials
-from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, Kind
 
 REQUEST_SECONDS: Final = 120
 _SIGNED_FOR: Final = timedelta(minutes=5)
@@ -45,42 +44,6 @@ _UNKNOWN: Final = frozenset(("NotImplemented", "MethodNotAllowed", "InvalidArgum
 _LONGEST: Final = 400
 
 
-@dataclass(frozen=True)
-class ObjectUrl:
-    """What a URL of an object store names.
-
-    :param bucket: a container, with Azure
-    :param prefix: without slashes around it; empty for the bucket's top
-    :param account: of Azure, where the URL names it
-    """
-
-    kind: Kind
-    bucket: str
-    prefix: str
-    account: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> ObjectUrl:
-        """Read a URL of one of `OBJECT_SCHEMES`.
-
-        :raises InvalidParams: when it names no bucket, or more than a bucket and a prefix
-        """
-        scheme, rest = url.split("://", 1)
-        kind = OBJECT_SCHEMES[scheme.lower()]
-        authority, _, path = rest.partition("/")
-        account = None
-        if kind == "az" and "@" in authority:
-            authority, _, host = authority.partition("@")
-            account = host.split(".")[0]
-        parts = [part for part in path.split("/") if part]
-        if not authority or "@" in authority or any(part in (".", "..") for part in parts) or "?" in path:
-            raise InvalidParams(
-                f"backup_root: it begins with {scheme}:// and has to name a bucket and a prefix, "
-                f"{scheme}://BUCKET/PREFIX; credentials belong in the connection that storage_connection names"
-            )
-        return cls(kind, authority, "/".join(parts), account)
-
-
 class Bucket:
     """A bucket that is open.
 
@@ -98,8 +61,11 @@ class Bucket:
         """Whether it has Object Lock; None until somebody asked."""
         self.etags_are_md5 = False
         """Whether its entity tags are MD5 sums, as was seen of an object of known content."""
+        self.takes_unsigned = False
+        """Whether it takes what is sent without the payload's SHA-256 in the signature, as was seen by trying."""
+        self._unsigned: Any = None
         self._listings: dict[str, Listing] = {}
-        self.endpoint = _endpoint(url, options)
+        self.endpoint = endpoint_of(url, options)
         self._credentials = options.credentials
         if url.kind == "s3" and self._credentials is None:
             self._credentials = _of_profile()
@@ -110,6 +76,23 @@ class Bucket:
             raise InvalidParams(
                 f"backup_root: {url.kind}://{url.bucket}: {said}; check storage_connection or the environment"
             ) from None
+
+    @property
+    def uploading(self) -> Any:
+        """The handle for large files.
+
+        Where the store's own MD5 sums are compared with ours afterwards, hashing each byte for the signature as well
+        would prove nothing more, and costs as much as half of those sums. What is small is signed whole: also the
+        manifest, which holds the SHA-256 of every large file.
+        """
+        return self.unsigned if self.etags_are_md5 and self.takes_unsigned else self.handle
+
+    @property
+    def unsigned(self) -> Any:
+        """A handle by which the payload is no part of the signature, of S3."""
+        if self._unsigned is None:
+            self._unsigned = self._s3(self.endpoint, unsigned_payload="true")
+        return self._unsigned
 
     def listing(self, prefix: str) -> Listing:
         """What lists a prefix; the same one each time, for it learns how."""
@@ -180,7 +163,7 @@ class Bucket:
             said = said.replace(secret, "***")
         return said[:_LONGEST] or type(fault).__name__, answer["code"] if answer else ""
 
-    def _s3(self, endpoint: str) -> Any:
+    def _s3(self, endpoint: str, **more: str) -> Any:
         options = self.options
         config: dict[str, Any] = {
             **options.config,
@@ -189,6 +172,7 @@ class Bucket:
             "virtual_hosted_style_request": "true",
             # One object at a time is removed, by the request that every store knows.
             "disable_tagging": "true",
+            **more,
         }
         if options.region:
             config["region"] = options.region
@@ -238,32 +222,6 @@ class Bucket:
         elif isinstance(self.options.verify, str):
             client["root_certificate"] = Path(self.options.verify).read_text()
         return client
-
-
-def _endpoint(url: ObjectUrl, options: StorageOptions) -> str:
-    """Where requests go; of S3 with the bucket in it. Empty: where the provider's own store is."""
-    environment = os.environ
-    if url.kind != "s3":
-        named = {"gs": ("GOOGLE_BASE_URL",), "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")}[url.kind]
-        return (options.endpoint or next((environment[one] for one in named if environment.get(one)), "")).rstrip("/")
-    named = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    # What a connection says is whole: an endpoint of the environment is not another one's.
-    given = options.endpoint or (
-        None if options.credentials else next((environment[one] for one in named if environment.get(one)), None)
-    )
-    virtual = options.virtual_hosted or (
-        options.credentials is None and environment.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
-    )
-    if not given:
-        region = options.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
-        given = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    parts = urlsplit(given if "://" in given else f"https://{given}")
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    if not virtual:
-        return f"{base}/{url.bucket}"
-    if parts.netloc.startswith(f"{url.bucket}."):
-        return base
-    return f"{parts.scheme}://{url.bucket}.{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _secrets_of_environment() -> list[str]:

@@ -76,7 +76,7 @@ class ObjectWriter(Writer):
         storage_class = bucket.options.storage_class
         with bucket.translated(shown):
             self._file: Any = obstore.open_writer(
-                bucket.handle,
+                bucket.uploading,
                 path,
                 buffer_size=self._part,
                 max_concurrency=max(1, _IN_FLIGHT_BYTES // self._part - 1),

@@ -18,7 +18,8 @@ from obstore import exceptions
 from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
 from pgvector_backup.engine.store import liveness, object_lock, uploads, versions
-from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket, ObjectUrl
+from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket
+from pgvector_backup.engine.store.endpoints import ObjectUrl
 from pgvector_backup.engine.store.hold import Hold
 from pgvector_backup.engine.store.leases import RemoteLeases
 from pgvector_backup.engine.store.naming import STAGED
@@ -241,10 +242,23 @@ class ObjectStore(RemoteStore):
             if first is None or self._tried(name, two, "create") is not None:
                 return False
             second = self._tried(name, three, cast("PutMode", json.loads(first)))
-            return second is not None and self._tried(name, four, cast("PutMode", json.loads(first))) is None
+            if second is None or self._tried(name, four, cast("PutMode", json.loads(first))) is not None:
+                return False
+            self._bucket.takes_unsigned = self._takes_unsigned(name, four)
+            return True
         finally:
             with suppress(BackupError):
                 self.delete(name)
+
+    def _takes_unsigned(self, name: str, content: bytes) -> bool:
+        """Whether a payload may stay out of the signature; where the environment has an opinion, that counts."""
+        if self._bucket.kind != "s3" or "AWS_UNSIGNED_PAYLOAD" in os.environ:
+            return False
+        try:
+            obstore.put(self._bucket.unsigned, self._at(name), content, use_multipart=False)
+        except Exception:  # whatever is said against it, by a policy of the bucket's or by the store: not so, then
+            return False
+        return True
 
     def _tried(self, name: str, content: bytes, mode: PutMode) -> Version | None:
         """A conditional write; None where the store says that the condition, or the kind of request, does not hold."""
