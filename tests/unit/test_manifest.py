@@ -17,6 +17,7 @@ from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.compression import Compression
 from pgvector_backup.engine.codec.file_kind import FileKind
 from pgvector_backup.engine.codec.formats import FORMATS
+from pgvector_backup.engine.postgres.lineage import KeyColumn
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
@@ -278,3 +279,191 @@ def test_a_value_of_another_type_is_refused(manifest: Manifest, change: dict[str
     body = body_of(manifest)
     body["tables"][0].update(change)
     refused(resealed(body))
+
+
+# --- what has the right shape and cannot be so: each claim that others build on, at its bound and one beyond ---
+
+KEYS = {
+    "file": "rag.t_1.keys.csv",
+    "compression": "none",
+    "rows": 3,
+    "bytes": 9,
+    "raw_bytes": 9,
+    "sha256": "2" * 64,
+    "index": "rag.t_1.keys.csv.idx",
+    "index_sha256": "3" * 64,
+    "deleted": 0,
+    "lineage": {"oid": 1, "key": [{"name": "v", "kind": "text"}], "facts": [], "sendable": True},
+}
+LINK = {"backup_id": "0", "manifest_sha256": "4" * 64}
+
+
+def increment() -> dict[str, Any]:
+    """The body of a set that stands on another one."""
+    body = body_of(make())
+    body["tables"][0]["keys"] = json.loads(json.dumps(KEYS))
+    body["tables"][0]["keys"]["lineage"]["key"] = [
+        {field.name: {"name": "v", "kind": "text"}.get(field.name, "") for field in dataclasses.fields(KeyColumn)}
+    ]
+    return body | {"format_version": 2, "chain": [dict(LINK)], "script": "schema_1.sql", "script_sha256": "5" * 64}
+
+
+def changed(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    """Puts a value where a dotted path ends; ``t`` is the only table."""
+    *steps, last = path.split(".")
+
+    def change(body: dict[str, Any]) -> None:
+        at: Any = body
+        for step in steps:
+            at = at["tables"][0] if step == "t" else at[int(step) if step.isdigit() else step]
+        at[int(last) if last.isdigit() else last] = value
+
+    return change
+
+
+def twice(path: str) -> Callable[[dict[str, Any]], None]:
+    """Puts the first of a list there once more."""
+
+    def change(body: dict[str, Any]) -> None:
+        at: Any = body
+        for step in path.split("."):
+            at = at["tables"][0] if step == "t" else at[step]
+        at.append(at[0])
+
+    return change
+
+
+IMPOSSIBLE: list[tuple[Callable[[dict[str, Any]], None], str]] = [
+    (changed("backup_id", "a/b"), "backup_id: 'a/b'"),
+    (changed("backup_id", "x" * 256), "backup_id: "),
+    (changed("created_at", "1969-12-31T23:59:59+00:00"), "created_at: "),
+    (changed("created_at", "9001-01-01T00:00:00+00:00"), "created_at: "),
+    (changed("created_at", "2025-07-21T23:49:14"), "an offset"),
+    (changed("created_at", "soon"), "is no time"),
+    (changed("task_id", "a-b"), "task_id: 'a-b'"),
+    (changed("task_id", "x" * 256), "task_id: "),
+    (changed("run_id", "x" * 1025), "run_id: 1,025 characters"),
+    (changed("fingerprint_algorithm", "x" * 1025), "fingerprint_algorithm: 1,025 characters"),
+    (changed("failed_tables", {"x" * 1025: "why"}), "failed_tables: "),
+    (changed("failed_tables", {"x": "y" * ((1 << 20) + 1)}), "failed_tables: "),
+    (changed("failed_tables", {"x": 5}), "failed_tables: "),
+    (changed("script", None), "its name or its checksum is missing"),
+    (changed("script_sha256", None), "its name or its checksum is missing"),
+    (changed("script", "schema_2.sql"), "is no file of this set, 1"),
+    (changed("script_sha256", "5" * 63 + "g"), "no checksum"),
+    (changed("t.file", "manifest_1.json"), "is there twice"),
+    (changed("t.index", "rag.t_1.csv"), "is there twice"),
+    (changed("t.keys.file", "rag.t_1.csv"), "is there twice"),
+    (changed("t.keys.index", "rag.t_1.csv.idx"), "is there twice"),
+    (changed("t.file", "rag.t_2.csv"), "which is no file of this set, 1"),
+    (changed("t.index", "rag.t_2.csv.idx"), "which is no file of this set, 1"),
+    (changed("t.keys.file", "rag.t_2.keys.csv"), "which is no file of this set, 1"),
+    (changed("t.keys.index", "rag.t_2.keys.csv.idx"), "which is no file of this set, 1"),
+    (changed("t.file", "a_1." + "x" * 252), "a file name of 256 characters"),
+    (changed("t.keys.file", "../rag.t_1.keys.csv"), "not a bare file name"),
+    (changed("t.name", "u"), "is not the name of table"),
+    (changed("t.name", "other.t"), "is not the name of table"),
+    (changed("t.schema", ""), "a name: ''"),
+    (changed("t.columns.0.name", "x" * 1025), "a name: "),
+    (changed("t.columns.0.name", "a\0b"), "a name: "),
+    (changed("t.kind", "server"), "kind 'server'"),
+    (twice("t.columns"), "column 'v' is there twice"),
+    (changed("t.primary_key", ["nothing"]), "its primary key is of columns that it does not have"),
+    (changed("t.format", "pickle"), "which nobody here reads"),
+    (changed("t.compression", "lzma"), "which nobody here reads"),
+    (changed("t.sha256", ""), "no checksum: ''"),
+    (changed("t.sha256", "0" * 129), "no checksum: "),
+    (changed("t.index_sha256", "X"), "no checksum: 'X'"),
+    (changed("t.fingerprint", "X"), "no checksum: 'X'"),
+    (twice("tables"), "is there twice"),
+    (changed("full_because", "y" * ((1 << 20) + 1)), "full_because: 1,048,577 characters"),
+    (changed("chain.0.backup_id", "a/b"), "chain: 'a/b'"),
+    (changed("chain.0.backup_id", "x" * 256), "chain: "),
+    (changed("chain.0.backup_id", "1"), "chain '1' is there twice"),
+    (changed("chain.0.manifest_sha256", "X"), "chain: '0'"),
+    (twice("chain"), "chain '0' is there twice"),
+    (changed("chain", [LINK | {"backup_id": str(n + 2)} for n in range(10_001)]), "chain: 10,001 sets"),
+    (changed("t.keys", None), "an increment without its keys"),
+    (changed("t.keys.lineage.key", []), "its keys are of columns that it does not have"),
+    (changed("t.keys.lineage.key.0.name", "nothing"), "its keys are of columns that it does not have"),
+    (twice("t.keys.lineage.key"), "key column 'v' is there twice"),
+    (changed("t.keys.lineage.key.0.kind", "colour"), "a key of a kind that nobody here reads"),
+    (changed("t.keys.compression", "lzma"), "its keys are 'lzma', which nobody here reads"),
+    (changed("t.keys.rows", 2), "3 rows in its file, 2 keys"),
+    (changed("t.keys.sha256", "X"), "no checksum: 'X'"),
+    (changed("t.keys.index_sha256", "X"), "no checksum: 'X'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), IMPOSSIBLE, ids=lambda one: str(one)[:40])
+def test_what_no_manifest_of_ours_says_is_refused(change: Callable[[dict[str, Any]], None], said: str) -> None:
+    body = increment()
+    change(body)
+    assert said in refused(resealed(body))
+
+
+POSSIBLE: list[Callable[[dict[str, Any]], None]] = [
+    lambda body: None,
+    changed("created_at", "1970-01-01T00:00:00+00:00"),
+    changed("created_at", "9000-12-31T23:59:59+00:00"),
+    changed("task_id", "x" * 255),
+    changed("run_id", None),
+    changed("run_id", "x" * 1024),
+    changed("fingerprint_algorithm", "x" * 1024),
+    changed("failed_tables", {"x" * 1024: "y" * (1 << 20)}),
+    lambda body: body.update(script=None, script_sha256=None),
+    changed("t.file", "a_1." + "x" * 251),
+    lambda body: body["tables"][0].update(name="t", schema="rag"),
+    changed("t.columns.0.name", "v"),
+    changed("t.kind", "view"),
+    changed("t.primary_key", []),
+    changed("t.format", "binary"),
+    changed("t.compression", "zstd"),
+    changed("t.sha256", "0"),
+    changed("t.sha256", "f" * 128),
+    changed("full_because", "y" * (1 << 20)),
+    changed("chain.0.backup_id", "x" * 255),
+    changed("chain", [LINK | {"backup_id": str(n + 2)} for n in range(10_000)]),
+    changed("t.keys.lineage.key.0.kind", "other"),
+    changed("t.keys.rows", 4),
+    lambda body: body["tables"].append(
+        body["tables"][0] | {"name": "rag.u", "table": "u", "file": "u_1.csv", "index": "u_1.csv.idx"}
+        | {"keys": body["tables"][0]["keys"] | {"file": "u_1.keys.csv", "index": "u_1.keys.csv.idx"}}
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(POSSIBLE)))
+def test_what_a_manifest_of_ours_may_say_is_believed(number: int) -> None:
+    body = increment()
+    POSSIBLE[number](body)
+    Manifest.from_bytes(resealed(body))
+
+
+def test_a_key_that_only_the_server_can_read_is_not_read_in_binary() -> None:
+    body = increment()
+    changed("t.keys.lineage.key.0.kind", "other")(body)
+    changed("t.format", "binary")(body)
+    assert "a key that cannot be read in the binary format" in refused(resealed(body))
+
+
+def test_as_many_columns_as_a_row_may_have() -> None:
+    for columns, believed in ((1664, True), (1665, False)):
+        body = increment()
+        one = body["tables"][0]["columns"][1]
+        body["tables"][0]["columns"] += [one | {"name": f"c{number}"} for number in range(columns - 2)]
+        if believed:
+            Manifest.from_bytes(resealed(body))
+        else:
+            assert "1,665 columns" in refused(resealed(body))
+
+
+def test_a_full_set_with_keys_is_held_to_them_too() -> None:
+    body = increment()
+    body.update(format_version=1)
+    del body["chain"]
+    Manifest.from_bytes(resealed(body))
+    changed("t.keys.rows", 2)(body)
+    assert "3 rows in its file, 2 keys" in refused(resealed(body))
+    body["tables"][0]["keys"] = None
+    Manifest.from_bytes(resealed(body))
