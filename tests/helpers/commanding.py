@@ -14,7 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pgvector_backup.cli.main  # noqa: F401
+import pgvector_backup.cli.main
+
+# What commands import where they call it.
+import pgvector_backup.engine.backup
+import pgvector_backup.engine.prune
+import pgvector_backup.engine.truncate  # noqa: F401
 
 
 def _become(order: dict[str, Any]) -> None:

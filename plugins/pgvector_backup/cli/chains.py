@@ -5,16 +5,15 @@ from __future__ import annotations
 from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.order import PLACE_KEYS, Answer, Order, find_set, log_section, placed
 from pgvector_backup.cli.terminal import say, say_table
-from pgvector_backup.engine.consolidate import consolidate
 from pgvector_backup.engine.contract.requests import VerifyRequest
-from pgvector_backup.engine.diff import KINDS, diff
-from pgvector_backup.engine.find_key import find_key
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.store.location import Location
 
 
 def consolidate_set(order: Order) -> Answer:
     """Write an increment as a full set."""
+    from pgvector_backup.engine.consolidate import consolidate  # noqa: PLC0415 (see `cli`)
+
     location, found = find_set(order)
     now = order.configuration.now()
     result = consolidate(
@@ -44,6 +43,8 @@ def consolidate_set(order: Order) -> Answer:
 
 def diff_sets(order: Order) -> Answer:
     """Compare two sets by their keys."""
+    from pgvector_backup.engine.diff import KINDS, diff  # noqa: PLC0415 (see `cli`)
+
     catalog, location = _place(order)
     before, after = (catalog.find(location, name) for name in (order.arguments.before, order.arguments.after))
     body = diff(location, before, after, cancel=order.cancel).to_json()
@@ -64,6 +65,8 @@ def diff_sets(order: Order) -> Answer:
 
 def find_row(order: Order) -> Answer:
     """Look for a row in every set of a location."""
+    from pgvector_backup.engine.find_key import find_key  # noqa: PLC0415 (see `cli`)
+
     catalog, location = _place(order)
     body = find_key(catalog.at(location), order.arguments.key, cancel=order.cancel).to_json()
 

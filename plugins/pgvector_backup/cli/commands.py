@@ -17,16 +17,12 @@ from pgvector_backup.cli.metrics import print_metrics
 from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed
 from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
-from pgvector_backup.engine.backup import backup
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.contract.backup_result import RunReport
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
 from pgvector_backup.engine.contract.restore_result import RestoreReport
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.preview import preview
-from pgvector_backup.engine.remove import files_of, remove
-from pgvector_backup.engine.restore import restore
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.copies import at_copy, whereabouts
 from pgvector_backup.engine.sets.found import FoundSet
@@ -34,13 +30,14 @@ from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.set_json import describe_set
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.engine.store.root import locate, require_root
-from pgvector_backup.engine.truncate import truncate
-from pgvector_backup.engine.verify import verify
 
 _log: Final = logging.getLogger(__name__)
 
 
 def _backup(order: Order) -> Answer:
+    from pgvector_backup.engine.backup import backup  # noqa: PLC0415 (see `cli`)
+    from pgvector_backup.engine.preview import preview  # noqa: PLC0415 (see `cli`)
+
     arguments, settings = order.arguments, order.configuration.settings()
     request = BackupRequest.from_mapping(conf_of(arguments, BACKUP_KEYS))
     connect = connect_to(arguments.dsn, order.configuration)
@@ -117,6 +114,8 @@ def _show(order: Order) -> Answer:
 
 
 def _verify(order: Order) -> Answer:
+    from pgvector_backup.engine.verify import verify  # noqa: PLC0415 (see `cli`)
+
     arguments = order.arguments
     conf = conf_of(arguments, VERIFY_KEYS)
     if "timestamp" in conf:
@@ -142,6 +141,8 @@ def _verify(order: Order) -> Answer:
 
 
 def _restore(order: Order) -> Answer:
+    from pgvector_backup.engine.restore import restore  # noqa: PLC0415 (see `cli`)
+
     arguments, settings = order.arguments, order.configuration.settings()
     conf = {"backup_before_restore": settings.backup_before_restore, **conf_of(arguments, RESTORE_KEYS)}
     request = RestoreRequest.from_mapping(placed(conf, order.configuration))
@@ -180,6 +181,8 @@ def _restore(order: Order) -> Answer:
 
 
 def _truncate(order: Order) -> Answer:
+    from pgvector_backup.engine.truncate import truncate  # noqa: PLC0415 (see `cli`)
+
     arguments, settings = order.arguments, order.configuration.settings()
     request = BackupRequest.from_mapping({"task_id": arguments.task_id, "truncate_vector_tables": True})
     connect = connect_to(arguments.dsn, order.configuration)
@@ -212,6 +215,8 @@ def _truncate(order: Order) -> Answer:
 
 
 def _remove(order: Order) -> Answer:
+    from pgvector_backup.engine.remove import files_of, remove  # noqa: PLC0415 (see `cli`)
+
     arguments = order.arguments
     if arguments.timestamp in (None, LATEST):
         raise InvalidParams("--timestamp: name the set itself; the latest may be another one by the time it is removed")

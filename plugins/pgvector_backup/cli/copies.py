@@ -8,12 +8,13 @@ from pgvector_backup.cli.terminal import progress_bars, say
 from pgvector_backup.engine.contract.copy_result import CopyResult
 from pgvector_backup.engine.contract.request_keys import COPY_KEYS
 from pgvector_backup.engine.contract.requests import CopyRequest
-from pgvector_backup.engine.copy_sets import copy
 from pgvector_backup.engine.sets.catalog import Catalog
 
 
 def copy_sets(order: Order) -> Answer:
     """Bring sets to other roots, and make again what is lost or damaged there."""
+    from pgvector_backup.engine.copy_sets import copy  # noqa: PLC0415 (see `cli`)
+
     arguments, settings = order.arguments, order.configuration.settings()
     conf = conf_of(arguments, COPY_KEYS)
     if not conf.get("all"):

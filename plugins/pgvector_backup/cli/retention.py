@@ -14,14 +14,14 @@ from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.request_keys import PRUNE_KEYS
 from pgvector_backup.engine.contract.requests import PruneRequest
 from pgvector_backup.engine.contract.sizes import human_size
-from pgvector_backup.engine.pin import pin
-from pgvector_backup.engine.prune import prune
 from pgvector_backup.engine.sets.beside import Pin, lift_pin, parse_until
 from pgvector_backup.engine.store.naming import LATEST
 
 
 def prune_sets(order: Order) -> Answer:
     """Remove what the retention policy lets go; the plan is shown, and what would go has to be confirmed."""
+    from pgvector_backup.engine.prune import prune  # noqa: PLC0415 (see `cli`)
+
     arguments, settings = order.arguments, order.configuration.settings()
     request = PruneRequest.from_mapping(conf_of(arguments, PRUNE_KEYS))
     now = order.configuration.now()
@@ -43,6 +43,8 @@ def prune_sets(order: Order) -> Answer:
 
 def pin_set(order: Order) -> Answer:
     """Keep a set, whatever the policy says."""
+    from pgvector_backup.engine.pin import pin  # noqa: PLC0415 (see `cli`)
+
     arguments = order.arguments
     _require_timestamp(arguments.timestamp)
     location, one = find_set(order)
