@@ -66,7 +66,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/load/plan": ("engine/test_restore_requests", "engine/test_restore_refusals"),
     "engine/load/one_table": ("engine/test_restore_refusals", "engine/test_restore_requests"),
     "engine/load/builds": ("engine/test_restore_indexes",),
-    "engine/load/advances": ("engine/test_second_time", "engine/test_restore_requests"),
+    "engine/load/advances": ("engine/test_advances",),
     "engine/load/langchain_pair": ("engine/test_restore_collections",),
     "installation/connections": ("airflow/test_guards", "airflow/test_faults"),
     "web/access": ("airflow/web/test_access",),
@@ -100,7 +100,7 @@ FURTHER: Final[dict[str, tuple[str, ...]]] = {
     "engine/dump/increment": ("engine/test_increments",),
     "engine/load/plan": ("engine/test_second_time", "engine/test_restore_misfits"),
     "engine/load/builds": ("engine/test_restore_requests",),
-    "engine/load/advances": ("engine/test_table_properties",),
+    "engine/load/advances": ("engine/test_second_time", "engine/test_restore_requests", "engine/test_restore_left_out"),
     "engine/load/langchain_pair": ("engine/test_second_time",),
     "installation/connections": ("airflow/test_configuration",),
 }

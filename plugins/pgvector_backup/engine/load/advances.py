@@ -47,13 +47,14 @@ def _wanted(
     reached = [value for name in counted if (value := _farthest(conn, plan, name, up=here.increment > 0)) is not None]
     if was is not None and was.last_value is not None and was.is_called:
         reached.append(was.last_value)
+    current = _current(conn, here)
     if reached:
         farthest = max(reached) if here.increment > 0 else min(reached)
-        current = _current(conn, here)
         if current is not None and (current >= farthest if here.increment > 0 else current <= farthest):
             return None
         return (farthest, True)
-    if known and plan.created and was is not None and was.last_value is not None:
+    # A table that is made may draw from a sequence that was there, and that others have drawn from.
+    if current is None and known and plan.created and was is not None and was.last_value is not None:
         return (was.last_value, False)
     return None
 
