@@ -15,7 +15,7 @@ from typing import Final
 from pgvector_backup.engine.base import errors
 from pgvector_backup.engine.base.errors import BackupError
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.requests import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import BACKUP_KEYS, COPY_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.settings import reference
 from pgvector_backup.engine.sets.beside import Pin
 from pgvector_backup.engine.sets.policy import Policy
@@ -66,6 +66,7 @@ def keys() -> str:
         ("pgvector_restore", RESTORE_KEYS),
         ("pgvector_verify", VERIFY_KEYS),
         ("pgvector_prune", PRUNE_KEYS),
+        ("pgvector_copy", COPY_KEYS),
     ):
         parts += [f"## DAG `{dag}`", "", "| key | type | default | meaning |", "|---|---|---|---|"]
         parts += [*(_key(one) for one in members), ""]

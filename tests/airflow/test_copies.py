@@ -175,3 +175,32 @@ def test_a_set_that_the_first_root_has_lost_is_restored_and_verified_at_a_copy(
     assert not (house / "vector_bak").exists()
     refused = run({**asked, "from_copy": str(house.parent)}, dag_id="pgvector_restore")
     assert "from_copy" in check_error(refused.error, "INVALID_PARAMS", can_retry=False)
+
+
+def test_a_copy_is_made_on_request_and_made_again_where_it_is_damaged_or_lost(
+    house: Path, others: list[Path], run: Run, configure: Configure
+) -> None:
+    configure(copy_roots="")
+    assert run({}).state == "success"
+    assert "copy_roots" in check_error(run({}, dag_id="pgvector_copy").xcoms["copy", "error"], "INVALID_PARAMS")
+    configure(copy_roots=", ".join(map(str, others)))
+    told = run({"backup_path": "vector_bak"}, dag_id="pgvector_copy").xcoms["copy", "return_value"]
+    assert [(one["root"], one["success"], one["files_copied"]) for one in told["copies"]] == [
+        (str(root), True, 5) for root in others
+    ]
+    assert f"to {others[0]}: whole" in log(house / "vector_bak")
+    (embeddings,) = (others[0] / "vector_bak").glob("langchain_pg_embedding_*.csv")
+    whole = embeddings.read_bytes()
+    embeddings.write_bytes(whole[:-2] + b"x\n")
+    asked = {"backup_path": "vector_bak", "timestamp": told["copies"][0]["timestamp"]}
+    told = run(asked, dag_id="pgvector_copy").xcoms["copy", "return_value"]
+    assert [one["repaired"] for one in told["copies"]] == [True, False]
+    assert embeddings.read_bytes() == whole
+    shutil.rmtree(house / "vector_bak")
+    shutil.rmtree(others[0] / "vector_bak")
+    asked = {"backup_path": "vector_bak", "from_copy": str(others[1]), "all": True}
+    told = run(asked, dag_id="pgvector_copy").xcoms["copy", "return_value"]
+    assert [one["root"] for one in told["copies"]] == [str(house), str(others[0])]
+    assert embeddings.read_bytes() == (house / "vector_bak" / embeddings.name).read_bytes() == whole
+    failed = run({**asked, "from_copy": str(house)}, dag_id="pgvector_copy")
+    assert "one of copy_roots" in check_error(failed.xcoms["copy", "error"], "INVALID_PARAMS")

@@ -7,7 +7,7 @@ from airflow.sdk.api.datamodels._generated import DagRunType
 
 from tests.helpers.own_airflow import Configure, load_dag
 
-DAGS = ("pgvector_backup", "pgvector_restore", "pgvector_verify", "pgvector_prune", "pgvector_watch")
+DAGS = ("pgvector_backup", "pgvector_restore", "pgvector_verify", "pgvector_prune", "pgvector_copy", "pgvector_watch")
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
@@ -37,7 +37,7 @@ def test_a_restores_form_marks_what_it_needs_and_shows_it_first() -> None:
     assert list(params)[:3] == ["backup_path", "task_id", "timestamp"]
 
 
-@pytest.mark.parametrize("dag_id", ["pgvector_backup", "pgvector_verify", "pgvector_prune"])
+@pytest.mark.parametrize("dag_id", ["pgvector_backup", "pgvector_verify", "pgvector_prune", "pgvector_copy"])
 def test_nothing_is_needed_elsewhere(dag_id: str) -> None:
     params = load_dag(dag_id).params
     params.validate()

@@ -204,6 +204,45 @@ def test_what_the_first_root_has_lost_is_read_at_the_copy_and_made_again_from_it
     assert {name: (house.directory / name).read_bytes() for name in whole} == whole
 
 
+@pytest.mark.parametrize("damage", ["lost", "altered", "no manifest left"])
+def test_from_one_copy_the_backup_root_and_the_others_have_it_again(
+    house: House, made: Any, make_root: MakeRoot, damage: str
+) -> None:
+    first, second, home = make_root("seaweed"), make_root("disk"), house.root
+    house.configure(copy_roots=(first, second))
+    assert house.copy(first).failure is None
+    whole = {name: content(home, name) for name in names(home)}
+    if damage == "altered":
+        alter(home, file_of(made))
+    elif damage == "lost":
+        for name in house.files():
+            (house.directory / name).unlink()
+    else:
+        (house.directory / str(made.manifest_file)).write_text("{")
+    told = whereabouts(house.settings, place(home), str(made.manifest_file)) if damage != "lost" else []
+    assert [one.state for one in told] in ([], ["whole", "missing"])
+    result = house.copy(timestamp=made.backup_id, from_copy=str(first))
+    assert result.failure is None
+    assert [(one.root, one.repaired) for one in result.copies] == [(str(home), damage != "lost"), (str(second), False)]
+    assert {name: content(home, name) for name in whole} == whole
+    assert {name: content(second, name) for name in whole} == whole
+    with pytest.raises(InvalidParams, match="from_copy: it has to be one of copy_roots"):
+        house.copy(from_copy=str(home))
+
+
+def test_a_good_set_is_not_overwritten_from_a_damaged_copy(house: House, made: Any, make_root: MakeRoot) -> None:
+    first, second = make_root("seaweed"), make_root("disk")
+    house.configure(copy_roots=(first, second))
+    house.copy(first)
+    alter(first, file_of(made))
+    before = {name: content(house.root, name) for name in names(house.root)}
+    told = house.copy(from_copy=str(first)).copies
+    assert told[0].failure is None  # it is whole already, as the manifests say
+    assert isinstance(told[1].failure, IntegrityFault)
+    assert {name: content(house.root, name) for name in names(house.root)} == before
+    assert names(second) == []
+
+
 def test_nobody_but_who_configures_says_where_sets_are_read(house: House, made: Any, make_root: MakeRoot) -> None:
     elsewhere, root = make_root("disk"), house.root
     with pytest.raises(InvalidParams, match="from_copy: it has to be one of copy_roots, of which there are none"):

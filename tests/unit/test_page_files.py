@@ -80,10 +80,16 @@ def test_one_thing_has_one_chinese_word() -> None:
 
 
 def test_every_key_of_a_conf_has_chinese_words() -> None:
-    from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+    from pgvector_backup.engine.contract.request_keys import (
+        BACKUP_KEYS,
+        COPY_KEYS,
+        PRUNE_KEYS,
+        RESTORE_KEYS,
+        VERIFY_KEYS,
+    )
 
     chinese = words("zh")
-    shown = {key.name for key in (*BACKUP_KEYS, *PRUNE_KEYS, *RESTORE_KEYS, *VERIFY_KEYS)} - {
+    shown = {key.name for key in (*BACKUP_KEYS, *PRUNE_KEYS, *RESTORE_KEYS, *VERIFY_KEYS, *COPY_KEYS)} - {
         "backup_path",
         "timestamp",
     }

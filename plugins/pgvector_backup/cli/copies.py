@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pgvector_backup.cli.arguments import conf_of
-from pgvector_backup.cli.order import Answer, Order, log_section, placed
+from pgvector_backup.cli.order import Answer, Order, placed
 from pgvector_backup.cli.terminal import progress_bars, say
 from pgvector_backup.engine.contract.copy_result import CopyResult
 from pgvector_backup.engine.contract.request_keys import COPY_KEYS
 from pgvector_backup.engine.contract.requests import CopyRequest
-from pgvector_backup.engine.sets.catalog import Catalog
 
 
 def copy_sets(order: Order) -> Answer:
     """Bring sets to other roots, and make again what is lost or damaged there."""
-    from pgvector_backup.engine.copy_sets import copy  # noqa: PLC0415 (see `cli`)
+    from pgvector_backup.engine.copy_sets import copy, log_copies  # noqa: PLC0415 (see `cli`)
 
     arguments, settings = order.arguments, order.configuration.settings()
     conf = conf_of(arguments, COPY_KEYS)
@@ -22,11 +21,7 @@ def copy_sets(order: Order) -> Answer:
     request = CopyRequest.from_mapping(conf)
     with progress_bars(not arguments.quiet) as bars:
         result = copy(request, settings, now=order.configuration.now(), cancel=order.cancel, on_progress=bars)
-    catalog = Catalog(settings)
-    for path in dict.fromkeys(one.backup_path for one in result.copies):
-        section = result.log_section(path, run_id=order.run_id)
-        if section is not None:
-            log_section(catalog.place(path, None), section)
+    log_copies(request, settings, result, run_id=order.run_id)
     body = result.to_json()
     return Answer(body, lambda: _tell(result), result.failure)
 

@@ -15,6 +15,7 @@ from pgvector_backup.engine.contract.copy_result import CopyResult, SetCopy
 from pgvector_backup.engine.contract.requests import CopyRequest
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.sets.copies import from_copy
 from pgvector_backup.engine.sets.copying import Copying
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
@@ -31,7 +32,9 @@ def copy(
     cancel: Cancel | None = None,
     on_progress: OnProgress | None = None,
 ) -> CopyResult:
-    """Bring sets to each of ``copy_roots``. One set, or one root, that fails stops no other.
+    """Bring sets to each of ``copy_roots``, or from one of them to all other roots.
+
+    One set, or one root, that fails stops no other.
 
     What a set stands on goes with it. A set that lies there whole is left alone; one that is damaged there is made
     again from this one, once this one is proven. Another set of the same id there is never touched.
@@ -48,6 +51,8 @@ def copy(
         raise InvalidParams("copy_roots: no other root is named, so there is nowhere to copy to")
     for root in settings.copy_roots:
         require_apart(settings.backup_root, root)
+    first = settings.backup_root
+    settings = from_copy(settings, request.from_copy)
     copies: list[SetCopy] = []
     notes: list[str] = []
     whole: set[tuple[str, str, str]] = set()
@@ -55,9 +60,26 @@ def copy(
         for location, found in _asked_for(request, settings, notes):
             for root in settings.copy_roots:
                 cancel.check()
-                one = Copying(location, root, settings, request.quick, cancel, watched, whole, now)
+                one = Copying(
+                    location, root, settings, request.quick, cancel, watched, whole, now, copies=root is not first
+                )
                 copies.append(_copied(one, found))
     return CopyResult(tuple(copies), time.monotonic() - started, now, tuple(notes))
+
+
+def log_copies(request: CopyRequest, settings: Settings, result: CopyResult, *, run_id: str | None) -> None:
+    """Tell the log file of each place, where the sets were read, of its copies; that it cannot be told is no failure.
+
+    :param settings: as they were for `copy`
+    """
+    catalog = Catalog(from_copy(settings, request.from_copy))
+    for path in dict.fromkeys(one.backup_path for one in result.copies):
+        section = result.log_section(path, run_id=run_id)
+        if section is not None:
+            try:
+                catalog.place(path, None).append_log(section)
+            except BackupError as fault:
+                _log.warning("no section was added to the log file: %s", fault.english)
 
 
 def _asked_for(request: CopyRequest, settings: Settings, notes: list[str]) -> Iterator[tuple[Location, FoundSet]]:

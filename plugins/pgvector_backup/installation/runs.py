@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Kind = Literal["backup", "restore", "verify", "prune"]
+Kind = Literal["backup", "restore", "verify", "prune", "copy"]
 
 DAG_IDS: Final[dict[Kind, str]] = {
     "backup": "pgvector_backup",
     "restore": "pgvector_restore",
     "verify": "pgvector_verify",
     "prune": "pgvector_prune",
+    "copy": "pgvector_copy",
 }
 
 REPORT: Final = "report"
 """The task that ends these DAGs: its return value is the run's result, its XCom `ERROR` why it failed."""
 
-TELLS: Final[dict[Kind, str]] = {"backup": REPORT, "restore": REPORT, "verify": REPORT, "prune": "prune"}
-"""The task that tells of a whole run; the one of a prune is its only one."""
+TELLS: Final[dict[Kind, str]] = {
+    "backup": REPORT,
+    "restore": REPORT,
+    "verify": REPORT,
+    "prune": "prune",
+    "copy": "copy",
+}
+"""The task that tells of a whole run; the one of a prune, or of a copy, is its only one."""
 
 ERROR: Final = "error"
 

@@ -9,7 +9,7 @@ from typing import Final
 from airflow.sdk import Param
 
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, COPY_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.installation.configuration import backup_before_restore, connection_rules, verify_depth
 
 
@@ -49,6 +49,11 @@ def verify_params() -> dict[str, Param]:
 def prune_params() -> dict[str, Param]:
     """The Params of a prune."""
     return params_of(PRUNE_KEYS)
+
+
+def copy_params() -> dict[str, Param]:
+    """The Params of a copy."""
+    return params_of(COPY_KEYS)
 
 
 def params_of(keys: Sequence[Key], sections: Mapping[str, str] | None = None) -> dict[str, Param]:

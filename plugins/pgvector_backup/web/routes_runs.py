@@ -11,9 +11,16 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from pgvector_backup.engine.base import errors
+from pgvector_backup.engine.base.errors import InvalidParams
 from pgvector_backup.engine.contract.keys import Key
-from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
-from pgvector_backup.engine.contract.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
+from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, COPY_KEYS, PRUNE_KEYS, RESTORE_KEYS, VERIFY_KEYS
+from pgvector_backup.engine.contract.requests import (
+    BackupRequest,
+    CopyRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
 from pgvector_backup.engine.sets.copies import at_copy
 from pgvector_backup.installation import configuration
 from pgvector_backup.installation.connections import check_admitted
@@ -51,7 +58,7 @@ class _Offer:
     """What a kind of run accepts, and how that is checked."""
 
     keys: tuple[Key, ...]
-    request: type[BackupRequest | RestoreRequest | VerifyRequest | PruneRequest]
+    request: type[BackupRequest | RestoreRequest | VerifyRequest | PruneRequest | CopyRequest]
     summary: str
     example: Mapping[str, Any]
 
@@ -62,6 +69,7 @@ OFFERS: Final[dict[Kind, _Offer]] = {
     "backup": _Offer(BACKUP_KEYS, BackupRequest, "Back up", {"task_id": "task_20250721_213627"}),
     "restore": _Offer(RESTORE_KEYS, RestoreRequest, "Restore a set", _A_SET | {"truncate_before_restore": True}),
     "verify": _Offer(VERIFY_KEYS, VerifyRequest, "Verify sets", _A_SET | {"depth": "drill"}),
+    "copy": _Offer(COPY_KEYS, CopyRequest, "Copy sets to other roots, or back from one", _A_SET),
     "prune": _Offer(PRUNE_KEYS, PruneRequest, "Remove what the policy lets go", {"dry_run": True}),
 }
 
@@ -147,6 +155,9 @@ def _checked(kind: Kind, conf: Mapping[str, Any], user: User) -> str | None:
         if asked.backup_path is not None or asked.task_id is not None:
             sets.catalog().place(asked.backup_path, asked.task_id)
         return None
+    if isinstance(asked, CopyRequest):
+        _check_copy(asked)
+        return None
     uri = asked.db_connection if asked.db_connection is not None and "://" in asked.db_connection else None
     if uri is not None:
         if not may_create_connections(user):
@@ -161,6 +172,20 @@ def _checked(kind: Kind, conf: Mapping[str, Any], user: User) -> str | None:
         here = sets.catalog()
         here.find(here.place(asked.backup_path, asked.task_id), asked.timestamp)
     return uri
+
+
+def _check_copy(asked: CopyRequest) -> None:
+    settings = configuration.settings()
+    if not settings.copy_roots:
+        raise InvalidParams("copy_roots: no other root is named, so there is nowhere to copy to")
+    at_copy(settings, asked.from_copy)
+    if asked.from_copy is not None:
+        return  # what lies there, the run will see
+    here = sets.catalog()
+    if not asked.all:
+        here.find(here.place(asked.backup_path, asked.task_id), asked.timestamp)
+    elif asked.backup_path is not None or asked.task_id is not None:
+        here.place(asked.backup_path, asked.task_id)
 
 
 def _outcome(request: Request, run: Mapping[str, Any]) -> JSONResponse:

@@ -46,7 +46,7 @@ class Run(Open):
 
     run_id: str
     dag_id: str
-    kind: Literal["backup", "restore", "verify", "prune"]
+    kind: Literal["backup", "restore", "verify", "prune", "copy"]
     state: str
     cancelled: bool
     cancelling: bool

@@ -41,7 +41,7 @@ _ASKED: Final = (
     *("db_connection", "task_id", "backup_path", "timestamp", "tables", "collections", "schema", "depth"),
     "from_copy",
     *("truncate_vector_tables", "truncate_before_restore", "backup_before_restore", "into_other_database"),
-    *("dry_run", "force", "consolidate"),
+    *("dry_run", "force", "consolidate", "all"),
 )
 """Keys of a conf that tell what a run is about."""
 

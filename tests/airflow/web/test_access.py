@@ -13,6 +13,7 @@ READ = [
     ("GET", "/restore/some_run"),
     ("GET", "/verify/some_run"),
     ("GET", "/prune/some_run"),
+    ("GET", "/copy/some_run"),
     ("GET", "/retention"),
     ("GET", "/retention?backup_path=vector_bak"),
     ("GET", "/restore/list"),
@@ -27,14 +28,24 @@ WRITE = [
     ("POST", "/restore?wait=0"),
     ("POST", "/verify?wait=0"),
     ("POST", "/prune?wait=0"),
+    ("POST", "/copy?wait=0"),
     ("DELETE", "/backup/some_run"),
     ("DELETE", "/restore/some_run"),
     ("DELETE", "/verify/some_run"),
     ("DELETE", "/prune/some_run"),
+    ("DELETE", "/copy/some_run"),
     ("DELETE", "/sets/vector_bak/20250721_234914"),
     ("PUT", "/sets/vector_bak/20250721_234914/pin"),
     ("DELETE", "/sets/vector_bak/20250721_234914/pin"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def another_root(house: Any, configure: Any) -> None:
+    """Without one a copy is refused, whoever asks for it."""
+    configure(copy_roots=house.parent / "other")
+
+
 URI = {"db_connection": "postgresql://somebody:hidden@127.0.0.1:1/nowhere"}
 
 
@@ -115,7 +126,8 @@ def test_a_false_token_is_no_login(house: Any, as_: Any, token: str) -> None:
 def test_the_overview_tells_what_the_user_may_do(house: Any, as_: Any) -> None:
     told = {role: as_(role).get("/overview") for role in ("viewer", "user", "admin")}
     for role, may in (("viewer", False), ("user", True), ("admin", True)):
-        assert told[role]["can_trigger"] == {"backup": may, "restore": may, "verify": may, "prune": may}
+        kinds = ("backup", "restore", "verify", "prune", "copy")
+        assert told[role]["can_trigger"] == dict.fromkeys(kinds, may)
         assert told[role]["can_edit"] is may
         assert told[role]["can_use_uri"] is (role == "admin")
 

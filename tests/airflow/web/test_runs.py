@@ -107,8 +107,9 @@ def finish_next(**xcoms: Any) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune"])
-def test_each_kind_waits_for_its_result(house: Any, api: Api, database: Database, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune", "copy"])
+def test_each_kind_waits_for_its_result(house: Any, api: Api, database: Database, configure: Any, kind: str) -> None:
+    configure(copy_roots=house.parent / "other")
     made = make_set(database)
     a_set = {"backup_path": "vector_bak", "timestamp": made.backup_id}
     body = {"backup": {}, "prune": {"backup_path": "vector_bak", "dry_run": True}}.get(kind, a_set)
@@ -118,9 +119,9 @@ def test_each_kind_waits_for_its_result(house: Any, api: Api, database: Database
     assert run["steps"]
     assert (run["result"], run["error"], run["progress"]) == (None, None, None)
     assert run["url"].startswith(f"dags/pgvector_{kind}/runs/manual__")
-    for other in {"backup", "restore", "verify", "prune"} - {kind}:
+    for other in {"backup", "restore", "verify", "prune", "copy"} - {kind}:
         data_of(api.call("GET", f"/{other}/{run_id}"), 404)
-    tells = "prune" if kind == "prune" else "report"
+    tells = kind if kind in ("prune", "copy") else "report"
     finish(run_id, "success", dag_id=f"pgvector_{kind}", task_id=tells, return_value={"response": "done"})
     run = api.get(f"/{kind}/{run_id}")
     assert (run["state"], run["result"]) == ("success", {"response": "done", "run_id": run_id})

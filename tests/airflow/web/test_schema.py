@@ -27,7 +27,8 @@ CONFIG = """
 # What keys may not be given together, which level goes with which compression, and which texts are dates to come, is
 # more than their schema says.
 include-name = [
-    "POST /backup", "POST /restore", "POST /verify", "POST /prune", "PUT /sets/{location}/{timestamp}/pin",
+    "POST /backup", "POST /restore", "POST /verify", "POST /prune", "POST /copy",
+    "PUT /sets/{location}/{timestamp}/pin",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409"]
 """

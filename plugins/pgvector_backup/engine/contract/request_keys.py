@@ -231,6 +231,11 @@ COPY_KEYS: Final[tuple[Key, ...]] = (
         _PLACE_KEYS[2],
         description="Which set, e.g. `20250721_234914`; empty or `latest`: the newest that is whole.",
     ),
+    replace(
+        _FROM_COPY,
+        description="Bring the set from this one of `copy_roots`, named as there, to the backup root and to the other "
+        "ones. Empty: from the backup root to each of `copy_roots`.",
+    ),
     Key(
         name="all",
         types=("boolean",),

@@ -136,6 +136,8 @@ class CopyRequest:
     """A request that has passed every check that needs no disk.
 
     :param timestamp: a set's id, or `LATEST`
+    :param from_copy: the one of ``copy_roots`` that sets are brought from, to the backup root and the others; None:
+        from the backup root
     :param all: every set of ours in the place named, or in every place
     :param quick: of what lies at the other root already, believe names and sizes
     """
@@ -143,6 +145,7 @@ class CopyRequest:
     backup_path: str | None = None
     task_id: str | None = None
     timestamp: str = LATEST
+    from_copy: str | None = None
     all: bool = False
     quick: bool = False
 

@@ -170,6 +170,18 @@ def at_copy(settings: Settings, named: str | None) -> Settings:
     raise InvalidParams(f"from_copy: it has to be one of copy_roots, {known}")
 
 
+def from_copy(settings: Settings, named: str | None) -> Settings:
+    """The settings with which sets are brought from one of ``copy_roots`` to the backup root and the others.
+
+    :raises InvalidParams: when it is none of them
+    """
+    there = at_copy(settings, named)
+    if named is None:
+        return settings
+    others = (root for root in settings.copy_roots if root is not there.backup_root)
+    return replace(there, copy_roots=(settings.backup_root, *others))
+
+
 def require_copies(settings: Settings, location: Location, manifest_file: str) -> list[Location]:
     """Refuse to go on unless a set lies in each of ``copy_roots``, as its manifest there, names and sizes show.
 
@@ -194,20 +206,34 @@ def require_copies(settings: Settings, location: Location, manifest_file: str) -
     return places
 
 
+def _wrong_alone(place: Location, manifest_file: str, entries: dict[str, Entry]) -> str | None:
+    """What is wrong with a set that can be compared with no other, as its manifest, names and sizes show."""
+    try:
+        for table in Source.read(place, manifest_file).manifest.tables:
+            if entries[table.file].bytes != table.bytes:
+                return f"{table.file}: {entries[table.file].bytes:,} bytes instead of {table.bytes:,}"
+    except (IntegrityFault, NotFound) as fault:
+        return fault.message
+    return None
+
+
 def whereabouts(
     settings: Settings, location: Location, manifest_file: str, *, seconds: float = 3.0
 ) -> list[Whereabouts]:
     """How a set stands at each of ``copy_roots``; one that has not answered by then is unknown, and delays nobody."""
     if not settings.copy_roots:
         return []
-    source = Source.read(location, manifest_file)
+    try:
+        source = Source.read(location, manifest_file)
+    except IntegrityFault:
+        source = None  # then each copy is held against its own manifest
     found: dict[int, Whereabouts] = {}
 
     def look(number: int, root: Root) -> None:
         try:
             place = place_of_copy(root, location.task_id, settings.backup_directory)
             entries = {entry.name: entry for entry in place.entries()}
-            wrong = source.wrong_at(place, entries)
+            wrong = _wrong_alone(place, manifest_file, entries) if source is None else source.wrong_at(place, entries)
             state: State = "whole" if wrong is None else "damaged" if manifest_file in entries else "missing"
             found[number] = Whereabouts(str(root), state, wrong)
         except BackupError as fault:

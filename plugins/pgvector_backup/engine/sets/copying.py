@@ -51,6 +51,7 @@ class Copying:
     """Sets of one place on their way to one root.
 
     :param whole: what is known to lie there whole: roots, places and ids
+    :param copies: whether copies lie there; at the backup root sets are held by its own lock and policy
     """
 
     here: Location
@@ -61,6 +62,7 @@ class Copying:
     watched: list[Progress]
     whole: set[tuple[str, str, str]]
     now: datetime
+    copies: bool = True
     files: int = 0
     bytes: int = 0
     repaired: bool = False
@@ -171,7 +173,7 @@ class Copying:
 
     def _bring(self, source: Source, claim: Claim) -> None:
         try:
-            holding = Holding.of(self.settings, self._there, copies=True)
+            holding = Holding.of(self.settings, self._there, copies=self.copies)
             left = self._left(source, claim)
             claim.announce(source.content)
             self._sweep()

@@ -63,7 +63,7 @@ const pinPath = (set) => `sets/${segments(set.relative_path)}/${encodeURICompone
 export const pin = (set, body) => call("PUT", pinPath(set), body);
 export const unpin = (set) => call("DELETE", pinPath(set));
 
-/** Start a run of `kind` (backup, restore, verify or prune); at once, without waiting for its end. */
+/** Start a run of `kind` (backup, restore, verify, prune or copy); at once, without waiting for its end. */
 export const start = (kind, conf) => call("POST", `${kind}?wait=0`, conf);
 export const run = (kind, runId) => call("GET", `${kind}/${encodeURIComponent(runId)}`);
 export const cancel = (kind, runId) => call("DELETE", `${kind}/${encodeURIComponent(runId)}?wait=0`);

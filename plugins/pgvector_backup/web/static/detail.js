@@ -12,7 +12,7 @@ import { chainOf, hasKeys, throughput, usable, whenOf } from "./set.js";
  *
  * @param {object} set as of the list
  * @param {object|Error|undefined} told what the API told of it; undefined: not yet
- * @param {object} actions verify, restore, download, pin, unpin, remove: functions, or the reason (a string) why not
+ * @param {object} actions verify, restore, download, copies, pin, unpin, remove: functions, or the reason (a string) why not
  * @param {{planned: object?, open: function, sets: Array}} around what the policy says of its location; shows a set by
  *   location and id; the sets of its location
  */
@@ -75,7 +75,8 @@ function buttons(set, told, actions) {
       t(`action.${name}`),
     );
   };
-  const reasons = [...new Set(Object.values(actions).filter((act) => typeof act === "string"))];
+  const shown = Object.entries(actions).filter(([name]) => name !== "copies" || told.copies?.length > 0);
+  const reasons = [...new Set(shown.map(([, act]) => act).filter((act) => typeof act === "string"))];
   return h(
     "div",
     { class: "toolbar" },
@@ -83,6 +84,7 @@ function buttons(set, told, actions) {
     button("verify", "shield"),
     button("download", "save"),
     hasKeys(set) && button("compare", "compare"),
+    told.copies?.length > 0 && button("copies", "copy"),
     set.pin ? button("unpin", "pin") : button("pin", "pin"),
     button("remove", "bin", "danger"),
     reasons.length > 0 && h("p", { class: "muted small reasons" }, reasons.join(" ")),

@@ -77,6 +77,32 @@ export function askVerify({ overview, set, started }) {
   });
 }
 
+/** Bring a set, or all of its place, to the other roots, or back from one: what is lost or damaged there is made again. */
+export function askCopies({ overview, set, detail, started }) {
+  const form = fieldsFor(overview.copy_keys, "copy", {
+    skip: ["backup_path", "task_id", "timestamp"],
+    suggestions: { from_copy: copiesOf(detail) },
+  });
+  const roots = detail.copies.map((one) => one.root);
+  const conf = () => {
+    const given = form.conf();
+    return { backup_path: set.relative_path, ...(!given.all && { timestamp: set.timestamp }), ...given };
+  };
+  ask({
+    title: t("copies.title", { set: set.timestamp }),
+    content: form.nodes,
+    consequence: () => {
+      const { all, from_copy: from } = conf();
+      const what = all ? code(set.relative_path) : code(keyOf(set));
+      const others = from ? [overview.storage?.backup_root, ...roots.filter((one) => one !== from)] : roots;
+      const words = `copies.will${all ? ".all" : ""}${from ? ".from" : ""}`;
+      return will(...mixed(words, { set: what, from: code(from ?? ""), roots: names(others.filter(Boolean)) }), " ", t("copies.whole"));
+    },
+    confirm: t("copies.go"),
+    act: async () => started("copy", await api.start("copy", conf())),
+  });
+}
+
 /** Download the files of a set. */
 export function askDownload({ set, detail }) {
   const files = Object.values(detail.tables).flatMap((table) => [

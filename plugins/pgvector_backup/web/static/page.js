@@ -6,6 +6,7 @@ import { setDetail } from "./detail.js";
 import {
   askBackup,
   askCancel,
+  askCopies,
   askDelete,
   askDeleteMany,
   askDownload,
@@ -34,7 +35,7 @@ import { onZone, zone } from "./zone.js";
 
 const BUSY = 1500; // milliseconds between two questions while something runs
 const IDLE = 20_000;
-const KINDS = ["backup", "restore", "verify", "prune"];
+const KINDS = ["backup", "restore", "verify", "prune", "copy"];
 
 const known = { overview: null, locations: [], sets: [], problem: null, listed: "", path: "" };
 const plans = new Map(); // by a location's path: what the policy says of its sets, or why that is not known
@@ -95,6 +96,7 @@ function allowed() {
     pin: overview?.can_edit ? (set) => askPin({ set, done: pinned }) : t("why.rights"),
     unpin: overview?.can_edit ? (set) => askUnpin({ set, done: pinned }) : t("why.rights"),
     prune: trigger("prune", (plan, path) => askPrune({ overview: known.overview, plan, path, started })),
+    copies: trigger("copy", (set, detail) => askCopies({ overview: known.overview, set, detail, started })),
     cancel: overview?.can_edit ? (run) => askCancel({ run, cancelled: () => refresh() }) : t("why.rights"),
     compare:
       overview?.can_download === false

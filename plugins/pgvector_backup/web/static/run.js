@@ -63,7 +63,7 @@ function route(run, { connection, root }) {
   if (run.kind === "backup")
     return [database, arrow, h("code", {}, [root, asked.task_id].filter(Boolean).join("/") || t("place.global"))];
   if (run.kind === "restore") return [h("code", {}, set), tables, arrow, database];
-  if (run.kind === "prune") return set ? h("code", {}, set) : t("run.every_location");
+  if (run.kind === "prune" || (run.kind === "copy" && asked.all)) return set ? h("code", {}, set) : t("run.every_location");
   return set ? h("code", {}, set) : t("run.newest_sets");
 }
 
@@ -201,6 +201,15 @@ function summary(kind, result) {
     ]
       .filter(Boolean)
       .join(" ");
+  }
+  if (kind === "copy") {
+    const copies = result.copies ?? [];
+    const brought = copies.filter((one) => one.success && one.files_copied > 0);
+    return [
+      t("summary.copy", { count: brought.length, size: size(brought.reduce((sum, one) => sum + one.bytes_copied, 0)) }),
+      t("summary.copy.whole", { count: copies.filter((one) => one.success && !one.files_copied).length }),
+      ...(result.notes ?? []),
+    ].join(" ");
   }
   const verified = (result.sets ?? []).map((set) => `${set.backup_path}/${set.timestamp}`);
   if (!verified.length) return result.response ?? "";
