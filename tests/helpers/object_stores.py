@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ class S3:
             "AWS_REGION": self.region,
         }
 
-    def client(self) -> Any:
-        """AWS's own client."""
+    @cached_property
+    def _client(self) -> Any:
+        """To make one takes longer than what a test asks of it."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -51,6 +53,10 @@ class S3:
             region_name=self.region,
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 8}),
         )
+
+    def client(self) -> Any:
+        """AWS's own client, the same one each time."""
+        return self._client
 
     def root(self, url: str) -> RemoteRoot:
         """A root on this server, whatever the environment says."""

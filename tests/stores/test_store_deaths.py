@@ -101,10 +101,13 @@ def after_change(wanted: int) -> Decide:
     return decide
 
 
-def whole_sets(bucket: Bucket) -> list[str]:
-    """Ids of the sets whose manifests are there; one that does not verify fails the test."""
+def whole_sets(bucket: Bucket, names: list[str] | None = None) -> list[str]:
+    """Ids of the sets whose manifests are there; one that does not verify fails the test.
+
+    :param names: what is there, if that was asked already
+    """
     found = []
-    for name in bucket.names():
+    for name in bucket.names() if names is None else names:
         if name.startswith("manifest_") and name.endswith(".json"):
             manifest = json.loads(bucket.get(name))
             for table in manifest["tables"]:
@@ -115,11 +118,19 @@ def whole_sets(bucket: Bucket) -> list[str]:
     return found
 
 
-def leftovers(bucket: Bucket) -> list[str]:
+def leftovers(bucket: Bucket, names: list[str] | None = None) -> list[str]:
     """What belongs to no set, and uploads that are not ended."""
-    sets = [name.removeprefix("manifest_").removesuffix(".json") for name in bucket.names() if name.startswith("mani")]
-    loose = [name for name in bucket.names() if name.endswith(".tmp") or not any(f"_{one}." in name for one in sets)]
+    names = bucket.names() if names is None else names
+    sets = [name.removeprefix("manifest_").removesuffix(".json") for name in names if name.startswith("mani")]
+    loose = [name for name in names if name.endswith(".tmp") or not any(f"_{one}." in name for one in sets)]
     return [*loose, *bucket.uploads()]
+
+
+def remove(bucket: Bucket, names: list[str]) -> None:
+    """Delete them at once."""
+    keys = [{"Key": f"sets/vector_bak/{name}"} for name in names]
+    answer = bucket.server.client().delete_objects(Bucket=bucket.name, Delete={"Objects": keys})
+    assert "Errors" not in answer
 
 
 def test_killed_after_every_single_change(house: House, bucket: Bucket, relay: Relay, children: Forked) -> None:
@@ -143,9 +154,10 @@ def test_killed_after_every_single_change(house: House, bucket: Bucket, relay: R
         relay.victims.put(child)
         (status,) = children.wait()
         last = relay.seen[-1]
-        sets = whole_sets(bucket)
+        names = bucket.names()
+        sets = whole_sets(bucket, names)
         assert earlier in sets
-        seen["claimed"] += any(name.endswith(".tmp") for name in bucket.names())
+        seen["claimed"] += any(name.endswith(".tmp") for name in names)
         seen["uploading"] += bool(bucket.uploads())
         seen["committed"] += len(sets) > 1
         (place,) = Catalog(house.settings).locations()
@@ -154,11 +166,10 @@ def test_killed_after_every_single_change(house: House, bucket: Bucket, relay: R
 
         result = house.backup(now=NOW)
         assert result.failure is None
-        assert leftovers(bucket) == [], f"left over by a kill after {last}"
-        assert sorted(whole_sets(bucket)) == sorted({*sets, str(result.backup_id)})
-        for name in bucket.names():
-            if earlier not in name:
-                bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
+        names = bucket.names()
+        assert leftovers(bucket, names) == [], f"left over by a kill after {last}"
+        assert sorted(whole_sets(bucket, names)) == sorted({*sets, str(result.backup_id)})
+        remove(bucket, [name for name in names if earlier not in name])
         if status == 0:
             break
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -203,15 +214,13 @@ def test_a_copy_killed_after_every_single_change(
             resumed += 0 < one.files < 5
             assert sorted(whole_sets(bucket)) == sorted([earlier, str(made.backup_id)])
         else:
-            for name in bucket.names():
-                if earlier in name:
-                    bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
-            swept += any(name.endswith(".tmp") for name in bucket.names())
+            names = bucket.names()
+            remove(bucket, [name for name in names if earlier in name])
+            swept += any(name.endswith(".tmp") for name in names if earlier not in name)
             assert house.copy(bucket.url, timestamp=earlier).failure is None
-        assert leftovers(bucket) == [], f"left over by a kill after {last}"
-        for name in bucket.names():
-            if earlier not in name:
-                bucket.server.client().delete_object(Bucket=bucket.name, Key=f"sets/vector_bak/{name}")
+        names = bucket.names()
+        assert leftovers(bucket, names) == [], f"left over by a kill after {last}"
+        remove(bucket, [name for name in names if earlier not in name])
         if status == 0:
             break
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -227,7 +236,7 @@ def test_of_fifty_claims_at_once_one_wins(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, children: Forked, server: str
 ) -> None:
     bucket = fresh_place(server, request, monkeypatch)
-    children.start(*(_claim(bucket, at=time.time() + 5) for _ in range(50)))
+    children.start(*(_claim(bucket) for _ in range(50)))
     ends = [os.WEXITSTATUS(status) for status in children.wait()]
     assert sorted(ends) == [store_children.WON] + [store_children.LOST] * 49
 
@@ -237,15 +246,19 @@ def test_of_claims_at_once_at_most_one_wins_where_nothing_is_conditional(
 ) -> None:
     bucket = fresh_bucket(rclone, monkeypatch)
     bucket.put("x", b"")
-    children.start(*(_claim(bucket, at=time.time() + 3) for _ in range(10)))
+    children.start(*(_claim(bucket) for _ in range(10)))
     ends = [os.WEXITSTATUS(status) for status in children.wait()]
     assert ends.count(store_children.WON) <= 1
     assert set(ends) <= {store_children.WON, store_children.LOST, store_children.REFUSED}
 
 
-def _claim(bucket: Bucket | Container, at: float) -> dict[str, Any]:
-    environment = bucket.server.environment
-    return {"do": "claim", "environment": environment, "root": bucket.url, "at": at, "now": NOW.strftime(FORMAT)}
+def _claim(bucket: Bucket | Container) -> dict[str, Any]:
+    return {
+        "do": "claim",
+        "environment": bucket.server.environment,
+        "root": bucket.url,
+        "now": NOW.strftime(FORMAT),
+    }
 
 
 @pytest.fixture
