@@ -179,7 +179,7 @@ class StoredFile:
         on_fault: OnFault,
         *,
         unpack: bool = False,
-        digest: bool = False,
+        digest: bool,
     ) -> Iterator[Block]:
         entry = self.entry
         file = self._opened(on_fault)
