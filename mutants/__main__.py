@@ -68,7 +68,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/load/builds": ("engine/test_restore_indexes",),
     "engine/load/advances": ("engine/test_advances",),
     "engine/load/langchain_pair": ("engine/test_restore_collections",),
-    "installation/connections": ("airflow/test_guards", "airflow/test_faults"),
+    "installation/connections": ("airflow/test_connections",),
     "web/access": ("airflow/web/test_access",),
 }
 """A module of the package, and the tests that are to notice what is changed in it."""
@@ -98,7 +98,7 @@ FURTHER: Final[dict[str, tuple[str, ...]]] = {
     "engine/load/builds": ("engine/test_restore_requests",),
     "engine/load/advances": ("engine/test_second_time", "engine/test_restore_requests", "engine/test_restore_left_out"),
     "engine/load/langchain_pair": ("engine/test_second_time",),
-    "installation/connections": ("airflow/test_configuration",),
+    "installation/connections": ("airflow/test_guards", "airflow/test_faults"),
 }
 """Tests that are asked of what those have not noticed: they take longer, or are of more than that module."""
 
