@@ -1,4 +1,4 @@
-"""A table of an increment, without a server: which rows of which file it has, and every way in which they do not fit."""
+"""A table of an increment, without a server: which rows of which file it has, and every way they may not fit."""
 
 from __future__ import annotations
 
