@@ -58,7 +58,8 @@ SELECT * FROM (
 
 def definitions(database: Database, schema: str = "public") -> list[tuple[Any, ...]]:
     """All that the server says of the tables of a schema."""
-    return database.run(DEFINITIONS.replace("%(schema)s", f"'{schema}'"))
+    query = DEFINITIONS.replace("%(schema)s::regnamespace", "quote_ident(%(schema)s)::regnamespace")
+    return database.run(query.replace("%(schema)s", f"'{schema}'"))
 
 
 def rows(database: Database, table: str) -> list[str]:

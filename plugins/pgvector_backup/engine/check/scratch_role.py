@@ -37,10 +37,14 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 
 
 def create(conn: Connection[Any], name: str, password: str) -> None:
-    """Make a role that can log in, and nothing else."""
+    """Make a role that can log in, and nothing else.
+
+    A member of no other role, it inherits nothing; but on PostgreSQL 15 a database's owner may make tables in its
+    schema ``public`` by a membership that is implied, and inherited only by who may inherit.
+    """
     conn.execute(
         sql.SQL(
-            "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT"
+            "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
             " CONNECTION LIMIT {} PASSWORD {}"
         ).format(sql.Identifier(name), sql.Literal(CONNECTIONS), sql.Literal(password))
     )

@@ -129,6 +129,9 @@ class Search:
         condition = sql.SQL("{} IS NOT NULL").format(name)
         if self.column.type.dimensions is None and self.column.type.name in ("vector", "halfvec"):
             condition += sql.SQL(" AND {}.vector_dims({}) = {}").format(schema, name, self.query.dimensions)
+        elif self.column.type.dimensions is None and self.column.type.name == "sparsevec":
+            # pgvector has no function for it; its text ends with a stroke and the number.
+            condition += sql.SQL(" AND split_part({}::text, '/', 2)::int4 = {}").format(name, self.query.dimensions)
         statement = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {} {} {} LIMIT {}) TO STDOUT ({})").format(
             sql.SQL(", ").join(sql.Identifier(columns[at].name) for at in self.column.key),
             table,

@@ -103,20 +103,47 @@ class Builds:
 
     def finish(self, plans: Sequence[TablePlan]) -> None:
         """Keys first, for the rows have to be right before the long work begins; then indexes."""
-        self._constraints(plans)
-        for one, key in self._keys:
-            with load_fault(one.label, on_conflict=one.on_conflict):
-                dropped.make_again(self.conn, key)
+        self._constraints(plans, ("not null", "primary key", "unique", "exclusion", "check"))
         largest = max(row_bytes(one.stored) for one in plans)
         if largest >= WORTH_WORKERS:
             _prepare(self.conn, memory_mb=self.memory_mb, bytes_loaded=largest)
+        # A foreign key may go by a unique index that is no constraint's.
+        self._new_indexes(plans, unique=True)
+        self._constraints(plans, ("foreign key",))
+        for one, key in self._keys:
+            with load_fault(one.label, on_conflict=one.on_conflict):
+                dropped.make_again(self.conn, key)
         for one, index in self._indexes:
             self._build(one, index.name, index.make)
+        self._new_indexes(plans, unique=False)
+        for one in plans:
+            if one.created and one.stored.entry is not None:
+                with load_fault(one.label, on_conflict=one.on_conflict):
+                    properties.after_rows(self.conn, one.stored.entry, one.name, one.notes)
+
+    def _constraints(self, plans: Sequence[TablePlan], kinds: Sequence[str]) -> None:
+        """Those of the tables that were made."""
+        where = renamed([(one.stored, one.name) for one in plans])
+        for one in plans:
+            if not one.created or one.stored.entry is None:
+                continue
+            for constraint in one.stored.entry.constraints:
+                if constraint.type in kinds:
+                    with load_fault(one.label, on_conflict=one.on_conflict):
+                        left_out = add_constraint(self.conn, one.stored.entry, constraint, one.name, where)
+                    if left_out is not None:
+                        _log.warning("%s", left_out)
+                        one.notes.append(left_out)
+
+    def _new_indexes(self, plans: Sequence[TablePlan], *, unique: bool) -> None:
+        """Those of the tables that were made which hold no constraint."""
         for one in plans:
             entry = one.stored.entry
             if not one.created or entry is None:
                 continue
             for new in entry.indexes:
+                if new.unique is not unique:
+                    continue
                 if new.constraint is None and new.valid:
                     self._build(one, new.name, [index_definition(self.conn, entry, new, one.name)])
                 elif not new.valid:
@@ -124,25 +151,6 @@ class Builds:
                         f"{one.label}: index {new.name} was left out, for it was not valid when the set was made: "
                         f"{new.definition}"
                     )
-        for one in plans:
-            if one.created and one.stored.entry is not None:
-                with load_fault(one.label, on_conflict=one.on_conflict):
-                    properties.after_rows(self.conn, one.stored.entry, one.name, one.notes)
-
-    def _constraints(self, plans: Sequence[TablePlan]) -> None:
-        """Those of the tables that were made, foreign keys last."""
-        where = renamed([(one.stored, one.name) for one in plans])
-        for kinds in (("not null", "primary key", "unique", "exclusion", "check"), ("foreign key",)):
-            for one in plans:
-                if not one.created or one.stored.entry is None:
-                    continue
-                for constraint in one.stored.entry.constraints:
-                    if constraint.type in kinds:
-                        with load_fault(one.label, on_conflict=one.on_conflict):
-                            left_out = add_constraint(self.conn, one.stored.entry, constraint, one.name, where)
-                        if left_out is not None:
-                            _log.warning("%s", left_out)
-                            one.notes.append(left_out)
 
     def _build(self, one: TablePlan, name: str, make: Sequence[sql.Composed]) -> None:
         self.cancel.check()

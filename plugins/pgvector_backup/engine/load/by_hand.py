@@ -20,7 +20,7 @@ from pgvector_backup.engine.load.sequences import options
 from pgvector_backup.engine.postgres.properties import Policy
 from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.table_name import TableName
-from pgvector_backup.engine.postgres.tables import Column
+from pgvector_backup.engine.postgres.tables import Column, Constraint
 from pgvector_backup.engine.sets.chain import TableChain
 from pgvector_backup.engine.sets.manifest import Manifest
 from pgvector_backup.engine.sets.table_entry import TableEntry
@@ -28,13 +28,14 @@ from pgvector_backup.engine.store.claim import Claim
 from pgvector_backup.engine.store.naming import script_name
 
 _UNPACK: Final = {"zstd": "zstd -dc", "gzip": "gzip -dc"}
-_KINDS: Final = (("primary key", "unique", "exclusion", "check"), ("foreign key",))
+_KEYS: Final = ("primary key", "unique", "exclusion", "check")
 
 _HEAD: Final = """\
 -- Set {backup_id} of database {database}, made {created_at} by PostgreSQL {server} with pgvector {pgvector}.
 -- In the directory of these files: psql -X -d DATABASE -f schema_{backup_id}.sql
 -- It is one transaction: all of it is there afterwards, or nothing. The tables must not be there yet.
--- Not in it: roles and what they were granted, triggers, functions and types of your own, rows of other tables.
+-- Not in it: roles and what they were granted, triggers, functions and types of your own, rows of other tables,
+-- indexes that were not valid.
 \\set ON_ERROR_STOP on
 SET client_encoding = 'UTF8';
 BEGIN;
@@ -101,11 +102,16 @@ def script(manifest: Manifest, chained: Mapping[str, TableChain] | None = None) 
         chain = chained.get(entry.name)
         parts.append(_rows(entry) if chain is None else _chain_rows(entry, chain))
     parts.append("\n-- keys, indexes, sequences\n")
-    for kinds in _KINDS:
-        for entry in manifest.tables:
-            parts += _constraints(entry, kinds)
+    inside = {(entry.schema, entry.table) for entry in manifest.tables}
     for entry in manifest.tables:
-        parts += _rest(entry)
+        parts += _constraints(entry, _KEYS, inside)
+    # A foreign key may go by a unique index that is no constraint's.
+    for entry in manifest.tables:
+        parts += _indexes(entry, unique=True)
+    for entry in manifest.tables:
+        parts += _constraints(entry, ("foreign key",), inside)
+    for entry in manifest.tables:
+        parts += _rest(entry, inside)
     parts.append("COMMIT;\n")
     return "".join(parts)
 
@@ -201,32 +207,66 @@ def _copy(where: str, file_name: str, file_format: str, compression: str, *, lab
     return f"\\copy {where} FROM {file} WITH ({kind})\n"
 
 
-def _constraints(entry: TableEntry, kinds: tuple[str, ...]) -> Iterator[str]:
+def _constraints(entry: TableEntry, kinds: tuple[str, ...], inside: set[tuple[str, str]]) -> Iterator[str]:
+    where = _name(entry.schema, entry.table)
     for one in entry.constraints:
         loose = one.type == "not null" and not one.validated and "check" in kinds
         if one.type in kinds or loose:
             unchecked = " NOT VALID" if one.type == "foreign key" and not one.checked and one.validated else ""
-            where = _name(entry.schema, entry.table)
-            yield f"ALTER TABLE {where} ADD CONSTRAINT {_name(one.name)} {one.definition}{unchecked};\n"
+            made = f"ALTER TABLE {where} ADD CONSTRAINT {_name(one.name)} {one.definition}{unchecked};\n"
+            yield _if_there(one, made, f"{entry.name}: {one.name}") if _outside(one, inside) else made
 
 
-def _rest(entry: TableEntry) -> Iterator[str]:
+def _outside(one: Constraint, inside: set[tuple[str, str]]) -> bool:
+    """Whether it is a foreign key to a table that is not in the set."""
+    return one.references is not None and one.references not in inside
+
+
+def _if_there(one: Constraint, statement: str, what: str) -> str:
+    assert one.references is not None
+    there = sql.Literal(_name(*one.references)).as_string(None)
+    label = ".".join(one.references)
+    return _if(f"pg_catalog.to_regclass({there}) IS NOT NULL", statement, f"{what}: {label} is not there")
+
+
+def _if(condition: str, statement: str, otherwise: str) -> str:
+    """A statement that psql executes where a condition holds; otherwise it says why not."""
+    told = sql.Literal(otherwise).as_string(None)
+    return (
+        f"SELECT {condition} AS pgvb_there \\gset\n\\if :pgvb_there\n{statement}\\else\n"
+        f'SELECT {told} AS "left out";\n\\endif\n'
+    )
+
+
+def _indexes(entry: TableEntry, *, unique: bool) -> Iterator[str]:
     for index in entry.indexes:
-        if index.constraint is None and index.valid:
+        if index.constraint is None and index.valid and index.unique is unique:
             yield f"{index.definition};\n"
+
+
+def _rest(entry: TableEntry, inside: set[tuple[str, str]]) -> Iterator[str]:
+    yield from _indexes(entry, unique=False)
     for one in entry.sequences:
         if one.last_value is not None:
             sequence = sql.Literal(_name(one.schema, one.name)).as_string(None)
             yield f"SELECT pg_catalog.setval({sequence}, {one.last_value}, {str(one.is_called).lower()});\n"
     place = TableName(entry.schema, entry.table)
-    for _, statements in properties.finishing(entry, place):
-        for statement in statements:
-            yield f"{statement.as_string(None)};\n"
+    outside = {f"comment on constraint {one.name}": one for one in entry.constraints if _outside(one, inside)}
+    for what, statements in properties.finishing(entry, place):
+        text = "".join(f"{statement.as_string(None)};\n" for statement in statements)
+        yield _if_there(outside[what], text, f"{entry.name}: {what}") if what in outside else text
     known = entry.properties
     for policy in () if known is None else known.policies:
-        yield f"{_policy(policy, entry)};\n"
+        text = f"{_policy(policy, entry)};\n"
         if policy.comment is not None:
-            yield f"{properties.policy_comment(policy, policy.comment, place).as_string(None)};\n"
+            text += f"{properties.policy_comment(policy, policy.comment, place).as_string(None)};\n"
+        roles = [role for role in policy.roles if role != "public"]
+        if roles:
+            wanted = ", ".join(sql.Literal(role).as_string(None) for role in roles)
+            there = f"(SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname IN ({wanted})) = {len(roles)}"
+            missing = f"{entry.name}: policy {policy.name}: not all of its roles are there: {', '.join(roles)}"
+            text = _if(there, text, missing)
+        yield text
 
 
 def _policy(one: Policy, entry: TableEntry) -> str:

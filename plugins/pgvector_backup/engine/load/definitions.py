@@ -92,7 +92,11 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> l
         if there != (True,):
             conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name.schema)))
     counters = sequences.make(conn, entry, name, notes)
-    columns = [(column, _column(conn, entry, column, counters, notes)) for column in entry.columns]
+    types = {name: _type(conn, name) for name in {column.type for column in entry.columns}}
+    columns = [
+        (column, _column(conn, entry, column, counters, type_name=types[column.type], notes=notes))
+        for column in entry.columns
+    ]
     head = properties.head(conn, entry, name)
     tail = properties.tail(conn, entry, notes)
     whole = sql.SQL("{} ({}){}").format(head, sql.SQL(", ").join(made for _, made in columns), tail)
@@ -119,14 +123,25 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> l
     return notes
 
 
+def _type(conn: Connection[Any], name: str) -> str | None:
+    """A type as this database calls it; None where it has none of that name."""
+    here = relocated_type(conn, name)
+    # What `to_regtype` accepts is the name of a type and nothing else.
+    known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [here]).fetchone()
+    return here if known == (True,) else None
+
+
 def _column(
-    conn: Connection[Any], entry: TableEntry, column: Column, counters: Counters, notes: list[str]
+    conn: Connection[Any],
+    entry: TableEntry,
+    column: Column,
+    counters: Counters,
+    *,
+    type_name: str | None,
+    notes: list[str],
 ) -> sql.Composed:
     """A column's definition but for its default, which the server may not be able to evaluate."""
-    type_name = relocated_type(conn, column.type)
-    # What `to_regtype` accepts is the name of a type and nothing else.
-    known = conn.execute("SELECT to_regtype(%s) IS NOT NULL", [type_name]).fetchone()
-    if known != (True,):
+    if type_name is None:
         raise NotFound(
             f"{entry.name}: column {column.name} is of type {column.type}, which this database does not have; create "
             "the type or its extension first"

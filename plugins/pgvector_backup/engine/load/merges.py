@@ -1,7 +1,7 @@
 """The one statement that takes staged rows over into a table, and returns them as the table has them then.
 
-ON CONFLICT goes by keys that are checked at once. Where a key is deferrable, or the table has rules, rows
-that are there already are found by a join instead.
+ON CONFLICT goes by keys that are checked at once. Where a key is deferrable or one over time, or the table has rules,
+rows that are there already are found by a join instead.
 """
 
 from __future__ import annotations
@@ -88,15 +88,17 @@ class _Keys:
 
 def _keys(conn: Connection[Any], table: Table, into: Destination) -> _Keys:
     found = conn.execute(_KEYS, [table.oid]).fetchall()
-    deferrable = [primary for _, primary, immediate, _, _, _ in found if not immediate]
+    deferrable = [primary for _, primary, immediate, _, _, _, _ in found if not immediate]
+    # DO NOTHING goes by keys over time, DO UPDATE does not.
+    of_time = any(primary and excluding for _, primary, _, excluding, _, _, _ in found)
     same = [
         same_row(conn, index, "t", "s", nulls_equal=nulls)
-        for index, _, _, plain, nulls, columns in found
+        for index, _, _, _, plain, nulls, columns in found
         if plain and set(columns) <= set(into.columns)
     ]
     # The server has no ON CONFLICT for a table with rules for INSERT or UPDATE, disabled ones too.
     ruled = conn.execute(_RULED, [table.oid]).fetchone() == (True,)
-    return _Keys(any(deferrable) or ruled, bool(deferrable) or ruled, tuple(same))
+    return _Keys(any(deferrable) or of_time or ruled, bool(deferrable) or ruled, tuple(same))
 
 
 _RULED: Final = """
@@ -104,7 +106,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = %s AND r.e
 """
 
 _KEYS: Final = """
-SELECT i.indexrelid, i.indisprimary, i.indimmediate, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL,
+SELECT i.indexrelid, i.indisprimary, i.indimmediate, i.indisexclusion,
+       i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        (SELECT array_agg(a.attname::text ORDER BY k.position)
           FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from psycopg import Connection
@@ -23,16 +23,20 @@ class Place:
 
     :param created: whether this restore makes the table
     :param exists: whether it is there by now
+    :param notes: what should be known of it
     """
 
     stored: StoredTable
     name: TableName
     created: bool
     exists: bool
+    notes: list[str] = field(default_factory=list)
 
 
 def find(conn: Connection[Any], chosen: Sequence[StoredTable], request: RestoreRequest) -> list[Place]:
     """Where each table's rows go, parents first; nothing is made yet.
+
+    A partition whose rows come with those of its table is left out, and noted there.
 
     :raises NotFound: when a table is not there and may not be made
     :raises Conflict: when two tables of the set would go into one
@@ -52,7 +56,11 @@ def find(conn: Connection[Any], chosen: Sequence[StoredTable], request: RestoreR
             )
         taken[name] = stored.label
         places[stored.label] = Place(stored, name, created, exists=not created)
-    return [places[stored.label] for stored in _in_order(list(chosen), _parents(conn, places))]
+    for label, whole in _parts(conn, places).items():
+        whole.notes.append(f"{whole.stored.label}: the rows of its partition {label} came back with it")
+        del places[label]
+    apart = [stored for stored in chosen if stored.label in places]
+    return [places[stored.label] for stored in _in_order(apart, _parents(conn, places))]
 
 
 def renamed(pairs: Sequence[tuple[StoredTable, TableName]]) -> dict[TableName, TableName]:
@@ -102,6 +110,22 @@ def _not_there(conn: Connection[Any], stored: StoredTable, schema: str | None) -
     return NotFound(f"{missing(conn, _asked(stored, schema))}; {remedy}")
 
 
+def _parts(conn: Connection[Any], places: Mapping[str, Place]) -> dict[str, Place]:
+    """By label, what is a partition of another table here as it was there, so that the file of that has its rows."""
+    found: dict[str, Place] = {}
+    for label, part in places.items():
+        for whole in places.values():
+            one, other = part.stored.entry, whole.stored.entry
+            if part is whole or one is None or other is None or not (part.exists and whole.exists):
+                continue
+            if not one.relations or not set(one.relations) <= set(other.relations):
+                continue
+            names = [place.name.identifier.as_string(conn) for place in (part, whole)]
+            if other.kind == "partitioned table" and conn.execute(_IS_PART, names).fetchone() == (True,):
+                found[label] = whole
+    return found
+
+
 def _parents(conn: Connection[Any], places: Mapping[str, Place]) -> dict[str, set[str]]:
     """By label, the labels of the tables that foreign keys point at, in the set or in the database."""
     labels = {place.name: label for label, place in places.items()}
@@ -131,6 +155,10 @@ def _in_order(tables: Sequence[StoredTable], parents: Mapping[str, set[str]]) ->
         waiting = [table for table in waiting if table not in taken]
     return ordered
 
+
+_IS_PART: Final = """
+SELECT EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(%s)) AS a WHERE a.relid = to_regclass(%s))
+"""
 
 _REFERENCES: Final = """
 SELECT n.nspname, p.relname FROM pg_constraint k

@@ -134,6 +134,7 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
         renamed=selection is not None and selection.renames(stored.label),
         droppable=(),
         on_conflict=request.on_conflict,
+        notes=list(place.notes),
     )
     if table is not None:
         plan.notes += target.check(stored, table)

@@ -257,6 +257,8 @@ def _left_out(entry: TableEntry) -> Iterator[str]:
     ):
         if names:
             yield f"{entry.name}: a set does not keep {what} {', '.join(names)}; make them again if they are needed"
+    if known.of_type is not None:
+        yield f"{entry.name}: it was a table of type {known.of_type}, and has the same columns by itself now"
     if known.granted:
         yield f"{entry.name}: a set does not keep who was granted what on it; grant it again"
 

@@ -56,7 +56,9 @@ def load_fault(label: str, *, on_conflict: str) -> Iterator[None]:
     except psycopg.errors.UndefinedTable as fault:
         raise database_fault(fault, table=label) from fault
     except (psycopg.ProgrammingError, psycopg.NotSupportedError) as fault:
-        raise DatabaseFault(f"{label}: {_said(fault)}; {_UNCHANGED}", can_retry=False) from fault
+        # What a statement may not do has to do with definitions, so that the detail tells no row's value.
+        detail = f" ({fault.diag.message_detail.rstrip('.')})" if fault.diag.message_detail else ""
+        raise DatabaseFault(f"{label}: {_said(fault)}{detail}; {_UNCHANGED}", can_retry=False) from fault
     except psycopg.Error as fault:
         raise database_fault(fault, table=label) from fault
 

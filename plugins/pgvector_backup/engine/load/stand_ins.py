@@ -14,7 +14,6 @@ from typing import Any
 from psycopg import Connection
 
 from pgvector_backup.engine.load.relocation import relocated_type
-from pgvector_backup.engine.postgres.tables import Column
 from pgvector_backup.engine.sets.stored_set import StoredTable
 from pgvector_backup.engine.sets.table_entry import TableEntry
 
@@ -36,9 +35,10 @@ def stand_in(
 
 def _of_table(conn: Connection[Any], table: StoredTable, entry: TableEntry, notes: list[str]) -> StoredTable:
     kind = entry.file_kind.format.any_value
+    missing = {name for name in {column.type for column in entry.columns} if _is_missing(conn, name)}
     columns = []
     for column in entry.columns:
-        if not _is_missing(conn, column):
+        if column.type not in missing:
             columns.append(column)
         elif column.generated:
             notes.append(
@@ -56,6 +56,6 @@ def _of_table(conn: Connection[Any], table: StoredTable, entry: TableEntry, note
     return replace(table, entry=replace(entry, columns=tuple(columns)))
 
 
-def _is_missing(conn: Connection[Any], column: Column) -> bool:
-    row = conn.execute("SELECT to_regtype(%s) IS NULL", [relocated_type(conn, column.type)]).fetchone()
+def _is_missing(conn: Connection[Any], name: str) -> bool:
+    row = conn.execute("SELECT to_regtype(%s) IS NULL", [relocated_type(conn, name)]).fetchone()
     return row == (True,)

@@ -70,6 +70,7 @@ class Properties:
     :param children: tables that inherit from it, at any depth
     :param triggers: its own, by name
     :param granted: whether privileges on it or on its columns were granted to anybody
+    :param of_type: the composite type that it was made OF
     """
 
     unlogged: bool = False
@@ -89,6 +90,7 @@ class Properties:
     publications: tuple[str, ...] = ()
     granted: bool = False
     comment: str | None = None
+    of_type: str | None = None
 
 
 def properties_of(conn: Connection[Any], oid: int) -> Properties:
@@ -140,7 +142,8 @@ SELECT c.relpersistence = 'u' AS unlogged,
        AS publications,
        c.relacl IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped) AS granted,
-       pg_catalog.obj_description(c.oid, 'pg_class') AS comment
+       pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
+       CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type
 FROM pg_catalog.pg_class c WHERE c.oid = %(oid)s
 """
 

@@ -94,6 +94,11 @@ class Index:
     statistics: tuple[tuple[int, int], ...] = ()
     comment: str | None = None
 
+    @property
+    def unique(self) -> bool:
+        """Whether no two rows may have the same key."""
+        return self.definition.startswith("CREATE UNIQUE ")
+
 
 @dataclass(frozen=True)
 class Heap:
