@@ -49,8 +49,8 @@ serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)
 test: install ## run all tests, on all cores; ARGS="…" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-test-fast: install ## run the quick tests only, in about six minutes: unit and engine, no kills, no memory, no Airflow
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(or $(ARGS),tests/unit tests/engine)
+test-fast: install ## run the quick tests only: unit and engine, without kills, memory, drills, servers of their own
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not apart" $(or $(ARGS),tests/unit tests/engine)
 
 test-matrix: install ## run a short suite on other versions of Airflow, Python, psycopg, PostgreSQL, into docs/versions.md
 	@$(BIN)/python -m matrix $(ARGS)

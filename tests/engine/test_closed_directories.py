@@ -15,6 +15,8 @@ from demo.embedded import OpenedPostgres
 from pgvector_backup.embedded.programs import EmbeddedPostgresError
 from pgvector_backup.embedded.server import EmbeddedPostgres
 
+pytestmark = pytest.mark.apart
+
 ROOT = os.geteuid() == 0
 DAC_OVERRIDE = 1 << 1
 

@@ -54,6 +54,7 @@ def test_threads_that_begin_in_the_same_second_make_a_set_each(large: House, num
 
 
 @pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.apart
 def test_processes_at_once_make_a_set_each(large: House, number: int) -> None:
     backing_up = command(large, "backup", tables=TABLES)
     processes = [

@@ -27,6 +27,8 @@ from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
 from tests.helpers.python import environment
 
+pytestmark = pytest.mark.apart
+
 EMBEDDING = "langchain_pg_embedding"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers.house import House
 
+pytestmark = pytest.mark.apart
+
 TABLES = {
     "an enum": "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, a mood, v vector(2));"
     "INSERT INTO t VALUES (1, 'sad', '[1,2]'), (2, NULL, '[3,4]')",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.errors import BackupError, Conflict, IntegrityFault, NotFound
-from tests.helpers.database import Database
+from tests.helpers.database import Database, fresh
 from tests.helpers.forging import reseal
 from tests.helpers.house import House
 
@@ -24,12 +28,23 @@ CREATE OPERATOR ==== (LEFTARG = text, RIGHTARG = text, FUNCTION = trap_equal);
 """
 
 
+@pytest.fixture(scope="module")
+def made(server: OpenedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A set of one table, to be copied and tampered with."""
+    with fresh(server) as database:
+        house = House(database, tmp_path_factory.mktemp("made"))
+        database.run("CREATE TABLE t (id int PRIMARY KEY, note text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        house.configure(tables="t")
+        house.backup()
+        yield house
+
+
 @pytest.fixture
-def forged(house: House, elsewhere: Database) -> Any:
+def forged(made: House, backup_root: Path, elsewhere: Database) -> Any:
     """Changes the only table of a set, and restores it where there are traps and no such table."""
-    house.database.run("CREATE TABLE t (id int PRIMARY KEY, note text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    shutil.copytree(made.root, backup_root, dirs_exist_ok=True)
+    house = House(made.database, backup_root)
     house.configure(tables="t")
-    house.backup()
     elsewhere.run(TRAP)
 
     def restore(change: Any, **request: Any) -> None:

@@ -28,6 +28,8 @@ from tests.helpers.forging import reseal
 from tests.helpers.house import House
 from tests.helpers.installation import until
 
+pytestmark = pytest.mark.apart
+
 LIMITS = Limits.of(0, disk_mb=0, seconds=0, memory_mb=5120)
 
 

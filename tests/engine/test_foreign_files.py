@@ -141,6 +141,7 @@ def test_waiting_for_a_lock_ends_when_the_run_is_cancelled(
     assert 0.4 < time.monotonic() - before < 10
 
 
+@pytest.mark.apart
 def test_a_command_that_waits_for_a_lock_ends_with_a_signal(house: House) -> None:
     house.langchain(8)
     house.backup()

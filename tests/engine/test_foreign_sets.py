@@ -6,11 +6,12 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import struct
 import time
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import (
     BackupError,
@@ -35,15 +37,31 @@ from pgvector_backup.engine.sets import block_index
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.documents import MANIFEST_BYTES
 from pgvector_backup.engine.sets.found import FoundSet
+from tests.helpers.database import contents, fresh
 from tests.helpers.forging import manifest_of, mutations, put, reseal, seal
 from tests.helpers.house import House
+from tests.helpers.langchain import PAIR
 
 
-def two_sets(house: House) -> tuple[str, str]:
-    """A whole set, and the one that is going to be tampered with, in a task's directory of its own."""
-    house.langchain(8)
-    (house.root / "bad").mkdir(exist_ok=True)
-    return str(house.backup().backup_id), str(house.backup(task_id="bad").backup_id)
+@pytest.fixture(scope="module")
+def made(server: OpenedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A whole set, and in a task's directory of its own another."""
+    with fresh(server) as database:
+        house = House(database, tmp_path_factory.mktemp("made"))
+        house.langchain(8)
+        (house.root / "bad").mkdir()
+        house.backup()
+        house.backup(task_id="bad")
+        rows = contents(database, *PAIR)
+        yield house
+        assert contents(database, *PAIR) == rows, "what was refused has changed the tables"
+
+
+@pytest.fixture
+def two_sets(made: House, backup_root: Path) -> House:
+    """Both sets for one's own, the one in ``bad`` to be tampered with; the tables are everybody's."""
+    shutil.copytree(made.root, backup_root, dirs_exist_ok=True)
+    return House(made.database, backup_root)
 
 
 def bad_manifest(house: House) -> Path:
@@ -114,8 +132,8 @@ FIELDS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("what", FIELDS)
-def test_a_manifest_that_says_what_none_of_ours_says(house: House, what: str) -> None:
-    two_sets(house)
+def test_a_manifest_that_says_what_none_of_ours_says(two_sets: House, what: str) -> None:
+    house = two_sets
     path = bad_manifest(house)
     body = json.loads(path.read_bytes())
     FIELDS[what](body)
@@ -142,14 +160,14 @@ CONTENTS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", CONTENTS)
-def test_a_manifest_that_is_none(house: House, what: str) -> None:
-    two_sets(house)
+def test_a_manifest_that_is_none(two_sets: House, what: str) -> None:
+    house = two_sets
     bad_manifest(house).write_bytes(CONTENTS[what])
     require_bad_alone(house)
 
 
-def test_a_manifest_of_a_gigabyte_is_not_read(house: House) -> None:
-    two_sets(house)
+def test_a_manifest_of_a_gigabyte_is_not_read(two_sets: House) -> None:
+    house = two_sets
     with bad_manifest(house).open("ab") as file:
         file.truncate(1 << 30)
     tracemalloc.start()
@@ -159,8 +177,8 @@ def test_a_manifest_of_a_gigabyte_is_not_read(house: House) -> None:
     assert peak < 4 * MANIFEST_BYTES
 
 
-def test_an_index_of_a_gigabyte_is_not_read(house: House) -> None:
-    two_sets(house)
+def test_an_index_of_a_gigabyte_is_not_read(two_sets: House) -> None:
+    house = two_sets
     (index, *_) = (house.root / "bad" / "vector_bak").glob("*.idx")
     with index.open("ab") as file:
         file.truncate(1 << 30)
@@ -188,8 +206,8 @@ def test_an_index_of_a_gigabyte_is_not_read(house: House) -> None:
         b"\xff",
     ],
 )
-def test_an_outcome_that_is_none_counts_for_nothing(house: House, content: bytes) -> None:
-    two_sets(house)
+def test_an_outcome_that_is_none_counts_for_nothing(two_sets: House, content: bytes) -> None:
+    house = two_sets
     bad = house.root / "bad" / "vector_bak"
     sets = listed(house)
     (bad / f"verified_{sets['bad/vector_bak'].backup_id}.json").write_bytes(content)
@@ -199,8 +217,8 @@ def test_an_outcome_that_is_none_counts_for_nothing(house: House, content: bytes
     assert house.verify(depth="files").errors == []
 
 
-def test_names_that_are_no_text_break_nothing(house: House) -> None:
-    two_sets(house)
+def test_names_that_are_no_text_break_nothing(two_sets: House) -> None:
+    house = two_sets
     bad = os.fsencode(house.root / "bad" / "vector_bak")
     for name in (b"\xff_20260101_000000.csv", b"a\nb_20260101_000000.csv", b"\x1b[31m_20260101_000001.csv", b"\xff"):
         Path(os.fsdecode(bad + b"/" + name)).write_bytes(b"id\n1\n")
@@ -211,16 +229,17 @@ def test_names_that_are_no_text_break_nothing(house: House) -> None:
     assert house.verify(depth="files").errors == []
 
 
-def test_a_time_that_no_calendar_has_breaks_nothing(house: House) -> None:
-    two_sets(house)
+def test_a_time_that_no_calendar_has_breaks_nothing(two_sets: House) -> None:
+    house = two_sets
     path = bad_manifest(house)
     path.write_bytes(b"{}")
     os.utime(path, (1e11, 1e15))
     require_bad_alone(house)
 
 
-def test_whatever_a_manifest_says_breaks_nothing_but_its_set(house: House) -> None:
-    _, bad_id = two_sets(house)
+def test_whatever_a_manifest_says_breaks_nothing_but_its_set(two_sets: House) -> None:
+    house = two_sets
+    bad_id = listed(house)["bad/vector_bak"].backup_id
     path = bad_manifest(house)
     whole = path.read_bytes()
     before = house.count("langchain_pg_embedding")

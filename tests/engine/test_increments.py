@@ -6,18 +6,20 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
 from tests.helpers.chains import increment, require_equal, restored
-from tests.helpers.database import Database, contents
+from tests.helpers.database import Database, contents, fresh
 from tests.helpers.forging import seal
 from tests.helpers.house import House
 from tests.helpers.psql import psql_of
@@ -436,15 +438,30 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.fixture(scope="module")
+def chain(
+    server: OpenedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[House, list[BackupResult]]]:
+    """Three sets, one on the other, and a change that is in none of them; to be copied and damaged."""
+    with fresh(server) as database:
+        house = House(database, tmp_path_factory.mktemp("chain"))
+        house.langchain(60)
+        results = []
+        for _ in range(3):
+            results.append(increment(house))
+            write(house, "UPDATE langchain_pg_embedding SET document = document || '.' WHERE id LIKE '%7'")
+        yield house, results
+
+
 @pytest.mark.parametrize("harm", [_cut, _flip, Path.unlink])
 @pytest.mark.parametrize("file", ["langchain_pg_embedding_{}.csv", "langchain_pg_embedding_{}.keys.csv"])
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_damage_anywhere_in_the_chain(house: House, harm: Callable[[Path], None], file: str, which: int) -> None:
-    house.langchain(60)
-    results = []
-    for _ in range(3):
-        results.append(increment(house))
-        write(house, "UPDATE langchain_pg_embedding SET document = document || '.' WHERE id LIKE '%7'")
+def test_damage_anywhere_in_the_chain(
+    chain: tuple[House, list[BackupResult]], backup_root: Path, harm: Callable[[Path], None], file: str, which: int
+) -> None:
+    made, results = chain
+    shutil.copytree(made.root, backup_root, dirs_exist_ok=True)
+    house = House(made.database, backup_root)
     last = results[-1]
     harm(house.directory / file.format(results[which].backup_id))
     verified = house.verify(backup_path="vector_bak", timestamp=str(last.backup_id), depth="files")

@@ -41,6 +41,8 @@ from tests.helpers.house import House
 from tests.helpers.judge import leftovers, whole_sets
 from tests.helpers.python import environment
 
+pytestmark = pytest.mark.apart
+
 LARGE_ROWS = (
     "CREATE TABLE large_rows (id int PRIMARY KEY, embedding vector(3), document text, noise bytea);"
     "INSERT INTO large_rows SELECT n, '[1,2,3]', repeat('x', n * 200000),"

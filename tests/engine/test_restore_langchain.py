@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_postgres import PGVector
 from sqlalchemy import create_engine
 
+from demo.embedded import OpenedPostgres
+
 # PGVector keeps the table's classes for the whole process, with the dimension it saw first: there is one dimension.
 from demo.sample import DIMENSIONS
-from tests.helpers.database import Database
+from tests.helpers.database import Database, fresh
 from tests.helpers.house import House
 
 QUESTIONS = ("how do I borrow a book", "开馆时间", "late fees", "the reading room on Sundays")
@@ -83,19 +87,28 @@ def answers(database: Database, collection: str) -> list[Any]:
         ]
 
 
-@pytest.fixture(params=["without HNSW", "with HNSW"])
-def library(house: House, elsewhere: Database, request: pytest.FixtureRequest) -> House:
-    """Two collections, with an index or without."""
-    fill(house.database, "library", 300)
-    fill(house.database, "archive", 200)
-    if request.param == "with HNSW":
-        house.database.run(f"ALTER TABLE langchain_pg_embedding ALTER embedding TYPE vector({DIMENSIONS})")
-        house.database.run(HNSW)
-        for database in (house.database, elsewhere):
-            # The index answers, and looks at every row: what it finds does not hang on how it was built.
-            database.run(f"ALTER DATABASE {database.name} SET enable_seqscan = off")
-            database.run(f"ALTER DATABASE {database.name} SET hnsw.ef_search = 1000")
-    return house
+@pytest.fixture(scope="module", params=["without HNSW", "with HNSW"])
+def filled(server: OpenedPostgres, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Two collections, with an index or without, for each test to copy: LangChain takes its time."""
+    with fresh(server) as database:
+        fill(database, "library", 300)
+        fill(database, "archive", 200)
+        if request.param == "with HNSW":
+            database.run(f"ALTER TABLE langchain_pg_embedding ALTER embedding TYPE vector({DIMENSIONS})")
+            database.run(HNSW)
+        yield database
+
+
+@pytest.fixture
+def library(filled: Database, elsewhere: Database, backup_root: Path) -> Iterator[House]:
+    """The two collections."""
+    with fresh(filled.server, filled.name) as own:
+        if own.run("SELECT 1 FROM pg_class WHERE relname = 'by_cosine'"):
+            for database in (own, elsewhere):
+                # The index answers, and looks at every row: what it finds does not hang on how it was built.
+                database.run(f"ALTER DATABASE {database.name} SET enable_seqscan = off")
+                database.run(f"ALTER DATABASE {database.name} SET hnsw.ef_search = 1000")
+        yield House(own, backup_root)
 
 
 @pytest.mark.parametrize("file_format", ["csv", "binary"])

@@ -224,6 +224,7 @@ def test_partitions_under_constraints_that_are_not_valid(house: House, listed: s
     assert definitions(house.database) == shape
 
 
+@pytest.mark.apart
 def test_a_drill_of_a_table_whose_owner_is_held_to_its_policies(house: House) -> None:
     script(
         house,

@@ -14,6 +14,8 @@ from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
 from tests.helpers.langchain import PAIR
 
+pytestmark = pytest.mark.apart
+
 HNSW = "CREATE INDEX by_cosine ON langchain_pg_embedding USING hnsw (embedding vector_cosine_ops)"
 
 

@@ -152,6 +152,7 @@ def half_committed(house: House, forker: Forker) -> None:
     raise AssertionError("no kill has left half a commit")
 
 
+@pytest.mark.apart
 def test_a_sweep_that_is_killed_leaves_nothing_that_the_next_one_cannot_find(
     house: House, forker: Forker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +298,7 @@ def test_the_newest_is_the_newest_of_which_no_table_failed(house: House) -> None
 
 
 @pytest.mark.parametrize("file_format", ["csv", "binary"])
+@pytest.mark.apart
 def test_a_drill_is_not_deceived_by_an_index_that_finds_less(house: House, file_format: str) -> None:
     """IVFFlat looks into one list of fifty: an answer from it would miss neighbours."""
     house.database.run("CREATE TABLE t (id int PRIMARY KEY, v vector(4))")

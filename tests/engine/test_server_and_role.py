@@ -196,6 +196,7 @@ def test_a_set_of_a_standby_proves_nothing_and_says_so(
     assert caught.value.can_retry is False
 
 
+@pytest.mark.apart
 def test_all_connections_go_to_the_server_that_the_first_one_reached(
     house: House, pair: tuple[OpenedPostgres, OpenedPostgres]
 ) -> None:
@@ -210,6 +211,7 @@ def test_all_connections_go_to_the_server_that_the_first_one_reached(
                 assert (conn.info.host, conn.info.port) == (leader.info.host, leader.info.port)
 
 
+@pytest.mark.apart
 def test_several_hosts_in_one_string(house: House, pair: tuple[OpenedPostgres, OpenedPostgres]) -> None:
     primary, standby = pair
     dsn = (

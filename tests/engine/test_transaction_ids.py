@@ -71,6 +71,7 @@ def table(house: House, name: str, rows: int = 10) -> None:
     house.database.run(f"CREATE TABLE {name} (id int); INSERT INTO {name} SELECT generate_series(1, {rows})")
 
 
+@pytest.mark.apart
 def test_rows_are_placed_rightly_before_and_after_the_wrap(own_house: House, own_server: OpenedPostgres) -> None:
     house = own_house
 
@@ -145,6 +146,7 @@ def test_rows_are_placed_rightly_before_and_after_the_wrap(own_house: House, own
     assert house.count("ancient") == 8
 
 
+@pytest.mark.apart
 def test_a_server_that_was_set_back_is_refused(own_house: House, own_server: OpenedPostgres) -> None:
     """A physical copy has the same system identifier, and will use the same ids again."""
     table(own_house, "t")
@@ -164,6 +166,7 @@ def test_a_server_that_was_set_back_is_refused(own_house: House, own_server: Ope
     assert own_house.count("t") == 10
 
 
+@pytest.mark.apart
 def test_a_prepared_transaction_that_is_committed_later_keeps_the_table(own_house: House) -> None:
     table(own_house, "t")
     own_house.configure(tables="t", truncate_tables="t")

@@ -492,6 +492,7 @@ def test_another_database_of_the_server_is_refused(simple: House) -> None:
         simple.database.run(f"DROP DATABASE {other.name} WITH (FORCE)")
 
 
+@pytest.mark.apart
 def test_another_server_is_refused(simple: House, tmp_path_factory: pytest.TempPathFactory) -> None:
     result = simple.backup()
     with OpenedPostgres(tmp_path_factory.mktemp("other_postgres")) as server:
@@ -500,6 +501,7 @@ def test_another_server_is_refused(simple: House, tmp_path_factory: pytest.TempP
             simple.truncate(result)
 
 
+@pytest.mark.apart
 def test_a_server_that_has_failed_over_is_refused(house: House, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Its transaction ids may begin again below the backup's: a new row would pass for one that was backed up."""
     directory = tmp_path_factory.mktemp("failing_over")

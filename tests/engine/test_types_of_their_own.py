@@ -110,6 +110,7 @@ def test_types_made_anew_in_the_same_database(own: House) -> None:
 
 
 @pytest.mark.parametrize("connect", [None, "server"])
+@pytest.mark.apart
 def test_a_drill_proves_them(own: House, connect: str | None) -> None:
     own.backup(file_format="binary")
     result = own.verify(depth="drill", **({"connect": None} if connect is None else {}))
