@@ -85,6 +85,10 @@ class Relay:
             self.seen.append(f"{method} {path}")
             return self.decide(len(self.seen), method, path)
 
+    def forward(self, handler: _Handler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the server answers to a request."""
+        return handler.forward(body)
+
     def kill(self) -> None:
         """Kill the process whose id comes, or has come, over `victims`."""
         with suppress(ProcessLookupError):
@@ -120,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "slow":
             time.sleep(SLOW)
-        status, headers, content = self._forward(body)
+        status, headers, content = self.owner.forward(self, body)
         if fault == "kill after":
             self.owner.kill()
             self._reset()
@@ -134,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _relay  # noqa: N815
 
-    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         assert self.owner.upstream.hostname
         connection = http.client.HTTPConnection(self.owner.upstream.hostname, self.owner.upstream.port, timeout=60)
         try:

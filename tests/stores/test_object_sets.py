@@ -20,6 +20,7 @@ from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFoun
 from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
+from pgvector_backup.engine.store import bucket as bucket_module
 from pgvector_backup.engine.store import object_listing, object_writer
 from pgvector_backup.engine.store.object_writer import part_bytes
 from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
@@ -29,7 +30,7 @@ from tests.helpers.hooks import WIDE
 from tests.helpers.house import House
 from tests.helpers.made_sets import days_before, multiply
 from tests.helpers.object_stores import S3, Bucket
-from tests.helpers.relay import SLOW, Relay
+from tests.helpers.relay import ANSWERS, SLOW, Relay
 from tests.stores.conftest import fresh_bucket, fresh_place
 
 NOW = datetime(2025, 7, 21, 23, 49, 14, tzinfo=timezone.utc)
@@ -256,6 +257,116 @@ def test_looking_makes_nothing(house: House, bucket: Bucket) -> None:
     with pytest.raises(NotFound):
         location.open("manifest_1.json")
     assert bucket.names("") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "where"),
+    [
+        ("seaweed", "new\nline", "sets/vector_bak/"),
+        ("moto", "a//b", "sets/vector_bak/"),
+        ("moto", "..", "sets/"),
+        ("moto", "/x", "sets/task_1/vector_bak/"),
+    ],
+)
+def test_a_key_that_nobody_should_make_is_in_nobodys_way(
+    house: House, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str, odd: str, where: str
+) -> None:
+    bucket = fresh_bucket(request.getfixturevalue(kind), monkeypatch)
+    for key in (odd, "plain key+100%é.txt", "deeper/key"):
+        bucket.put(key, b"x", prefix=where)
+    house.langchain(3)
+    house.configure(backup_root=bucket.url)
+    result = house.backup()
+    assert result.failure is None
+    assert house.backup(task_id="task_1", now=NOW).failure is None if "task_1" in where else True
+    found = {place.location.relative_path: place.sets for place in Catalog(house.settings).locations()}
+    assert [one.fault for one in found["vector_bak"]] == [None]
+    assert len(found) == (2 if "task_1" in where else 1)
+    assert house.verify(backup_path="vector_bak", timestamp=result.backup_id, depth="files").failure is None
+    remove(locate(bucket.url, None, "vector_bak"), found["vector_bak"][0])
+    assert bucket.get("plain key+100%é.txt", prefix=where) == b"x"
+
+
+REFUSALS = {
+    "clock": ((403, "RequestTimeTooSkewed", "too large"), "this machine's clock is not the store's"),
+    "region": ((400, "AuthorizationHeaderMalformed", "expecting 'eu-central-1'"), "in another region"),
+    "redirect": ((301, "PermanentRedirect", "use the specified endpoint"), "in another region"),
+    "full": ((403, "QuotaExceeded", "exhausted"), "takes no more"),
+    "nameless": ((502, "", "<html>bad gateway</html>"), "502"),
+}
+
+
+@pytest.mark.parametrize("kind", list(REFUSALS))
+def test_a_refusal_says_what_to_do(house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    answer, word = REFUSALS[kind]
+    monkeypatch.setitem(ANSWERS, kind, answer)
+    monkeypatch.setitem(bucket_module._RETRY, "max_retries", 1)  # type: ignore[arg-type]
+    house.langchain(3)
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url)
+        relay.begin(lambda number, method, path: kind if method == "PUT" else None)
+        with pytest.raises(StorageFault, match=word):
+            house.backup()
+        relay.begin(lambda number, method, path: kind)
+        with pytest.raises(StorageFault, match=word):
+            Catalog(house.settings).locations()
+    assert bucket.names() == []
+
+
+def test_objects_are_removed_one_by_one_where_the_store_knows_no_other_way(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ANSWERS, "501", (501, "NotImplemented", "not here"))
+    house.langchain(3)
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url)
+        relay.begin(lambda number, method, path: "501" if "?delete" in path else None)
+        whole(bucket, house.backup())
+        (place,) = Catalog(house.settings).locations()
+        remove(place.location, place.sets[0])
+    assert bucket.names() == []
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_what_may_not_be_removed_is_said_so(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, each: bool
+) -> None:
+    refused = b"<DeleteResult><Error><Key>%s</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    forward = Relay.forward
+
+    def some(self: Relay, handler: Any, body: bytes) -> Any:
+        if "?delete" not in handler.path:
+            return forward(self, handler, body)
+        key = body.split(b"<Key>")[1].split(b"</Key>")[0]
+        return 200, [("Content-Type", "application/xml")], refused % key
+
+    house.langchain(3)
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url)
+        house.backup()
+        (place,) = Catalog(house.settings).locations()
+        if each:
+            monkeypatch.setattr(Relay, "forward", some)
+        else:
+            relay.begin(lambda number, method, path: "403" if "?delete" in path else None)
+        with pytest.raises(StorageFault, match="refuses the credentials"):
+            remove(place.location, place.sets[0])
+
+
+def test_where_nothing_may_be_read_no_set_is_called_damaged(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.langchain(3)
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        house.configure(backup_root=bucket.url)
+        house.backup()
+        relay.begin(lambda number, method, path: "403" if method == "GET" and "?" not in path else None)
+        with pytest.raises(StorageFault, match="refuses the credentials"):
+            house.restore(on_conflict="skip")
 
 
 def test_a_bucket_that_is_not_there_is_said_to_be_so(house: House, bucket: Bucket) -> None:

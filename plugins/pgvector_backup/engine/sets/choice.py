@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from pgvector_backup.engine.base.errors import NotFound
+from pgvector_backup.engine.base.errors import NotFound, StorageFault
 from pgvector_backup.engine.postgres.source import Source
 from pgvector_backup.engine.sets.found import FoundSet
 
@@ -71,11 +71,15 @@ def latest(sets: Sequence[FoundSet], place: str, *, of: Source | None = None) ->
     :param place: what it is called
     :param of: the database that it is for. Sets of others are taken where none of them is of it
     :raises NotFound: saying why there is none
+    :raises StorageFault: where that is not known, for what lies there could not be read
     """
     found = (newest_good(sets, of=of) if of is not None else None) or newest_good(sets)
     if found is None:
         found = max((one for one in sets if one.manifest_file is None), key=lambda one: one.age, default=None)
     if found is None:
+        for one in sets:
+            if one.unread is not None:
+                raise StorageFault(f"{place}: none of its sets is known to be whole; {one.backup_id}: {one.unread}")
         why = "none of its sets is whole" if sets else "it holds no set"
         raise NotFound(f"{place}: {why}; make a backup, or name a set by its timestamp")
     return found

@@ -33,6 +33,9 @@ _RETRY: Final = {
 _SIGNED: Final = re.compile(r"(?i)\b(sig|x-amz-[a-z-]+|[a-z_]*token|[a-z_]*key[a-z_]*|signature)=[^&\s\"']+")
 _XML: Final = re.compile(r"<Code>(?P<code>[^<]*)</Code>.*?(?:<Message>(?P<message>[^<]*)</Message>|$)", re.DOTALL)
 _STATUS: Final = re.compile(r"status code: (\d{3})")
+_ONE_OF_MANY: Final = re.compile(r"\(code: (\w+)\)$")
+"""How `obstore` tells of an object that could not be removed with others."""
+
 _REFUSED: Final = (
     "AccessDenied",
     "SignatureDoesNotMatch",
@@ -40,6 +43,27 @@ _REFUSED: Final = (
     "ExpiredToken",
     "TokenRefreshRequired",
 )
+ODD_KEY: Final = "Encountered object with invalid path"
+"""What `obstore` says of a list with a key in it that it does not take."""
+
+_ELSEWHERE: Final = (
+    "the bucket is in another region or at another endpoint; set region_name of the storage_connection, or AWS_REGION"
+)
+_FULL: Final = "the store takes no more; make room, or have its quota raised"
+_MEANINGS: Final = {
+    "RequestTimeTooSkewed": "this machine's clock is not the store's; set it right",
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), _ELSEWHERE),
+    **dict.fromkeys(("PermanentRedirect", "TemporaryRedirect"), _ELSEWHERE),
+    **dict.fromkeys(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "StorageFull"), _FULL),
+}
+"""What a code of the store's means, and what to do."""
+
+_SAID: Final = {
+    "redirect without LOCATION": _ELSEWHERE,
+    ODD_KEY: "there is a key that cannot be read from here; move it away",
+}
+"""The same of what `obstore` says."""
+
 _UNKNOWN: Final = frozenset(("NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest"))
 _LONGEST: Final = 400
 
@@ -136,6 +160,9 @@ class Bucket:
         said, code = self._said(fault)
         if isinstance(fault, FileNotFoundError) or code in ("NoSuchBucket", "ContainerNotFound"):
             return StorageFault(f"{where}: there is no bucket {self.name!r}; make it, or mend backup_root ({said})")
+        meaning = _MEANINGS.get(code) or next((_SAID[one] for one in _SAID if one in said), None)
+        if meaning is not None:
+            return StorageFault(f"{where}: {meaning} ({said})")
         kinds = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         if code in _REFUSED or isinstance(fault, kinds) or self.status(fault) in (401, 403):
             return StorageFault(
@@ -157,11 +184,15 @@ class Bucket:
     def _said(self, fault: Exception) -> tuple[str, str]:
         text = str(fault).split("\n\nDebug source")[0]
         answer = _XML.search(text)
-        said = f"{answer['code']}: {answer['message'] or ''}".strip().removesuffix(":") if answer else text
+        named = answer is not None and answer["code"]
+        said = f"{named}: {answer['message'] or ''}".strip().removesuffix(":") if answer and named else text
         said = _SIGNED.sub(r"\1=***", " ".join(said.split()))
         for secret in (*self.options.secrets, *_secrets_of_environment()):
             said = said.replace(secret, "***")
-        return said[:_LONGEST] or type(fault).__name__, answer["code"] if answer else ""
+        code = answer["code"] if answer else ""
+        if not code and (one := _ONE_OF_MANY.search(text)):
+            code = one[1]
+        return said[:_LONGEST] or type(fault).__name__, code
 
     def _s3(self, endpoint: str, **more: str) -> Any:
         options = self.options

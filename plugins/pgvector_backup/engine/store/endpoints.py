@@ -39,7 +39,13 @@ class ObjectUrl:
             authority, _, host = authority.partition("@")
             account = host.split(".")[0]
         parts = [part for part in path.split("/") if part]
-        if not authority or "@" in authority or any(part in (".", "..") for part in parts) or "?" in path:
+        if (
+            not authority
+            or "@" in authority
+            or any(part in (".", "..") for part in parts)
+            or "?" in path
+            or not url.isprintable()
+        ):
             raise InvalidParams(
                 f"backup_root: it begins with {scheme}:// and has to name a bucket and a prefix, "
                 f"{scheme}://BUCKET/PREFIX; credentials belong in the connection that storage_connection names"

@@ -123,8 +123,10 @@ class ObjectWriter(Writer):
         with self._bucket.translated(self._shown, FileNotFoundError):
             try:
                 arrived = obstore.head(self._bucket.handle, self._path)
-            except FileNotFoundError as missing:
-                raise fault or self._bucket.fault(self._shown, missing) from None
+            except FileNotFoundError:
+                raise fault or StorageFault(
+                    f"{self._shown}: the store took it, and it is not there; run again"
+                ) from None
         if arrived["size"] != self._bytes:
             raise StorageFault(f"{self._shown}: {arrived['size']:,} of {self._bytes:,} bytes arrived; run again")
         self._proven = self._check_tag(arrived["e_tag"])

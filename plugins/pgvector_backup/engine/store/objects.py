@@ -8,16 +8,17 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 
 import obstore
 from obstore import exceptions
 
 from pgvector_backup.engine.base.cancel import pause
 from pgvector_backup.engine.base.errors import BackupError, IntegrityFault, NotFound, StorageFault
-from pgvector_backup.engine.store import liveness, object_lock, uploads, versions
+from pgvector_backup.engine.store import liveness, object_lock, plain_listing, s3_requests, uploads, versions
 from pgvector_backup.engine.store.bucket import CONDITIONS, Bucket
 from pgvector_backup.engine.store.endpoints import ObjectUrl
 from pgvector_backup.engine.store.hold import Hold
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 _CREATE_TRIES: Final = 5
+_Found = TypeVar("_Found")
 
 
 class ObjectStore(RemoteStore):
@@ -68,10 +70,8 @@ class ObjectStore(RemoteStore):
     def exists(self) -> bool:
         """See `Store`; a prefix is there when something lies below it, be it an empty object of its own name."""
         with self._bucket.translated(self.shown):
-            for page in obstore.list(self._bucket.handle, self._prefix or None, chunk_size=1):
-                if page:
-                    return True
-            return not self._prefix
+            pages = obstore.list(self._bucket.handle, self._prefix or None, chunk_size=1)
+            return self._listed(lambda: any(page for page in pages), lambda: True) or not self._prefix
 
     def make(self) -> None:
         """See `Store`; a prefix is made by what is put below it."""
@@ -79,7 +79,9 @@ class ObjectStore(RemoteStore):
     def entries(self) -> list[Entry]:
         """See `Store`."""
         with self._bucket.translated(self.shown):
-            objects = self._bucket.listing(self._prefix).objects()
+            objects = self._listed(
+                self._bucket.listing(self._prefix).objects, lambda: plain_listing.below(self._bucket, self._prefix)[0]
+            )
         return [
             Entry(one["path"].rpartition("/")[2], one["size"], one["last_modified"].timestamp())
             for one in objects
@@ -88,9 +90,13 @@ class ObjectStore(RemoteStore):
 
     def directories(self) -> list[str]:
         """See `Store`."""
-        with self._bucket.translated(self.shown):
+
+        def ordinary() -> list[str]:
             listed = obstore.list_with_delimiter(self._bucket.handle, self._prefix or None)
-        return [path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"]]
+            return [path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"]]
+
+        with self._bucket.translated(self.shown):
+            return self._listed(ordinary, lambda: plain_listing.below(self._bucket, self._prefix)[1])
 
     def open(self, name: str) -> BinaryIO:
         """See `Store`."""
@@ -119,7 +125,13 @@ class ObjectStore(RemoteStore):
         if every and versions.remove_all(self._bucket, self._at(name)):
             return
         with self._bucket.translated(f"{self.shown}/{name}", FileNotFoundError), suppress(FileNotFoundError):
-            obstore.delete(self._bucket.handle, self._at(name))
+            try:
+                obstore.delete(self._bucket.handle, self._at(name))
+            except exceptions.BaseError as fault:
+                # Objects are removed by the request for many at once, which not all stores know.
+                if self._bucket.kind != "s3" or not self._bucket.says_unknown(fault):
+                    raise
+                s3_requests.request(self._bucket, "DELETE", self._at(name), {}, missing_is_none=True)
 
     def require_lock(self) -> None:
         """See `Store`."""
@@ -226,6 +238,15 @@ class ObjectStore(RemoteStore):
     def abort(self, upload: Upload) -> None:
         """See `RemoteStore`."""
         uploads.abort(self._bucket, self._at(upload.name), upload.upload_id)
+
+    def _listed(self, ordinary: Callable[[], _Found], plain: Callable[[], _Found]) -> _Found:
+        """What a list gives; where there is a key in it that `obstore` does not take, by another way."""
+        try:
+            return ordinary()
+        except exceptions.BaseError as fault:
+            if not plain_listing.takes_over(self._bucket, fault):
+                raise
+            return plain()
 
     def _put(self, name: str, content: bytes, mode: PutMode | None) -> Version:
         # Without a condition to fail, what is not there is the bucket.
