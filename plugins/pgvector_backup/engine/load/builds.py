@@ -84,7 +84,11 @@ class Builds:
 
         What is pending forbids to build an index, and a deferred trigger may change rows that would be proven before.
         """
-        with load_fault(", ".join(one.label for one in plans), on_conflict=plans[0].on_conflict):
+
+        def where(fault: psycopg.Error) -> str:
+            return "".join(one.in_file(fault) for one in plans if one.name.table == fault.diag.table_name)
+
+        with load_fault(", ".join(one.label for one in plans), on_conflict=plans[0].on_conflict, where=where):
             with on_own_path(self.conn):
                 self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for key in self._relaxed:

@@ -8,6 +8,7 @@ tables that a killed run would leave behind.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,7 +25,9 @@ from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.codec.rows import Field
 from pgvector_backup.engine.load.large_rows import LARGE, LargeRows
 from pgvector_backup.engine.load.open_copy import BrokenOff, Destination, OpenCopy
-from pgvector_backup.engine.load.server_parser import ServerParser, misfit, place_told
+from pgvector_backup.engine.load.refusals import place_told
+from pgvector_backup.engine.load.sent_places import SentPlaces
+from pgvector_backup.engine.load.server_parser import ServerParser
 from pgvector_backup.engine.sets.stored_file import Block
 
 _log: Final = logging.getLogger(__name__)
@@ -94,23 +97,27 @@ class Load:
     cancel: Cancel
     _parser: ServerParser = field(init=False)
     _copy: OpenCopy | None = field(default=None, init=False)
-    _as_text: bool = field(default=False, init=False)
-    _line: int = field(default=2, init=False)  # of the file, in which the next row begins; the first one is the header
+    _sent: SentPlaces = field(default_factory=SentPlaces, init=False)
+    _unit: str = field(default="line", init=False)
+    # Of the file: the line in which the next row begins, the first one being the header's, or the next row's number.
+    _at: int = field(default=2, init=False)
 
     def __post_init__(self) -> None:
         self._parser = ServerParser(self.conn, self.into, self.progress.label, self.file)
 
     def run(self) -> Loaded:
-        """Send every row that is wanted; the server has taken them all when this returns.
+        """Send every row that is wanted; the server has taken them all when this returns."""
+        if not self.form.is_text:
+            self._unit, self._at = "row", 1
+        return self._run()
 
-        :raises Conflict: when a value cannot be one of the table's, saying where in the file it is
-        """
-        try:
-            return self._run()
-        except (psycopg.DataError, psycopg.errors.DatatypeMismatch) as fault:
-            line, column = place_told(fault)
-            where = None if line is None else self._place(line)
-            raise misfit(fault, self.progress.label, self.file, where, column) from fault
+    def place_of(self, fault: psycopg.Error) -> tuple[str | None, str | None]:
+        """Where in the file the row is at which the server has failed, and the column; None: it does not say."""
+        number, column = place_told(fault)
+        if number is None:
+            return None, None
+        place = self._sent.of(number)
+        return (f"row {number:,} of those sent" if place is None else f"{self._unit} {place:,}"), column
 
     def _run(self) -> Loaded:
         first = next(self.blocks, None)
@@ -123,7 +130,6 @@ class Load:
             self.proof = self.algorithm
         sent_as = BINARY if self.encoder is not None else self.form
         loaded = Loaded(sent_as, parsed_here=self.encoder is not None, proof=self.proof)
-        self._as_text = sent_as is CSV
         self.progress.start()
         broken_off = False
         with OpenCopy(self.conn, self.into, sent_as) as self._copy:
@@ -168,32 +174,43 @@ class Load:
         loaded.read_sum += total
         loaded.sent_sum += total - apart
         loaded.rows_sent += rows
+        self._sent.sent(self._taken(block.data.count(b"\n") if self.form.is_text else rows))
         self._write(block.data)
         return rows
 
     def _picked(self, block: Block, loaded: Loaded) -> int:
         """Rows of which not all are wanted, or that are not sent as they are; still for the server to parse."""
-        rows, pending = 0, []
-        line = block.first_line or 0
+        rows, pending, places = 0, [], array("q")
+        if block.first_line is not None:
+            self._at = block.first_line
         for row, fields in self.form.rows(block.data):
             rows += 1
             _require(fields, len(self.into.columns))
+            taken = self._taken(row.count(b"\n") if self.form.is_text else 1)
             number = self.algorithm.of_row(row)
             loaded.read_sum += number
             outgoing = row
             if self.repair is not None:
-                outgoing = CSV.row(self.repair(line, fields))
-                line += row.count(b"\n")
+                outgoing = CSV.row(self.repair(taken.start, fields))
                 number = self.proof.of_row(outgoing)
             elif self.retell is not None and (outgoing := self.retell(row)) is not row:
                 number = self.proof.of_row(outgoing)
             if self.row_filter is None or self.row_filter(fields):
                 pending.append(outgoing)
+                # What is put right may have other lines than the file: then the row's first one counts.
+                places.extend(taken if outgoing is row else _first_of(taken, outgoing, self.form))
                 loaded.rows_sent += 1
                 if not self._is_apart(outgoing, self.form, loaded):
                     loaded.sent_sum += number
+        self._sent.sent(places)
         self._write(b"".join(pending))
         return rows
+
+    def _taken(self, units: int) -> range:
+        """The lines, or the rows, of the file that come next."""
+        taken = range(self._at, self._at + units)
+        self._at = taken.stop
+        return taken
 
     def _encoded(self, block: Block, loaded: Loaded) -> int:
         number_of, wanted = self.algorithm.of_row, len(self.into.columns)
@@ -201,17 +218,17 @@ class Load:
         pending: list[tuple[bytes, list[Field], int]] = []
         left: list[bytes] = []
         lines: list[int] = []  # of the file, in which those begin that the server has to read
-        line = block.first_line or 0
+        if block.first_line is not None:
+            self._at = block.first_line
         for row, fields in CSV.rows(block.data):
             rows += 1
             read_sum += number_of(row)
             _require(fields, wanted)
-            started, self._line = self._line, self._line + row.count(b"\n")
+            started = self._taken(row.count(b"\n")).start
             if self.repair is not None:
-                fields = self.repair(line, fields)  # noqa: PLW2901
-                line += row.count(b"\n")
+                fields = self.repair(started, fields)  # noqa: PLW2901
             if self.row_filter is None or self.row_filter(fields):
-                if len(row) > LARGE and self.repair is None and self._send_in_parts(fields, loaded):
+                if len(row) > LARGE and self.repair is None and self._send_in_parts(fields, started, loaded):
                     continue
                 pending.append((row, fields, started))
                 if len(pending) == _ENCODED_ROWS:
@@ -220,9 +237,10 @@ class Load:
         if pending:
             self._send_encoded(pending, loaded, left, lines)
         if left:
-            for encoded in self._converted(left, lines):
+            for encoded, line in zip(self._converted(left, lines), lines, strict=True):
                 if not self._is_apart(encoded, BINARY, loaded):
                     loaded.sent_sum += self.proof.of_row(encoded)
+                self._sent.sent([line])
                 self._write(encoded)
         loaded.read_sum += read_sum
         return rows
@@ -237,6 +255,7 @@ class Load:
         ready = [row for row in encoded if row is not None]
         loaded.sent_sum += sum(map(number_of, ready))
         loaded.rows_sent += len(rows)
+        self._sent.sent(line for (_, _, line), made in zip(rows, encoded, strict=True) if made is not None)
         self._write(b"".join(ready))
         if len(ready) == len(rows):
             return
@@ -245,13 +264,14 @@ class Load:
                 left.append(row if self.repair is None else CSV.row(fields))
                 lines.append(line)
 
-    def _send_in_parts(self, fields: Sequence[Field], loaded: Loaded) -> bool:
+    def _send_in_parts(self, fields: Sequence[Field], line: int, loaded: Loaded) -> bool:
         """Send a row without putting its large fields together; False when it is left to the others' way."""
         assert self.encoder is not None
         values = self.encoder.parts(fields)
         if values is None or not loaded.large.take_parts(values):
             return False
         loaded.rows_sent += 1
+        self._sent.sent([line])
         self._write(self.encoder.count)
         for parts in values:
             self._write(self.encoder.length(parts))
@@ -264,12 +284,6 @@ class Load:
         if len(row) <= LARGE or self.repair is not None:
             return False
         return any(loaded.large.take(fields) for _, fields in form.rows(row))
-
-    def _place(self, line: int) -> str:
-        """Where a line of what is being sent is in the file."""
-        if self._as_text and self.row_filter is None:
-            return f"line {line + 1:,}"
-        return f"row {line:,} of those sent"
 
     def _write(self, data: bytes) -> None:
         assert self._copy is not None
@@ -284,6 +298,7 @@ class Load:
         converted = self._parser.binary(rows, lines)
         if self._copy is not None:
             self._copy.open()
+            self._sent.begin()
         return converted
 
     def _agrees(self, block: Block) -> bool:
@@ -304,7 +319,7 @@ class Load:
             if len(rows) == _SAMPLED_ROWS:
                 break
         made = self.encoder.many([fields for _, fields in rows])
-        sample, lines, line = [], [], self._line
+        sample, lines, line = [], [], self._at if block.first_line is None else block.first_line
         for (row, _), encoded in zip(rows, made, strict=True):
             if encoded is not None:
                 sample.append((row, encoded))
@@ -312,6 +327,10 @@ class Load:
             line += row.count(b"\n")
         converted = self._converted([row for row, _ in sample], lines)
         return not sample or converted == [encoded for _, encoded in sample]
+
+
+def _first_of(taken: range, outgoing: bytes, form: Format) -> list[int]:
+    return [taken.start] * (outgoing.count(b"\n") if form.is_text else 1)
 
 
 def _require(fields: Sequence[Field], wanted: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any, Final
 
 from pgvector_backup.engine.base.cancel import Cancel
@@ -22,6 +22,8 @@ from pgvector_backup.engine.sets.stored_set import StoredTable
 
 _JSON: Final = ("json", "jsonb")
 _TEXTS: Final = ("text", "character varying")
+_EXACT: Final = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+"""The server takes numbers of some hundred thousand digits; what is larger it refuses itself."""
 
 
 class Repairs:
@@ -130,7 +132,7 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, list):
         return [[_ordered(part)] for part in value]
     if isinstance(value, Decimal):
-        return (value.normalize() + 0).as_tuple() if value else 0
+        return _EXACT.plus(_EXACT.normalize(value)).as_tuple() if value else 0
     return value
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
@@ -58,7 +60,7 @@ class TableLoad:
         """
         self.cancel.check()
         started = time.monotonic()
-        with load_fault(self.plan.label, on_conflict=self.plan.on_conflict):
+        with self._refused():
             outcome = self._staged() if self.plan.staged else self._direct()
         return outcome, time.monotonic() - started
 
@@ -69,7 +71,7 @@ class TableLoad:
         :raises IntegrityFault: when it is not the same
         """
         started = time.monotonic()
-        with load_fault(self.plan.label, on_conflict=self.plan.on_conflict):
+        with self._refused():
             if not self.plan.staged:
                 self._prove(self.plan.destination, outcome.loaded)
             elif outcome.watch is not None:
@@ -78,6 +80,16 @@ class TableLoad:
                     self.conn, plan.table, plan.destination, outcome.watch, label=plan.label, cancel=self.cancel
                 )
         return time.monotonic() - started
+
+    def _refused(self, load: Load | None = None) -> AbstractContextManager[None]:
+        """Let the server's errors leave the block with their place in the file, as far as it is known."""
+        plan = self.plan
+
+        def where(fault: psycopg.Error) -> str:
+            place, column = (None, None) if load is None else load.place_of(fault)
+            return plan.in_file(fault, place, column)
+
+        return load_fault(plan.label, on_conflict=plan.on_conflict, where=where, alone=not plan.rows_kept)
 
     def _direct(self) -> Outcome:
         loaded = self._load(self.plan.destination)
@@ -93,6 +105,7 @@ class TableLoad:
             note = self.selection.rename(conn, plan.label, staging, plan.destination)
             if note:
                 plan.notes.append(note)
+        coming = None
         if plan.rows_kept:  # those of an empty table are dropped already
             coming = staged_rows.rows_to_write(
                 conn, plan.table, staging, into=plan.destination, on_conflict=plan.on_conflict
@@ -106,6 +119,7 @@ class TableLoad:
             loaded,
             label=plan.label,
             on_conflict=plan.insert_rule,
+            coming=coming,
             changed=plan.renamed,
             watched=self.watched,
             cancel=self.cancel,
@@ -123,7 +137,7 @@ class TableLoad:
             retelling = binary_forms.retelling(
                 self.conn, self.plan.table.identifier.as_string(self.conn), stored.columns
             )
-        loaded = Load(
+        load = Load(
             conn=self.conn,
             into=into,
             file=stored.file,
@@ -137,7 +151,9 @@ class TableLoad:
             proof=algorithm if repairs is None or encoder is None else repairs.proof(algorithm),
             progress=self.progress,
             cancel=self.cancel,
-        ).run()
+        )
+        with self._refused(load):
+            loaded = load.run()
         if repairs is not None:
             notes += repairs.notes()
         entry = stored.entry

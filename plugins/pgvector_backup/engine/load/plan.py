@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
@@ -15,6 +16,7 @@ from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.langchain_pair import Selection
 from pgvector_backup.engine.load.open_copy import Destination
 from pgvector_backup.engine.load.places import Place
+from pgvector_backup.engine.load.refusals import in_file
 from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, referencing_keys
@@ -85,6 +87,16 @@ class TablePlan:
             return self.droppable
         sure = tuple(one for one in self.droppable if not one.doubtful)
         return sure if dropped.worth_it(coming, self.rows_kept) else ()
+
+    def in_file(self, fault: psycopg.Error, place: str | None = None, column: str | None = None) -> str:
+        """Where in its file an error of the server's is, in brackets.
+
+        :param place: the line or row, if that is known
+        :param column: likewise; None: as the error says, or the constraint that it names
+        """
+        name = fault.diag.constraint_name
+        of_constraint = [", ".join(one.columns) for one in self.table.constraints if one.name == name]
+        return in_file(self.stored.file, place, column or fault.diag.column_name or "".join(of_constraint[:1]))
 
     @property
     def loose_constraints(self) -> frozenset[str]:

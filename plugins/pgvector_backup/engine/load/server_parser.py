@@ -6,7 +6,6 @@ connection has to end before.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,11 +13,11 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection, sql
 
-from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault
 from pgvector_backup.engine.codec.formats import BINARY, CSV
 from pgvector_backup.engine.load.open_copy import Destination
+from pgvector_backup.engine.load.refusals import in_file, load_fault, place_told
 
-_CONTEXT: Final = re.compile(r"COPY [^\n]*?, line (?P<line>\d+)(?:, column (?P<column>[^\n:]+))?")
 _CONVERTED: Final = sql.Identifier("pg_temp", "pgvector_backup_converted")
 
 
@@ -57,32 +56,17 @@ class ServerParser:
                 with cursor.copy(sql.SQL("COPY {} FROM STDIN ({})").format(_CONVERTED, sql.SQL(CSV.options))) as copy:
                     for row in rows:
                         copy.write(row)
-            except psycopg.DataError as fault:
+            except psycopg.Error as fault:
                 line, column = place_told(fault)
-                where = None if line is None or not lines else _line_of(line, rows, lines)
-                raise misfit(fault, self.label, self.file, where, column) from fault
+                place = in_file(self.file, None if line is None else _line_of(line, rows, lines), column)
+                with load_fault(self.label, on_conflict="error", where=lambda _: place):
+                    raise
             with cursor.copy(sql.SQL("COPY {} TO STDOUT ({})").format(_CONVERTED, sql.SQL(BINARY.options))) as copy:
                 converted = [bytes(row) for row in BINARY.copied(copy)]
             cursor.execute(sql.SQL("DROP TABLE {}").format(_CONVERTED))
         if len(converted) != len(rows):
             raise IntegrityFault(f"the server reads {len(converted):,} rows where {len(rows):,} were sent")
         return converted
-
-
-def place_told(fault: psycopg.Error) -> tuple[int | None, str | None]:
-    """The line of a COPY and the column that the server names in an error."""
-    found = _CONTEXT.match(fault.diag.context or "")
-    return (None, None) if found is None else (int(found["line"]), found["column"])
-
-
-def misfit(fault: psycopg.Error, label: str, file: str, where: str | None, column: str | None) -> Conflict:
-    """A value that cannot be one of the table's.
-
-    :param where: in the file
-    """
-    said = (fault.diag.message_primary or str(fault)).strip()
-    parts = [file, *([where] if where else []), *([f"column {column}"] if column else [])]
-    return Conflict(f"{label}: {said} ({', '.join(parts)}); nothing was changed")
 
 
 def _line_of(number: int, rows: Sequence[bytes], lines: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
 from pgvector_backup.engine.codec import fingerprint
 from pgvector_backup.engine.codec.formats import BINARY, CSV, Format
 from pgvector_backup.engine.load.copy_in import Loaded
@@ -88,6 +88,7 @@ def insert(
     *,
     label: str,
     on_conflict: str,
+    coming: int | None,
     changed: bool,
     watched: bool,
     cancel: Cancel,
@@ -95,9 +96,11 @@ def insert(
     """Take the rows over, and prove that the target took them as they are.
 
     :param on_conflict: ``error``, ``skip`` or ``update``
+    :param coming: as `rows_to_write` has it
     :param changed: whether the staged rows were changed since they were loaded
     :param watched: whether `prove` is to be called once every trigger has run
     :raises IntegrityFault: when the target took other rows than it was given
+    :raises Conflict: when two of the rows have one key
     """
     algorithm, form = fingerprint.best(), _form(conn, into)
     staged = summed(conn, _copy_of(staging, form), form, algorithm, cancel)
@@ -129,6 +132,9 @@ def insert(
     else:
         skipped = 0
         proven = (returned[0], returned[1] % (1 << 128)) == (staged[0], staged[1] % (1 << 128))
+    # Fewer than the keys that were not there: either another constraint is in the way, or they are too few keys.
+    if on_conflict == "skip" and table.primary_key and returned[0] != coming and _key_twice(conn, table, staging):
+        raise Conflict(f"{label}: the set holds two rows with one key of the table; nothing was changed")
     if not proven:
         raise altered(conn, table, label)
     watch = None
@@ -196,6 +202,11 @@ def _same(conn: Connection[Any], table: Table, staging: Destination, into: Desti
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _key_twice(conn: Connection[Any], table: Table, staging: Destination) -> bool:
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {0} AS s JOIN {0} AS t ON {1} AND s.ctid <> t.ctid)")
+    return conn.execute(query.format(staging.source, same_key(conn, table, "s", "t"))).fetchone() == (True,)
 
 
 def _columns_of(alias: str, into: Destination) -> sql.Composed:
