@@ -35,7 +35,7 @@ from pgvector_backup.engine.load.read_back import allow_workers
 from pgvector_backup.engine.load.refusals import commit_fault, load_fault
 from pgvector_backup.engine.load.stand_ins import stand_in
 from pgvector_backup.engine.postgres.errors import translated
-from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.session import Connect, begin, pinned, session
 from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.safety_backup import SafetyBackup
 from pgvector_backup.engine.sets.catalog import Catalog
@@ -111,8 +111,8 @@ def restore(
             session(connect, cancel, lock_timeout=settings.lock_timeout) as conn,
         ):
             target = _database_of(conn)
-            conn.execute("BEGIN")
-            stood_in: dict[str, tuple[str, ...]] = {}
+            begin(conn)
+            here, stood_in = pinned(connect, conn), dict[str, tuple[str, ...]]()
             if stand_ins:
                 chosen = stand_in(conn, chosen, stood_in)
             _tell_databases(found.source, target)
@@ -128,10 +128,10 @@ def restore(
                 conn.execute("ROLLBACK")
             else:
                 if request.backup_before_restore:
-                    saved = SafetyBackup(request, settings, connect, location, now, run_id, cancel, on_progress).save(
+                    saved = SafetyBackup(request, settings, here, location, now, run_id, cancel, on_progress).save(
                         conn, where
                     )
-                deed = _Deed(conn, request, settings, connect, cancel, stored_set, selection, watched)
+                deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched)
                 outcome = deed.carry_out(where)
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():

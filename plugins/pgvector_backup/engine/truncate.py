@@ -20,7 +20,7 @@ from pgvector_backup.engine.postgres import record_manager, transactions
 from pgvector_backup.engine.postgres.description import describe
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.locks import holders_named
-from pgvector_backup.engine.postgres.session import Connect, session
+from pgvector_backup.engine.postgres.session import Connect, require_settings, session
 from pgvector_backup.engine.postgres.source import source_of
 from pgvector_backup.engine.postgres.standing import unproven
 from pgvector_backup.engine.postgres.table_name import TableName
@@ -78,6 +78,7 @@ def truncate(
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             _require_same_database(conn, manifest)
             with conn.transaction():
+                require_settings(conn)
                 tables = {
                     name: _locked(conn, name, "ACCESS SHARE" if dry_run else "ACCESS EXCLUSIVE", entries[name])
                     for name in settings.truncate_tables

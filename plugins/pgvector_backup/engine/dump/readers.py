@@ -43,7 +43,7 @@ class Readers:
         :raises BackupError: when the server cannot be reached, or the snapshot is gone
         """
         with ExitStack() as held:
-            reader = held.enter_context(self._process()) if apart and possible() else None
+            reader = held.enter_context(self._process()) if apart and self._shared and possible() else None
             if reader is None:
                 conn = held.enter_context(self.snapshot.joined())
                 reader = LocalReader(conn, self.kind, self.algorithm)
@@ -65,7 +65,12 @@ class Readers:
                 process = None
             yield process
 
+    @property
+    def _shared(self) -> bool:
+        return self.snapshot.exported is not None
+
     def _begin(self) -> Begin:
+        assert self.snapshot.exported is not None
         return Begin(
             parameters=self.snapshot.parameters(),
             user=self.snapshot.user,

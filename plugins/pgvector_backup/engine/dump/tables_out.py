@@ -105,7 +105,7 @@ class TablesOut:
             _log.info(
                 "backing up database %s as of snapshot %s to %s, as set %s",
                 snapshot.source.database,
-                snapshot.exported,
+                snapshot.exported or "its own",
                 self.location.directory,
                 self.claim.backup_id,
             )
@@ -196,7 +196,7 @@ class TablesOut:
 def _standing(snapshot: Snapshot) -> tuple[tuple[str, ...], str | None]:
     """What a server and a role keep from the set: notes, and advice; both go to the log at once."""
     unproven = standing.unproven(snapshot.source, ids_told=snapshot.transactions != NOT_TOLD)
-    notes = () if unproven is None else (unproven,)
+    notes = tuple(note for note in (unproven, standing.unshared(snapshot)) if note is not None)
     advice = standing.too_powerful(snapshot)
     for remark in (*notes, *([] if advice is None else [advice])):
         _log.warning("%s", remark)

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 
 from pgvector_backup.engine.base.errors import BackupError, Conflict, DatabaseFault, IntegrityFault
-from pgvector_backup.engine.postgres.errors import database_fault
+from pgvector_backup.engine.postgres.errors import database_fault, said_by
 
 _UNCHANGED = "nothing was changed"
 
@@ -39,7 +39,7 @@ def load_fault(label: str, *, on_conflict: str, where: Where | None = None, alon
 
 
 def _refusal(fault: psycopg.Error, label: str, *, on_conflict: str, place: str, alone: bool) -> BackupError:
-    said = (fault.diag.message_primary or str(fault)).strip()
+    said = said_by(fault)
     kind: type[BackupError]
     retry = False
     match fault:
@@ -108,7 +108,7 @@ def commit_fault() -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as fault:
-        said = (fault.diag.message_primary or str(fault)).strip()
+        said = said_by(fault)
         raise DatabaseFault(
             f"the connection was lost while the restore was being committed ({said}): it may have taken effect "
             "as a whole, or not at all; look at the tables before trying again",

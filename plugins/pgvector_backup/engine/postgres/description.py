@@ -17,6 +17,7 @@ from pgvector_backup.engine.postgres.properties import properties_of
 from pgvector_backup.engine.postgres.sequences import sequences_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Column, Constraint, Heap, Index, Table, resolve
+from pgvector_backup.engine.postgres.untold import told
 
 _KINDS: Final = {
     "r": "table",
@@ -51,7 +52,10 @@ def describe(
         constraints = cursor.execute(_CONSTRAINTS, [oid]).fetchall()
         primary_key = cursor.execute(_PRIMARY_KEY, [oid]).fetchall()
         indexes = cursor.execute(_INDEXES, [oid]).fetchall()
-        heaps = cursor.execute(_HEAPS, [oid, with_children]).fetchall()
+        heaps = told(conn, lambda: cursor.execute(_HEAPS, [oid, with_children]).fetchall())
+        if heaps is None:
+            # Not cut into pages then, but read as a whole over one connection.
+            heaps = cursor.execute(_UNMEASURED, [oid, with_children]).fetchall()
     relations = tuple(heap.pop("oid") for heap in heaps)
     readable = all(heap.pop("readable") for heap in heaps)
     kind = _KINDS[relation["kind"]]
@@ -182,14 +186,16 @@ ORDER BY c.relname
 # A partitioned table keeps no rows itself, its leaves do. A leaf that is a foreign table, or that the role
 # may not read directly, cannot be cut into pages: `readable` is false and the table is read as a whole. So does one
 # with row-level security of its own, which does not apply to whoever reads the parent.
-_HEAPS: Final = """
+_PARTS: Final = """
 WITH RECURSIVE part(oid) AS (
     SELECT %s::oid
     UNION
     SELECT i.inhrelid FROM part p
     JOIN pg_class c ON c.oid = p.oid AND (c.relkind = 'p' OR (%s AND c.relkind = 'r'))
     JOIN pg_inherits i ON i.inhparent = p.oid AND coalesce(to_jsonb(i) ->> 'inhdetachpending', '') <> 'true'
-)
+)"""
+
+_HEAPS: Final = f"""{_PARTS}
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table,
        CASE WHEN c.relkind IN ('r', 'm')
             THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
@@ -198,4 +204,11 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table,
 FROM part JOIN pg_class c ON c.oid = part.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'p'
 ORDER BY n.nspname, c.relname
+"""
+
+# Of a server that does not tell how large a relation is, or what the role may do to it.
+_UNMEASURED: Final = f"""{_PARTS}
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS table, 0 AS pages, false AS readable
+FROM part JOIN pg_class c ON c.oid = part.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'p' ORDER BY n.nspname, c.relname
 """

@@ -22,11 +22,16 @@ def database_fault(fault: psycopg.Error, *, table: str | None = None) -> BackupE
     Only the primary message is kept: DETAIL and CONTEXT may quote rows, which are the user's data.
     """
     about = f"{table}: " if table else ""
-    said = (fault.diag.message_primary or str(fault)).strip()
+    said = said_by(fault)
     if isinstance(fault, (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
         return NotFound(f"{about}{said}; check `tables` and the schema")
     remedy, can_retry = _remedy(fault, said)
     return DatabaseFault(f"{about}{said}{remedy}", can_retry=can_retry)
+
+
+def said_by(fault: psycopg.Error) -> str:
+    """What the server says; of a connection that was lost, what libpq says of it in one line."""
+    return (fault.diag.message_primary or next(iter(str(fault).strip().splitlines()), type(fault).__name__)).strip()
 
 
 def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
@@ -55,8 +60,48 @@ def _remedy(fault: psycopg.Error, said: str) -> tuple[str, bool]:
         case _ if "non-system" in said:
             told = "; set back_up_views if you trust its owner", False
         case _:
-            told = "", not _lasts(fault)
+            told = _known(fault, said) or ("", not _lasts(fault))
     return told
+
+
+def _known(fault: psycopg.Error, said: str) -> tuple[str, bool] | None:
+    for known, can_retry in ((_TRANSIENT, True), (_LASTING, False)):
+        for words, remedy in known.items():
+            if words == fault.sqlstate or said.endswith(words):
+                return f"; {remedy}", can_retry
+    return None
+
+
+_ENDED: Final = "somebody ended the session (pg_terminate_backend), or the server is shutting down: try again"
+_TRANSIENT: Final = {
+    # By SQLSTATE, or by the words with which libpq ends where the server sent none.
+    "57P01": _ENDED,
+    "terminating connection due to administrator command": _ENDED,
+    "server closed the connection unexpectedly": "the server, or what is in between, broke off: its log says why; "
+    "try again",
+    "57014": "another session cancelled it (pg_cancel_backend), or a time limit that a trigger or a pooler sets: "
+    "try again",
+    "57P02": "the server has crashed and is recovering: try again, and look at its log",
+    "57P03": "the server takes no connections yet: try again",
+    "40001": "a standby cancels who reads for long and holds up its replay: set hot_standby_feedback, raise "
+    "max_standby_streaming_delay, or back up the primary; otherwise try again",
+    "40P01": "try again",
+    "53100": "the server's disk is full: free some there, and try again",
+    "53200": "the server has no memory to spare: lower jobs, or its work_mem, and try again",
+    "58030": "the server cannot read or write its own files: look at its log and its disk",
+}
+"""What helps where the same may succeed later."""
+
+_LASTING: Final = {
+    "57P04": "the database was dropped",
+    "53400": "a limit of the server's configuration is reached: have it raised for the connection's role, such as by "
+    "ALTER ROLE … SET temp_file_limit",
+    "58P01": "a file is missing on the server, as a rule the library of an extension: install it there",
+    "XX001": "the table is damaged on the server, and no backup of it can be whole: pg_amcheck finds the pages, an "
+    "earlier set has the rows",
+    "XX002": "an index is damaged on the server: REINDEX it",
+}
+"""What helps where nothing else does."""
 
 
 NO_TEXT: Final = (
@@ -79,12 +124,31 @@ def _lasts(fault: psycopg.Error) -> bool:
 def _grant(said: str) -> str:
     if "row-level security" in said:
         return (
-            "; a backup that a policy thins out would be none: give the connection's role BYPASSRLS, or, if it owns "
-            "the table, ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
+            "; rows that a policy hides would be missing unnoticed: give the connection's role BYPASSRLS, or, if it "
+            "owns the table, ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
         )
-    if "for function" in said:
-        return "; have EXECUTE on it granted to the connection's role"
+    privilege = next((known for words, known in _PRIVILEGES.items() if words in said), None)
+    if privilege is not None:
+        return f"; {privilege}"
     return "; grant it to the connection's role: SELECT for a backup, TRUNCATE for emptying"
+
+
+_PRIVILEGES: Final = {
+    **dict.fromkeys(
+        ("for function", "for aggregate", "for procedure"), "have EXECUTE on it granted to the connection's role"
+    ),
+    **dict.fromkeys(
+        ("for schema", "for type", "for foreign server", "for foreign-data wrapper"),
+        "have USAGE on it granted to the connection's role",
+    ),
+    "for sequence": "have SELECT on it granted to the connection's role, and UPDATE for a restore",
+    "for tablespace": "have CREATE on it granted to the connection's role",
+    "for database": "have CONNECT on it granted to the connection's role, and CREATE and TEMP for a restore",
+    "must be owner": "its owner alone may do that: make the connection's role a member of the owner",
+    "create extension": "have somebody who may create it there: CREATE EXTENSION vector",
+    "set parameter": "have it allowed: GRANT SET ON PARAMETER … TO the connection's role, or leave it out",
+}
+"""What to have granted, by what the server names."""
 
 
 @contextmanager

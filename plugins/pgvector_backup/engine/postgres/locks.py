@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.cancel import Cancel
@@ -36,6 +36,7 @@ _HARMLESS: Final = {
 """By what is asked for, the locks of others that do not stand in its way."""
 
 _QUERY_CHARACTERS: Final = 80
+_HIDDEN: Final = "<insufficient privilege>"
 
 
 @contextmanager
@@ -78,31 +79,62 @@ def _holders(waiting: Connection[Any], tables: Sequence[TableName], mode: str) -
 
 
 def _line(row: dict[str, Any]) -> str:
-    """A session in one line; what it last said is cut short."""
-    parts = [f"session {row['pid']}"]
-    if row["user"]:
-        parts[0] += f" of {row['user']}"
-    if row["application"]:
-        parts[0] += f" ({row['application']})"
+    """A session, or a transaction that was prepared and left, in one line; what a session last said is cut short."""
+    if row["gid"] is not None:
+        gid = sql.Literal(row["gid"]).as_string(None)
+        return (
+            f"transaction {gid} of {row['user']}, prepared at {row['since']} and left, which no session holds: COMMIT "
+            f"PREPARED {gid} or ROLLBACK PREPARED {gid} ends it"
+        )
+    parts = [_named(row["pid"], row["user"], row["application"])]
     if row["since"]:
         parts.append(f"in its transaction since {row['since']}")
-    parts.append(row["state"] or "state unknown")
-    what = " ".join((row["query"] or "").split())
-    if len(what) > _QUERY_CHARACTERS:
-        what = what[:_QUERY_CHARACTERS] + "…"
-    return ", ".join(parts) + (f": {what}" if what else "")
+    if row["query"] == _HIDDEN:
+        parts.append("which does not show this role what it does (pg_read_all_stats would)")
+    else:
+        parts.append(row["state"] or "state unknown")
+    line = ", ".join(parts) + _quoted(row["query"])
+    if row["granted"]:
+        return line
+    behind = row["behind_pid"]
+    if behind is None:
+        return f"{line}; it waits itself"
+    first = _named(behind, row["behind_user"], row["behind_application"])
+    return f"{line}; it waits itself, behind {first}{_quoted(row['behind_query'])}"
 
 
+def _named(pid: int, user: str | None, application: str | None) -> str:
+    return f"session {pid}{f' of {user}' if user else ''}{f' ({application})' if application else ''}"
+
+
+def _quoted(query: str | None) -> str:
+    what = " ".join((query or "").split())
+    if what in ("", _HIDDEN):
+        return ""
+    return f": {what[:_QUERY_CHARACTERS]}…" if len(what) > _QUERY_CHARACTERS else f": {what}"
+
+
+# Whoever waits for a lock of its own stands in the way too: requests are granted in their order. Who prepared a
+# transaction is gone, and its locks have no session. Source: the manual's pages on pg_locks and pg_prepared_xacts.
 _HOLDERS: Final = """
-SELECT DISTINCT ON (a.xact_start, l.pid) l.pid, a.usename AS user,
-       nullif(a.application_name, '') AS application, a.state,
-       to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since, a.query
+SELECT DISTINCT ON (NOT l.granted, a.xact_start, p.prepared, l.pid) l.pid, l.granted, p.gid,
+       coalesce(a.usename, p.owner) AS user, nullif(a.application_name, '') AS application, a.state,
+       to_char(coalesce(a.xact_start, p.prepared), 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since, a.query,
+       b.pid AS behind_pid, b.usename AS behind_user, nullif(b.application_name, '') AS behind_application,
+       b.query AS behind_query
 FROM unnest(%s::text[], %s::text[]) AS wanted(schema, name)
 JOIN pg_namespace n ON n.nspname = wanted.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_locks l ON l.relation = c.oid AND l.granted AND l.locktype = 'relation'
+JOIN pg_locks l ON l.relation = c.oid AND l.locktype = 'relation'
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.mode <> ALL(%s::text[]) AND l.pid <> ALL(ARRAY[pg_backend_pid(), %s])
-ORDER BY a.xact_start, l.pid LIMIT %s
+LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
+    AND x.locktype = 'transactionid' AND x.granted
+LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+LEFT JOIN LATERAL (
+    SELECT s.pid, s.usename, s.application_name, s.query FROM pg_stat_activity s
+    WHERE NOT l.granted AND s.pid = ANY(pg_blocking_pids(l.pid)) ORDER BY s.xact_start, s.pid LIMIT 1
+) AS b ON true
+WHERE l.mode <> ALL(%s::text[]) AND (l.pid IS NULL OR l.pid <> ALL(ARRAY[pg_backend_pid(), %s]))
+ORDER BY NOT l.granted, a.xact_start, p.prepared, l.pid LIMIT %s
 """

@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from pgvector_backup.engine.postgres.session import own_path
+from pgvector_backup.engine.postgres.untold import is_standby
 
 _LATE_BOUND: Final = re.compile(r"nextval\(\('(?P<name>(?:[^']|'')+)'::text\)::regclass\)")
 
@@ -68,6 +69,7 @@ def sequences_of(conn: Connection[Any], oid: int) -> tuple[SequenceState, ...]:
                 "late_columns": [one[0] for one in late],
                 "late_names": [one[1] for one in late],
                 "path": list(own_path(conn)) if late else [],
+                "standby": is_standby(conn),
             },
         ).fetchall()
     sequences = []
@@ -126,7 +128,7 @@ SELECT n.nspname AS schema, c.relname AS name, pg_catalog.format_type(s.seqtypid
           JOIN pg_catalog.pg_namespace f ON f.oid = t.relnamespace
          WHERE o.relation <> %(oid)s AND t.oid = o.relation) AS owned_elsewhere,
        pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-           AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) AS readable,
+           AND NOT (c.relpersistence = 'u' AND %(standby)s) AS readable,
        pg_catalog.obj_description(c.oid, 'pg_class') AS comment
 FROM (SELECT sequence FROM drawn UNION SELECT sequence FROM owned) AS u
 JOIN pg_catalog.pg_class c ON c.oid = u.sequence AND c.relkind = 'S'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
@@ -12,9 +12,9 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
-from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import DatabaseFault
+from pgvector_backup.engine.postgres.connecting import unreachable
 
 Connect = Callable[[], Connection[Any]]
 """Opens a new psycopg 3 connection; each call another one."""
@@ -31,7 +31,8 @@ CONNECT_SECONDS: Final = 10
 # Source: CVE-2007-2138, CVE-2018-1058; `setup_connection` in pg_dump.c.
 _PATH: Final = "pg_catalog, pg_temp"
 _FIRST: Final = (
-    "SET statement_timeout = 0; SET client_encoding = 'UTF8'; SELECT pg_catalog.current_schemas(false);"
+    "SET statement_timeout = 0; SET client_encoding = 'UTF8'; SELECT pg_catalog.current_schemas(false),"
+    " pg_catalog.pg_backend_pid();"
     f" SET search_path = {_PATH}"
 )
 
@@ -111,29 +112,64 @@ def session(connect: Connect, cancel: Cancel, *, lock_timeout: float, views: boo
         conn = connect()
     except psycopg.Error as fault:
         # Not chained: the text of a malformed URI or option may hold its password.
-        said = f"{_first_line(fault)}{_remedy(str(fault))}"
-        raise DatabaseFault(messages.CONNECTION_FAILED.followed_by(said)) from None
+        raise unreachable(fault) from None
+    pooled = False
     try:
         conn.autocommit = True
         conn.row_factory = tuple_row
         with cancel.watching(conn):
-            _make_ready(conn, lock_timeout=lock_timeout, views=views)
+            pooled = _make_ready(conn, lock_timeout=lock_timeout, views=views)
             yield conn
     except (psycopg.errors.QueryCanceled, DatabaseFault):
         cancel.check()
         raise
     finally:
+        if pooled:
+            _leave_clean(conn)
         conn.close()
 
 
-def _make_ready(conn: Connection[Any], *, lock_timeout: float, views: bool) -> None:
-    """Two round trips; a third one where a superuser has set what had better not be set."""
-    cursor = conn.execute(_FIRST)
+def _leave_clean(conn: Connection[Any]) -> None:
+    """Put a pooler's session back to what it was: another client gets it next, who expects its own search path."""
+    with suppress(psycopg.Error):
+        conn.execute("ROLLBACK")
+        conn.execute("RESET ALL")
+
+
+def begin(conn: Connection[Any]) -> None:
+    """Begin a transaction; see `require_settings`."""
+    conn.execute("BEGIN")
+    require_settings(conn)
+
+
+def require_settings(conn: Connection[Any]) -> None:
+    """See that a transaction is in the session that was made ready: a pooler may have given it another one.
+
+    :raises DatabaseFault: naming the remedy; what is read there might look otherwise, and run code of others
+    """
+    if conn.execute("SHOW search_path").fetchone() != (_PATH,):
+        raise DatabaseFault(
+            "a pooler gives each transaction another session, in which nothing of this one's settings holds; connect "
+            "to the server itself, or to the pooler in session mode (another port, as a rule 5432)",
+            can_retry=False,
+        )
+
+
+def _make_ready(conn: Connection[Any], *, lock_timeout: float, views: bool) -> bool:
+    """Two round trips; a third one where a superuser has set what had better not be set.
+
+    :return: whether a pooler is in between
+    """
+    # As bytes: of a server whose encoding Python does not know, no text can be sent yet.
+    cursor = conn.execute(_FIRST.encode())
     while cursor.description is None:
         cursor.nextset()
     found = cursor.fetchone()
     assert found is not None
     _paths[conn] = tuple(found[0])
+    pooled = bool(found[1] != conn.info.backend_pid)
+    if pooled:
+        _log.info("the connection goes through a pooler")
     settings = {
         **_SETTINGS,
         "lock_timeout": f"{round(lock_timeout * 1000)}ms",
@@ -159,6 +195,7 @@ def _make_ready(conn: Connection[Any], *, lock_timeout: float, views: bool) -> N
                 _log.warning(
                     "%s is %s for this role, and only a superuser may set it back to %s", name, value, _PRIVILEGED[name]
                 )
+    return pooled
 
 
 def isolate(conn: Connection[Any]) -> None:
@@ -214,31 +251,3 @@ def pinned(connect: Connect, leader: Connection[Any]) -> Connect:
         return psycopg.connect(**cast("dict[str, Any]", parameters_of(leader)))
 
     return connect_there
-
-
-_NO_CONNECTION: Final = "the server has no connection to spare: lower jobs, end idle sessions, or raise max_connections"
-_REMEDIES: Final = {
-    "too many clients": _NO_CONNECTION,
-    "too many connections for": "the role's or the database's CONNECTION LIMIT is reached: lower jobs, or raise it",
-    "remaining connection slots": _NO_CONNECTION,
-    "is starting up": "it will take connections soon",
-    "is shutting down": "it takes no new connections until it has been started again",
-    "not yet accepting connections": "it will take connections once it has recovered",
-    "session is read-only": "target_session_attrs asks for a server that takes writes, and none of those named does",
-    "is not permitted to log in": "give the role LOGIN",
-}
-
-
-def _remedy(said: str) -> str:
-    """What helps, where libpq's words alone do not say."""
-    return next((f"; {remedy}" for text, remedy in _REMEDIES.items() if text in said), "")
-
-
-def _first_line(fault: psycopg.Error) -> str:
-    """What libpq says, without what a misspelt connection string makes it take for something else."""
-    line = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
-    # What cannot be parsed is quoted, and a password that holds an unescaped @ ends up in the host's name.
-    unread = isinstance(fault, psycopg.ProgrammingError) or ": invalid " in line
-    if unread or ("@" in line and "FATAL" not in line):
-        return "its URI or an option cannot be read; percent-encode special characters in the password"
-    return line

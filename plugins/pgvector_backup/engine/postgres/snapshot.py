@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import Connection, sql
@@ -15,7 +17,7 @@ from pgvector_backup.engine.base.errors import BackupError, DatabaseFault, NotFo
 from pgvector_backup.engine.postgres import description, tables
 from pgvector_backup.engine.postgres.errors import database_fault, translated
 from pgvector_backup.engine.postgres.locks import holders_named
-from pgvector_backup.engine.postgres.session import Connect, parameters_of, pinned, session
+from pgvector_backup.engine.postgres.session import Connect, parameters_of, pinned, require_settings, session
 from pgvector_backup.engine.postgres.source import Source, source_of
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import Table
@@ -23,13 +25,16 @@ from pgvector_backup.engine.postgres.transactions import NOT_TOLD, TransactionId
 from pgvector_backup.engine.postgres.untold import told
 from pgvector_backup.engine.postgres.wal import await_disk, wal_position
 
+_log: Final = logging.getLogger(__name__)
+
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_BACK = "ROLLBACK TO SAVEPOINT described"
 
 
 class Snapshot:
     """A moment of the database, with a description of each table asked for.
 
-    :param exported: what other connections join it by
+    :param exported: what other connections join it by; None: none can, and each waits for the first one to be free
     :param described: the tables that can be read
     :param failures: those that cannot, and why
     :param user: the role that reads
@@ -40,7 +45,7 @@ class Snapshot:
     def __init__(
         self,
         *,
-        exported: str,
+        exported: str | None,
         source: Source,
         transactions: TransactionIds,
         described: dict[TableName, Table],
@@ -55,6 +60,7 @@ class Snapshot:
         wal_position: int | None,
     ) -> None:
         self._begun = time.monotonic()
+        self._turns = threading.RLock()
         self.wal_position = wal_position
         self.exported = exported
         self.source = source
@@ -71,7 +77,13 @@ class Snapshot:
 
     @contextmanager
     def joined(self) -> Iterator[Connection[Any]]:
-        """Another connection that sees exactly the same rows."""
+        """Another connection that sees exactly the same rows, or the first one itself while nobody else has it."""
+        if self.exported is None:
+            with self._turns, translated():
+                self._leader.execute(_BACK)
+                yield self._leader
+                self._leader.execute(_BACK)
+            return
         connect = pinned(self._connect, self._leader)
         opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
         with translated(), opened as conn:
@@ -81,17 +93,18 @@ class Snapshot:
     @contextmanager
     def aside(self) -> Iterator[Connection[Any]]:
         """The first connection itself, for a question beside the rows; whatever comes of it, the snapshot stands."""
-        self._leader.execute("SAVEPOINT aside")
-        try:
-            yield self._leader
-        finally:
-            if not self._leader.broken:
-                self._leader.execute("ROLLBACK TO SAVEPOINT aside")
-                self._leader.execute("RELEASE SAVEPOINT aside")
+        with self._turns:
+            self._leader.execute("SAVEPOINT aside")
+            try:
+                yield self._leader
+            finally:
+                if not self._leader.broken:
+                    self._leader.execute("ROLLBACK TO SAVEPOINT aside")
+                    self._leader.execute("RELEASE SAVEPOINT aside")
 
     def await_disk(self) -> None:
         """Before anything is done on a set's word: see that no transaction which it has seen can be lost any more."""
-        if self.wal_position is not None:
+        if self.transactions != NOT_TOLD:
             with translated(), self.aside() as conn:
                 await_disk(conn, self.wal_position, self._begun, self._cancel)
 
@@ -101,14 +114,18 @@ class Snapshot:
 
     def rejoin(self, conn: Connection[Any]) -> None:
         """Bring a connection back into the snapshot after a statement of it has failed."""
-        conn.execute("ROLLBACK")
-        join(conn, self.exported)
+        if self.exported is None:
+            conn.execute(_BACK)
+        else:
+            conn.execute("ROLLBACK")
+            join(conn, self.exported)
 
 
 def join(conn: Connection[Any], exported: str) -> None:
     """Begin a transaction that sees exactly the rows of a snapshot."""
     conn.execute(_BEGIN)
     conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(exported))
+    require_settings(conn)
 
 
 @contextmanager
@@ -132,30 +149,14 @@ def take(
     with translated(), session(connect, cancel, lock_timeout=lock_timeout, views=views) as leader:
         # By the role's own search path, before there is a snapshot.
         places = {name: tables.place(leader, name) for name in names}
-        leader.execute(_BEGIN)
         described: dict[TableName, Table] = {}
-        failures: dict[TableName, BackupError] = {}
-        absent: list[TableName] = []
-        for name, place in places.items():
-            if place is None:
-                absent.append(name)
-                continue
-            with _collected(leader, cancel, name, failures):
-                try:
-                    # LOCK TABLE is one of the few statements that take no snapshot.
-                    with holders_named(leader, [place], "ACCESS SHARE", label=name.label):
-                        leader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(place.identifier))
-                except psycopg.errors.UndefinedTable:
-                    absent.append(name)
-                    raise
-                except psycopg.errors.WrongObjectType:
-                    # A foreign table or a materialized view: reading it, below, is all the lock there is.
-                    leader.execute("ROLLBACK TO SAVEPOINT a_table")
-        fixed = leader.execute(
-            "SELECT pg_export_snapshot(), current_user, current_setting('is_superuser') = 'on'"
-        ).fetchone()
-        assert fixed is not None
-        exported, user, superuser = fixed
+        failures, absent = _locked(leader, cancel, places)
+        exported = _export(leader)
+        if exported is None:
+            # The transaction has failed by that, and a savepoint would have forbidden it.
+            leader.execute("ROLLBACK")
+            failures, absent = _locked(leader, cancel, places)
+        user, superuser = _role(leader)
         for name in absent:
             failures[name] = NotFound(tables.missing(leader, name))
         for name, place in places.items():
@@ -169,6 +170,7 @@ def take(
         if with_children:
             _exclude_separate_children(leader, described)
         source = source_of(leader)
+        leader.execute("SAVEPOINT described")
         yield Snapshot(
             exported=exported,
             source=source,
@@ -187,6 +189,52 @@ def take(
         # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
         # table that somebody had truncated.
         leader.execute("COMMIT")
+
+
+def _locked(
+    conn: Connection[Any], cancel: Cancel, places: Mapping[TableName, TableName | None]
+) -> tuple[dict[TableName, BackupError], list[TableName]]:
+    """Begin, and lock every table; what cannot be locked, and what is not there."""
+    conn.execute(_BEGIN)
+    require_settings(conn)
+    failures: dict[TableName, BackupError] = {}
+    absent: list[TableName] = []
+    for name, place in places.items():
+        if place is None:
+            absent.append(name)
+            continue
+        with _collected(conn, cancel, name, failures):
+            try:
+                # LOCK TABLE is one of the few statements that take no snapshot.
+                with holders_named(conn, [place], "ACCESS SHARE", label=name.label):
+                    conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(place.identifier))
+            except psycopg.errors.UndefinedTable:
+                absent.append(name)
+                raise
+            except psycopg.errors.WrongObjectType:
+                # A foreign table or a materialized view: reading it, below, is all the lock there is.
+                conn.execute("ROLLBACK TO SAVEPOINT a_table")
+    return failures, absent
+
+
+def _export(conn: Connection[Any]) -> str | None:
+    """What other connections join the snapshot by; None where the server does not give it away."""
+    try:
+        row = conn.execute("SELECT pg_export_snapshot()").fetchone()
+    except psycopg.Error as fault:
+        if conn.broken or isinstance(fault, psycopg.errors.QueryCanceled):
+            raise
+        _log.debug("the server exports no snapshot: %s", fault)
+        return None
+    assert row is not None
+    return str(row[0])
+
+
+def _role(conn: Connection[Any]) -> tuple[str, bool]:
+    """The role that reads, and whether it is a superuser."""
+    user, superuser = conn.execute("SELECT current_user").fetchone(), conn.execute("SHOW is_superuser").fetchone()
+    assert user is not None
+    return user[0], superuser == ("on",)
 
 
 def _exclude_separate_children(conn: Connection[Any], described: dict[TableName, Table]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from pgvector_backup.engine.postgres.untold import told
+from pgvector_backup.engine.postgres.untold import is_standby, told
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,18 @@ class Source:
 
 def source_of(conn: Connection[Any]) -> Source:
     """Which database a connection is to."""
+    # No function in it, which somebody may have forbidden.
     row = conn.execute(
-        "SELECT current_setting('server_version'), current_setting('server_version_num')::int, e.extversion,"
-        " current_database(), (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
-        " n.nspname, pg_is_in_recovery()"
+        "SELECT e.extversion, current_catalog, (SELECT oid::bigint FROM pg_database WHERE datname = current_catalog),"
+        " n.nspname"
         " FROM (SELECT) AS always LEFT JOIN pg_extension e ON e.extname = 'vector'"
         " LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"
     ).fetchone()
+    version = conn.execute("SHOW server_version").fetchone()
     assert row is not None
-    version, version_num, pgvector_version, database, database_oid, pgvector_schema, standby = row
+    assert version is not None
+    pgvector_version, database, database_oid, pgvector_schema = row
+    standby = is_standby(conn)
     timeline = (
         "SELECT timeline_id FROM pg_control_checkpoint()"
         if standby
@@ -61,8 +64,8 @@ def source_of(conn: Connection[Any]) -> Source:
         else "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
     )
     return Source(
-        server_version=version,
-        server_version_num=version_num,
+        server_version=version[0],
+        server_version_num=conn.info.server_version,
         pgvector_version=pgvector_version,
         database=database,
         database_oid=database_oid,

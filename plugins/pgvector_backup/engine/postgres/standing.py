@@ -41,6 +41,16 @@ def unproven(source: Source, *, ids_told: bool = True) -> str | None:
     return None
 
 
+def unshared(snapshot: Snapshot) -> str | None:
+    """What is to be said of a snapshot that one connection alone sees; None: others can join it."""
+    if snapshot.exported is not None:
+        return None
+    return (
+        "the server does not export its snapshot, so one connection has read everything, whatever jobs says; have "
+        "EXECUTE on function pg_export_snapshot() granted to the connection's role"
+    )
+
+
 def too_powerful(snapshot: Snapshot) -> str | None:
     """What to give a backup instead of a superuser; None where its role is none."""
     if not snapshot.superuser or not snapshot.described:

@@ -208,7 +208,20 @@ def missing(conn: Connection[Any], name: TableName) -> str:
         [name.table],
     ).fetchall()
     remedy = f"did you mean {', '.join(row[0] for row in near)}?" if near else "check `tables`"
+    if name.schema is None and (closed := _closed(conn, name)):
+        remedy = f"it is in schema {closed}, on which the connection's role has no USAGE; have it granted"
     return f"table {name.label} does not exist in database {conn.info.dbname}: {remedy}"
+
+
+def _closed(conn: Connection[Any], name: TableName) -> str | None:
+    """A schema with a table of exactly that name, if the role may not look into it; None: there is none."""
+    row = conn.execute(
+        "SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT LIKE 'pg\\_%%'"
+        " AND NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname <> 'public', 1 LIMIT 1",
+        [name.table],
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def count_rows(conn: Connection[Any], source: sql.Composable) -> int:

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.postgres.tables import Table
+from pgvector_backup.engine.postgres.untold import told
 
 _WRAP: Final = 1 << 32
 _COMPARABLE: Final = 1 << 31
@@ -71,12 +71,8 @@ def late(conn: Connection[Any], table: Table, snapshot: TransactionIds) -> tuple
         span=snapshot.xmax - snapshot.xmin,
         most=_LISTED_AT_MOST + 1,
     )
-    try:
-        with conn.transaction():
-            rows = conn.execute(query).fetchall()
-    except psycopg.errors.InsufficientPrivilege as fault:
-        if "pg_visible_in_snapshot" not in str(fault):
-            raise
+    rows = told(conn, lambda: conn.execute(query).fetchall())
+    if rows is None:
         return None
     return tuple(snapshot.xmin + row[0] for row in rows) if len(rows) <= _LISTED_AT_MOST else None
 

@@ -14,6 +14,12 @@ _log: Final = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 
+def is_standby(conn: Connection[Any]) -> bool:
+    """Whether a server replays another one's log; where it may not be asked, it has said so by itself."""
+    row = told(conn, lambda: conn.execute("SELECT pg_is_in_recovery()").fetchone())
+    return conn.info.parameter_status("in_hot_standby") == "on" if row is None else bool(row[0])
+
+
 def told(conn: Connection[Any], ask: Callable[[], _Answer]) -> _Answer | None:
     """What a server says of itself; None where it does not. The transaction goes on either way.
 

@@ -24,7 +24,7 @@ def wal_position(conn: Connection[Any]) -> int | None:
     return None if row is None else row[0]
 
 
-def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cancel) -> None:
+def await_disk(conn: Connection[Any], position: int | None, since: float, cancel: Cancel) -> None:
     """Wait until every transaction that had committed by a position of the log is on the server's disk.
 
     Who commits with ``synchronous_commit`` off does not wait for that. After a crash such a transaction is gone, and
@@ -32,6 +32,7 @@ def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cance
     the other. As a rule nothing is waited for; the server needs three times ``wal_writer_delay`` at most, 0.6 s.
     Source: the manual's page "Asynchronous Commit".
 
+    :param position: None: not told
     :param since: when the log was there, by `time.monotonic`
     """
     longest = _LONGEST_SECONDS
@@ -40,7 +41,7 @@ def await_disk(conn: Connection[Any], position: int, since: float, cancel: Cance
         row = told(conn, lambda: conn.execute(_FLUSHED).fetchone())
         if row is not None:
             flushed, delay = row
-            if flushed >= position:
+            if position is not None and flushed >= position:
                 return
             longest = 3 * float(delay)
         if time.monotonic() - since > longest:
