@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import Connection
 
-from tests.helpers.database import Database, definitions, settled
+from tests.helpers.database import DEFINITIONS, Database, alone
 from tests.helpers.forker import Forker, forking
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
@@ -26,11 +29,21 @@ def forker() -> Iterator[Forker]:
         yield running
 
 
-def state(database: Database, tables: bool) -> Any:
-    if not tables:
-        return definitions(database), None
+@contextmanager
+def watched(database: Database) -> Iterator[Connection[Any]]:
+    """One connection to look with, for to open one takes longer than to look."""
+    with psycopg.connect(database.uri(), autocommit=True) as conn:
+        yield conn
+
+
+def definitions(conn: Connection[Any]) -> list[Any]:
+    return conn.execute(DEFINITIONS).fetchall()
+
+
+def state(conn: Connection[Any]) -> Any:
     digest = "SELECT '{0}', count(*), md5(string_agg(r::text, '|' ORDER BY r::text)) FROM {0} r"
-    return definitions(database), database.run(" UNION ALL ".join(map(digest.format, PAIR)) + " ORDER BY 1")
+    rows = conn.execute((" UNION ALL ".join(map(digest.format, PAIR)) + " ORDER BY 1").encode())
+    return definitions(conn), rows.fetchall()
 
 
 REPLACE = {"truncate_before_restore": True}
@@ -41,7 +54,7 @@ UPDATE = {"on_conflict": "update", "collections": ALL, "rename_collection": {"co
 @pytest.mark.parametrize(
     ("request_", "half"),
     [(REPLACE, False), (REPLACE, True), (UPDATE, True)],
-    ids=["replace, before a step", "replace, half-way through it", "update, half-way through it"],
+    ids=["replace, after a part of a copy", "replace, half-way through it", "update, half-way through it"],
 )
 def test_killed_at_every_step(house: House, forker: Forker, request_: dict[str, Any], half: bool) -> None:
     house.langchain(150)
@@ -49,20 +62,21 @@ def test_killed_at_every_step(house: House, forker: Forker, request_: dict[str, 
     house.backup(compression="zstd")
     house.database.run("UPDATE langchain_pg_embedding SET document = 'since' WHERE id LIKE '%3'")
     house.database.run("DELETE FROM langchain_pg_embedding WHERE id LIKE '%7'")
-    before = state(house.database, tables=True)
     killed = 0
-    for call in range(1, MOST_STEPS):
-        status = forker.restore(house, house.database, request_, call=call, half=half)
-        settled(house.database)
-        now = state(house.database, tables=True)
-        if now != before:
-            break
-        assert os.WIFSIGNALED(status)
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        killed += 1
-    else:
-        raise AssertionError("the restore never ended")
-    assert killed > 20
+    with watched(house.database) as conn:
+        before = state(conn)
+        for call in range(1, MOST_STEPS):
+            status = forker.restore(house, house.database, request_, call=call, half=half, after_copies=not half)
+            alone(conn)
+            now = state(conn)
+            if now != before:
+                break
+            assert os.WIFSIGNALED(status)
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            killed += 1
+        else:
+            raise AssertionError("the restore never ended")
+    assert killed > (20 if half else 5)
     # The step that changed something was the last one: the commit, or the one after.
     assert status == 0 or half
     assert now[0] == before[0]
@@ -77,15 +91,17 @@ def test_killed_while_everything_is_made_anew(
 ) -> None:
     house.langchain(60)
     house.backup(file_format=file_format)
-    shape, rows = state(house.database, tables=True)
-    for call in range(1, MOST_STEPS):
-        status = forker.restore(house, elsewhere, {}, call=call, half=call % 2 == 1)
-        settled(elsewhere)
-        if definitions(elsewhere):
-            break
-        assert elsewhere.run("SELECT 1 FROM pg_extension WHERE extname = 'vector'") == []
-        assert os.WIFSIGNALED(status)
-    else:
-        raise AssertionError("the restore never ended")
-    assert call > 20
-    assert state(elsewhere, tables=True) == (shape, rows)
+    with watched(house.database) as conn:
+        wanted = state(conn)
+    with watched(elsewhere) as conn:
+        for call in range(1, MOST_STEPS):
+            status = forker.restore(house, elsewhere, {}, call=call, half=call % 2 == 1)
+            alone(conn)
+            if definitions(conn):
+                break
+            assert conn.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchall() == []
+            assert os.WIFSIGNALED(status)
+        else:
+            raise AssertionError("the restore never ended")
+        assert call > 20
+        assert state(conn) == wanted

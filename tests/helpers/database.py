@@ -60,14 +60,19 @@ def _order(server: EmbeddedPostgres, statement: str) -> None:
 
 def settled(database: Database) -> None:
     """Wait until the server has noticed that a killed client is gone."""
-    deadline = time.monotonic() + 20
     with psycopg.connect(database.uri(), autocommit=True) as conn:
-        while conn.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'"
-        ).fetchone():
-            assert time.monotonic() < deadline, "a backend does not end"
-            time.sleep(0.005)
+        alone(conn)
+
+
+def alone(conn: psycopg.Connection[Any]) -> None:
+    """The same, on a connection that is there."""
+    deadline = time.monotonic() + 20
+    while conn.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    ).fetchone():
+        assert time.monotonic() < deadline, "a backend does not end"
+        time.sleep(0.005)
 
 
 def contents(database: Database, *tables: str) -> dict[str, list[Any]]:
@@ -79,14 +84,17 @@ def contents(database: Database, *tables: str) -> dict[str, list[Any]]:
 
 def definitions(database: Database) -> list[tuple[Any, ...]]:
     """Every column, constraint and index of the database's own tables."""
-    return database.run(
-        "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,"
-        "       pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-        "  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
-        "  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0"
-        "  AND NOT attisdropped"
-        " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '' FROM pg_constraint"
-        "  WHERE connamespace = 'public'::regnamespace"
-        " UNION ALL SELECT tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname = 'public'"
-        " ORDER BY 1, 2, 3"
-    )
+    return database.run(DEFINITIONS)
+
+
+DEFINITIONS = (
+    "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,"
+    "       pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+    "  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+    "  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0"
+    "  AND NOT attisdropped"
+    " UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '' FROM pg_constraint"
+    "  WHERE connamespace = 'public'::regnamespace"
+    " UNION ALL SELECT tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname = 'public'"
+    " ORDER BY 1, 2, 3"
+)

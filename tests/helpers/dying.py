@@ -59,12 +59,15 @@ def _die_at_file_call(number: int, names: tuple[str, ...] = FILE_CALLS) -> None:
         setattr(os, name, dying(name, getattr(os, name)))
 
 
-def _die_at_server_call(number: int, *, half: bool) -> None:
+def _die_at_server_call(number: int, *, half: bool, after_copies: bool) -> None:
     calls = itertools.count(1)
+    last = ""
 
     def dying(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if next(calls) == number:
+            nonlocal last
+            before, last = last, name
+            if not (after_copies and before == "execute") and next(calls) == number:
                 if half and name == "execute":
                     original(self, *args, **kwargs)
                 elif half and name == "write":
@@ -90,7 +93,7 @@ def _back_up(order: dict[str, Any]) -> None:
 
 
 def _restore(order: dict[str, Any]) -> None:
-    _die_at_server_call(order["call"], half=order["half"])
+    _die_at_server_call(order["call"], half=order["half"], after_copies=order["after_copies"])
     restore(
         RestoreRequest.from_mapping(order["request"]),
         Settings(backup_root=order["root"]),

@@ -26,10 +26,19 @@ class Forker:
         """A backup that dies at a call of the file system; its wait status."""
         return self._run(house, house.database, story="backup", tables=tables, now=now.isoformat(), call=call)
 
-    def restore(self, house: House, into: Database, request: dict[str, Any], *, call: int, half: bool) -> int:
+    def restore(
+        self,
+        house: House,
+        into: Database,
+        request: dict[str, Any],
+        *,
+        call: int,
+        half: bool,
+        after_copies: bool = False,
+    ) -> int:
         """A restore that dies at a call of the server; its wait status."""
         asked = {"backup_path": "vector_bak", "timestamp": "latest", "into_other_database": True} | request
-        return self._run(house, into, story="restore", request=asked, call=call, half=half)
+        return self._run(house, into, story="restore", request=asked, call=call, half=half, after_copies=after_copies)
 
     def prune(self, house: House, *, now: datetime, call: int, **policy: Any) -> int:
         """A prune that dies at a call which changes something; its wait status."""
