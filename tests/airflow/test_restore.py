@@ -167,6 +167,18 @@ def test_what_may_pass_is_tried_again(house: Path, run: Run, database: Database,
     assert rows(database) == 58
 
 
+def test_a_failure_names_what_was_backed_up_first(house: Path, run: Run, database: Database) -> None:
+    run({})
+    database.run("ALTER TABLE langchain_pg_embedding ADD CHECK (id = 'none') NOT VALID")
+    outcome = restored(run, **LATEST, truncate_before_restore=True, backup_before_restore=True)
+    assert outcome.state == "failed"
+    saved = outcome.result["safety_backup"]
+    assert set(outcome.result) == {*RESULT, "safety_backup"}
+    assert saved["rows"]["langchain_pg_embedding"] == 58
+    assert f"kept as set {saved['timestamp']} in {saved['backup_path']}" in check_error(outcome.error, "CONFLICT")
+    assert f"as set {saved['timestamp']} in vector_bak" in log(house / "vector_bak")
+
+
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
 def test_constructors_only_store(operator: type[Any]) -> None:
     unusable = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,45 @@ def test_a_truncate_that_is_only_tried_waits_for_nobody(house: House, command: C
     with house.database.connect() as reader:
         reader.execute(f"SELECT count(*) FROM {EMBEDDING}")
         assert command("truncate", "--timestamp", backed_up, "--dry-run").code == 0
+
+
+def test_truncate_means_the_latest_of_its_own_database(
+    house: House, command: Command, backed_up: str, elsewhere: Database
+) -> None:
+    elsewhere.run("CREATE EXTENSION vector")
+    other = House(elsewhere, house.root)
+    other.langchain(3)
+    other.backup(now=datetime.now(timezone.utc) + timedelta(minutes=1))
+    planned = command("truncate", "--timestamp", "latest", "--dry-run", "--json")
+    assert (planned.code, planned.json["backup_id"]) == (0, backed_up)
+    done = command("truncate", "--timestamp", "latest", "--yes", "--json", DATABASE_URL=elsewhere.uri())
+    assert done.json["truncate_results"][EMBEDDING]["rows_before"] == 3
+    assert house.count(EMBEDDING) == 58
+
+
+def test_a_damaged_set_is_called_so_and_the_next_whole_one_is_named(
+    house: House, command: Command, backed_up: str
+) -> None:
+    newer = house.backup(now=datetime.now(timezone.utc) + timedelta(minutes=1)).backup_id
+    path = house.directory / f"{EMBEDDING}_{newer}.csv"
+    path.write_bytes(path.read_bytes().replace(b"quoted", b"Quoted", 1))
+    assert command("verify", "--depth", "files").code == 5
+    (line,) = (line for line in command("list").out.splitlines() if line.startswith(str(newer)))
+    assert "DAMAGED" in line
+    for words in (["truncate", "--yes"], ["restore", "--on-conflict", "skip"]):
+        done = command(*words, "--timestamp", str(newer))
+        assert done.code == 5
+        assert f"the next whole set is {backed_up} of " in done.err
+
+
+def test_a_root_that_is_not_there_fails_whatever_reads_it(house: House, command: Command, backed_up: str) -> None:
+    house.root.rename(house.root.parent / "unmounted")
+    latest = ("--timestamp", "latest")
+    for words in (["list"], ["verify"], ["restore", *latest], ["truncate", *latest, "--yes"], ["backup"], ["prune"]):
+        done = command(*words, AIRFLOW__PGVECTOR_BACKUP__KEEP_LAST="1")
+        assert done.code == 6, words
+        assert "mount its volume" in done.err
+        assert not house.root.exists()
 
 
 def test_remove(house: House, command: Command, backed_up: str) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pgvector_backup.engine import safety_backup
-from pgvector_backup.engine.base.errors import BackupError, Cancelled, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import BackupError, Cancelled, Conflict, NotFound, StorageFault
 from pgvector_backup.engine.base.messages import english
+from pgvector_backup.engine.contract.restore_result import SavedFirst
+from pgvector_backup.engine.sets.catalog import Catalog
 from tests.helpers.database import Database, contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
@@ -108,3 +110,29 @@ def test_a_table_of_the_same_name_that_comes_first_for_the_role_is_not_meant(cha
     saved = changed.restore(**REPLACING).saved
     assert saved is not None
     assert saved.rows == {"langchain_pg_collection": 4, "public.langchain_pg_embedding": 58}
+
+
+def test_what_was_saved_is_not_the_latest(changed: House) -> None:
+    """Restored again, or retried, the same set comes back, and not what somebody wanted to be rid of."""
+    first = changed.restore(**REPLACING)
+    assert first.saved is not None
+    again = changed.restore(**REPLACING)
+    assert again.backup_id == first.backup_id
+    assert again.saved is not None
+    found = {one.backup_id: one for place in Catalog(changed.settings).locations() for one in place.sets}
+    assert found[first.saved.backup_id].saved_before == first.backup_id
+    assert found[first.backup_id].saved_before is None
+    # Where there is no other, it is better than none.
+    for path in changed.directory.glob(f"*{first.backup_id}*"):
+        path.unlink()
+    assert changed.restore(truncate_before_restore=True).backup_id == again.saved.backup_id
+
+
+def test_a_restore_that_fails_after_it_names_it(changed: House) -> None:
+    changed.database.run("ALTER TABLE langchain_pg_embedding ADD CHECK (document = 'later') NOT VALID")
+    told: list[SavedFirst] = []
+    with pytest.raises(Conflict) as caught:
+        changed.restore(**REPLACING, saved_to=told)
+    (saved,) = told
+    assert f"what was backed up first is kept as set {saved.backup_id} in vector_bak" in caught.value.english
+    assert "check" in caught.value.english

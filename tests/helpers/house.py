@@ -15,7 +15,7 @@ from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.contract.backup_result import BackupResult, TruncateResult
 from pgvector_backup.engine.contract.copy_result import CopyResult
 from pgvector_backup.engine.contract.requests import BackupRequest, CopyRequest, RestoreRequest, VerifyRequest
-from pgvector_backup.engine.contract.restore_result import RestoreResult
+from pgvector_backup.engine.contract.restore_result import RestoreResult, SavedFirst
 from pgvector_backup.engine.contract.settings import Settings
 from pgvector_backup.engine.contract.verify_result import VerifyResult
 from pgvector_backup.engine.copy_sets import copy
@@ -92,9 +92,18 @@ class House:
         )
 
     def restore(
-        self, *, cancel: Cancel | None = None, dry_run: bool = False, into: Database | None = None, **request: Any
+        self,
+        *,
+        cancel: Cancel | None = None,
+        dry_run: bool = False,
+        into: Database | None = None,
+        saved_to: list[SavedFirst] | None = None,
+        **request: Any,
     ) -> RestoreResult:
-        """Restore as asked: by default the newest set, into the database that it is of; ``into`` another is meant."""
+        """Restore as asked: by default the newest set, into the database that it is of; ``into`` another is meant.
+
+        :param saved_to: gets what was backed up first
+        """
         if "backup_path" not in request and "task_id" not in request:
             request["backup_path"] = "vector_bak"
         request.setdefault("timestamp", "latest")
@@ -107,6 +116,7 @@ class House:
             run_id="test",
             cancel=cancel,
             dry_run=dry_run,
+            on_saved=None if saved_to is None else saved_to.append,
         )
 
     def verify(self, *, cancel: Cancel | None = None, **request: Any) -> VerifyResult:

@@ -14,14 +14,14 @@ from pgvector_backup.cli.consent import confirm_loss, find_for
 from pgvector_backup.cli.copies import copy_sets
 from pgvector_backup.cli.database import connect_to
 from pgvector_backup.cli.metrics import print_metrics
-from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed
+from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed, placed_set
 from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
 from pgvector_backup.cli.terminal import confirm, progress_bars, say
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.contract.backup_result import RunReport
 from pgvector_backup.engine.contract.request_keys import BACKUP_KEYS, RESTORE_KEYS, VERIFY_KEYS
 from pgvector_backup.engine.contract.requests import BackupRequest, RestoreRequest, VerifyRequest
-from pgvector_backup.engine.contract.restore_result import RestoreReport
+from pgvector_backup.engine.contract.restore_result import RestoreReport, SavedFirst
 from pgvector_backup.engine.contract.sizes import human_size
 from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.copies import at_copy, whereabouts
@@ -159,6 +159,7 @@ def _restore(order: Order) -> Answer:
         confirm_loss(order, connect, f"{labels}: rows whose keys are in {one} will be overwritten.")
     run_id, now = order.run_id, order.configuration.now()
     asked = (found.relative_path, found.backup_id)
+    saved: list[SavedFirst] = []
     try:
         with progress_bars(not arguments.quiet) as bars:
             result = restore(
@@ -169,15 +170,19 @@ def _restore(order: Order) -> Answer:
                 run_id=run_id,
                 cancel=order.cancel,
                 on_progress=bars,
+                on_saved=saved.append,
             )
     except BackupError as fault:
         if not request.dry_run:
-            log_section(location, RestoreReport(None, asked, now, [fault.message]).log_section(run_id=run_id))
+            kept = saved[0].to_json() if saved else None
+            report = RestoreReport(None, asked, now, [fault.message], saved=kept)
+            log_section(location, report.log_section(run_id=run_id))
         raise
     body = result.to_json()
     if not request.dry_run:
         log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
-    return Answer(body, lambda: words.say_restore(body), result.refusal(request))
+    refusal = result.refusal(request)
+    return Answer(body, lambda: words.say_restore(body, refused=refusal is not None), refusal)
 
 
 def _truncate(order: Order) -> Answer:
@@ -186,7 +191,8 @@ def _truncate(order: Order) -> Answer:
     arguments, settings = order.arguments, order.configuration.settings()
     request = BackupRequest.from_mapping({"task_id": arguments.task_id, "truncate_vector_tables": True})
     connect = connect_to(arguments.dsn, order.configuration)
-    location, found = find_set(order)
+    catalog, location, timestamp = placed_set(order)
+    found = find_for(order, connect, location, timestamp, catalog=catalog)
     if found.manifest_file is None:
         raise InvalidParams(f"timestamp: set {found.backup_id} has no manifest, so nothing can be emptied on its word")
     labels = ", ".join(table.label for table in settings.truncate_tables)

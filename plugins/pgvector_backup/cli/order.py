@@ -63,11 +63,16 @@ def placed(conf: dict[str, Any], configuration: Configuration) -> dict[str, Any]
 
 def find_set(order: Order) -> tuple[Location, FoundSet]:
     """The set that the command line names; the newest that is whole, where it does not say which."""
+    catalog, location, timestamp = placed_set(order)
+    return location, catalog.find(location, timestamp)
+
+
+def placed_set(order: Order) -> tuple[Catalog, Location, str]:
+    """Where the set lies that the command line names, and its id, or `LATEST`."""
     conf = placed(conf_of(order.arguments, PLACE_KEYS), order.configuration)
     request = VerifyRequest.from_mapping(conf)
     catalog = Catalog(order.configuration.settings())
-    location = catalog.place(request.backup_path, request.task_id)
-    return location, catalog.find(location, request.timestamp)
+    return catalog, catalog.place(request.backup_path, request.task_id), request.timestamp
 
 
 def user() -> str:

@@ -103,11 +103,13 @@ def say_list(sets: Sequence[FoundSet], root: str) -> None:
 
 def state(one: FoundSet) -> str:
     """A set's state in a word or two."""
-    if one.damaged:
+    if one.damaged or one.found_damaged:
         return "DAMAGED"
     if one.manifest_file is None:
         return "no manifest"
-    return "lacks tables" if one.failed_tables else "whole"
+    if one.failed_tables:
+        return "lacks tables"
+    return "whole" if one.saved_before is None else "whole, saved before a restore"
 
 
 def when_verified(one: FoundSet) -> str:
@@ -125,6 +127,8 @@ def say_set(body: Mapping[str, Any]) -> None:
     say(f"made       {body['created_at']}")
     if body["damaged"]:
         say(f"DAMAGED    {body['damaged']}")
+    if (before := body["saved_before"]) is not None:
+        say(f"holds      the tables as they were before set {before} was restored")
     if (pin := body["pin"]) is not None:
         until = "" if pin["until"] is None else f" until {pin['until']}"
         say(f"pinned     by {pin['by']}{until}: {pin['reason']}")
@@ -183,10 +187,10 @@ def say_truncate(body: Mapping[str, Any]) -> None:
         say(f"note: {note}")
 
 
-def say_restore(body: Mapping[str, Any]) -> None:
-    """What a restore did, or would do."""
+def say_restore(body: Mapping[str, Any], *, refused: bool = False) -> None:
+    """What a restore did, or would do; `refused`: what it would do if it were not refused."""
     info = body["backup_info"]
-    done = "would restore" if body["dry_run"] else "restored"
+    done = "would REFUSE to restore" if refused else "would restore" if body["dry_run"] else "restored"
     say(f"{done} set {info['timestamp']} of {info['backup_path']}, {body['duration']:.3f} s")
     for key, word in (("source_database", "of"), ("target_database", "into")):
         say(f"  {word} {database(body[key])}")

@@ -46,6 +46,7 @@ def backup(
     run_id: str | None = None,
     cancel: Cancel | None = None,
     on_progress: OnProgress | None = None,
+    saved_before: str | None = None,
 ) -> BackupResult:
     """Write the tables, as of one moment, to a new set of files.
 
@@ -57,6 +58,7 @@ def backup(
         besides, such as a SET, does not reach them
     :param now: with a time zone; the set is named after it
     :param on_progress: told about once a second how far the rows are
+    :param saved_before: the set that is to be restored over these tables, if that is why they are backed up
     :raises BackupError: when there is nothing to tell of any table
     """
     started, cancel = time.monotonic(), cancel or Cancel()
@@ -74,7 +76,7 @@ def backup(
             out = TablesOut(request, settings, location, claim, kind, fingerprint.best(), cancel, held)
             staged = out.read(connect, on_progress)
             tables = _outcomes(settings.tables, staged, _remarks(staged, previous(location, staged.source)))
-            manifest = _manifest(out, staged, tables, now, run_id)
+            manifest = _manifest(out, staged, tables, now, run_id=run_id, saved_before=saved_before)
             if manifest is None:
                 claim.discard()
             else:
@@ -126,7 +128,13 @@ def _remarks(staged: Staged, last: Previous | None) -> dict[TableName, tuple[str
 
 
 def _manifest(
-    out: TablesOut, staged: Staged, tables: Mapping[str, TableBackup], now: datetime, run_id: str | None
+    out: TablesOut,
+    staged: Staged,
+    tables: Mapping[str, TableBackup],
+    now: datetime,
+    *,
+    run_id: str | None,
+    saved_before: str | None,
 ) -> Manifest | None:
     """What makes a set of the files, not written yet; None where no table has any."""
     line = staged.line
@@ -151,6 +159,7 @@ def _manifest(
         full_because=line.full_because,
         wal_position=line.wal_position,
         collections=staged.collections if len(entries) == len(tables) else None,
+        saved_before=saved_before,
     )
     return _with_script(out.location, out.claim, manifest)
 

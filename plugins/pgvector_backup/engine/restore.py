@@ -18,7 +18,7 @@ import psycopg
 from psycopg import Connection
 
 from pgvector_backup.engine.base.cancel import Cancel
-from pgvector_backup.engine.base.errors import Conflict, IntegrityFault
+from pgvector_backup.engine.base.errors import Conflict
 from pgvector_backup.engine.base.progress import OnProgress, Progress, reporting
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.restore_result import RestoreResult, TableRestore
@@ -37,13 +37,12 @@ from pgvector_backup.engine.load.stand_ins import stand_in
 from pgvector_backup.engine.postgres.errors import translated
 from pgvector_backup.engine.postgres.session import Connect, begin, pinned, session
 from pgvector_backup.engine.postgres.source import Source, source_of
-from pgvector_backup.engine.safety_backup import SafetyBackup
+from pgvector_backup.engine.safety_backup import OnSaved, SafetyBackup
 from pgvector_backup.engine.sets.catalog import Catalog
-from pgvector_backup.engine.sets.choice import in_place_of, several_databases
+from pgvector_backup.engine.sets.choice import several_databases
 from pgvector_backup.engine.sets.copies import at_copy
-from pgvector_backup.engine.sets.found import FoundSet
+from pgvector_backup.engine.sets.next_whole import naming_next
 from pgvector_backup.engine.sets.stored_set import StoredSet, StoredTable, open_set, shared_lock
-from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import LATEST
 
 _log: Final = logging.getLogger(__name__)
@@ -60,6 +59,7 @@ def restore(
     on_progress: OnProgress | None = None,
     dry_run: bool = False,
     stand_ins: bool = False,
+    on_saved: OnSaved | None = None,
 ) -> RestoreResult:
     """Bring tables of a set back, all of them or none.
 
@@ -69,6 +69,7 @@ def restore(
     :param on_progress: told about once a second how far the rows are
     :param dry_run: check the set and the target, tell what would be done, change nothing
     :param stand_ins: whether columns of types that the server does not have are made as texts or bytes, for a drill
+    :param on_saved: told of the set that the tables were backed up to first, as soon as it is there
     :raises InvalidParams: when it would fill a table that neither the configuration nor the request names
     :raises NotFound: when the set, a table of it or, without ``create_missing``, a target is not there
     :raises IntegrityFault: when a file does not match its manifest, or what came to be in a table not its file
@@ -83,12 +84,18 @@ def restore(
     catalog = Catalog(settings)
     location = catalog.place(request.backup_path, request.task_id)
     dry_run = dry_run or request.dry_run
-    of = saved = None
+    of = None
     if request.timestamp == LATEST and several_databases(catalog.at(location).sets):
         with translated(), session(connect, cancel, lock_timeout=settings.lock_timeout) as conn:
             of = _database_of(conn)
     found = catalog.find(location, request.timestamp, of=of)
-    with _hinting(catalog, location, found), shared_lock(location, found), reporting(on_progress) as watched:
+    safety = SafetyBackup(request, settings, location, found.backup_id, now, run_id, cancel, on_progress, on_saved)
+    with (
+        safety.named(),
+        naming_next(catalog, location, found.backup_id),
+        shared_lock(location, found),
+        reporting(on_progress) as watched,
+    ):
         stored_set = open_set(location, found)
         chosen = stored_set.choose(request.tables)
         selection = select(stored_set, request, cancel)
@@ -115,7 +122,7 @@ def restore(
             here, stood_in = pinned(connect, conn), dict[str, tuple[str, ...]]()
             if stand_ins:
                 chosen = stand_in(conn, chosen, stood_in)
-            _tell_databases(found.source, target)
+            remark = another_database.remark(found.source, target)
             where = places.find(conn, chosen, request)
             permitted.require(conn, where, request, settings)
             objection = another_database.objection(conn, found.source, target, where)
@@ -127,16 +134,12 @@ def restore(
                 outcome = _Outcome({one.label: forecast(conn, one, stored_set, selection, cancel) for one in plans})
                 conn.execute("ROLLBACK")
             else:
-                if request.backup_before_restore:
-                    saved = SafetyBackup(request, settings, here, location, now, run_id, cancel, on_progress).save(
-                        conn, where
-                    )
+                safety.save(conn, where, here)
                 deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched)
                 outcome = deed.carry_out(where)
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():
                     conn.execute("COMMIT")
-    remark = another_database.remark(found.source, target)
     unsaid = None if objection is None or request.into_other_database else f"the restore would be refused: {objection}"
     for label, notes in stood_in.items():
         outcome.tables[label] = replace(outcome.tables[label], notes=(*notes, *outcome.tables[label].notes))
@@ -154,20 +157,8 @@ def restore(
         target=target,
         into_other_database=objection,
         notes=tuple(note for note in (remark, unsaid) if note is not None),
-        saved=saved,
+        saved=safety.saved,
     )
-
-
-@contextmanager
-def _hinting(catalog: Catalog, location: Location, found: FoundSet) -> Iterator[None]:
-    """Add to what damage a restore meets which set to take instead."""
-    try:
-        yield
-    except IntegrityFault as fault:
-        if not fault.of_set:
-            raise
-        instead = in_place_of(catalog.at(location).sets, found)
-        raise IntegrityFault(f"{fault.english}; {instead}") from fault
 
 
 @contextmanager
@@ -187,16 +178,6 @@ def _database_of(conn: Connection[Any]) -> Source | None:
     except psycopg.Error as fault:
         _log.warning("the server does not tell which one it is (%s)", type(fault).__name__)
         return None
-
-
-def _tell_databases(source: Source | None, target: Source | None) -> None:
-    here = "a database that does not tell its name" if target is None else target.describe()
-    if source is None:
-        _log.info("nothing tells which database the set is of; it goes into %s", here)
-    elif source.is_database_of(target):
-        _log.info("the set is of this database, %s", here)
-    else:
-        _log.warning("the set is of another database: of %s, and it goes into %s", source.describe(), here)
 
 
 @dataclass

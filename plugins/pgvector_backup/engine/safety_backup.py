@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,30 +28,49 @@ from pgvector_backup.engine.store.location import Location
 _log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+OnSaved = Callable[[SavedFirst], None]
+"""Told of the set once it is on disk, so that it is known whatever becomes of the restore."""
+
+
+@dataclass
 class SafetyBackup:
     """How a restore backs up first.
 
     :param location: of the set that is restored; the new one comes beside it
+    :param restored: the set that is restored
+    :param saved: the set that was made, once it is there
     """
 
     request: RestoreRequest
     settings: Settings
-    connect: Connect
     location: Location
+    restored: str
     now: datetime
     run_id: str | None
     cancel: Cancel
     on_progress: OnProgress | None
+    on_saved: OnSaved | None
+    saved: SavedFirst | None = None
 
-    def save(self, conn: Connection[Any], where: Sequence[Place]) -> SavedFirst | None:
-        """Back up the tables that rows go into, as far as they are there; None where nothing could be lost.
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Have whatever fails after it say where the tables as they were are kept."""
+        try:
+            yield
+        except BackupError as fault:
+            if self.saved is not None:
+                fault.add(f"what was backed up first is kept as set {self.saved.backup_id} in {self.saved.backup_path}")
+            raise
 
+    def save(self, conn: Connection[Any], where: Sequence[Place], connect: Connect) -> None:
+        """Back up the tables that rows go into, as far as they are there, if that is asked for and rows could be lost.
+
+        :param connect: to the server that `conn` is to
         :raises BackupError: when one of them could not be backed up; nothing was changed then
         """
         there = [place for place in where if not place.created]
-        if not self.request.replaces or not there:
-            return None
+        if not self.request.backup_before_restore or not self.request.replaces or not there:
+            return
         settings = replace(
             self.settings,
             tables=tuple(_called(conn, place) for place in there),
@@ -60,11 +80,12 @@ class SafetyBackup:
             result = backup(
                 BackupRequest.from_mapping({"task_id": self.location.task_id, "mode": "full", **_form(there)}),
                 settings,
-                self.connect,
+                connect,
                 now=self.now,
                 run_id=self.run_id,
                 cancel=self.cancel,
                 on_progress=self.on_progress,
+                saved_before=self.restored,
             )
         except Cancelled:
             raise
@@ -73,13 +94,14 @@ class SafetyBackup:
         if result.failure is not None:
             raise _stopping(result.failure)
         assert result.backup_id is not None
-        saved = SavedFirst(
+        self.saved = SavedFirst(
             self.location.relative_path,
             result.backup_id,
             {label: table.rows for label, table in result.tables.items()},
         )
-        _log.info("the tables as they were are kept as set %s in %s", saved.backup_id, saved.backup_path)
-        return saved
+        _log.info("the tables as they were are kept as set %s in %s", self.saved.backup_id, self.saved.backup_path)
+        if self.on_saved is not None:
+            self.on_saved(self.saved)
 
 
 def _called(conn: Connection[Any], place: Place) -> TableName:

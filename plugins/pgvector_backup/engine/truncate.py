@@ -27,12 +27,15 @@ from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.postgres.tables import WITH_CHILDREN, Table, count_rows, place, referencing_keys
 from pgvector_backup.engine.postgres.transactions import NOT_TOLD
 from pgvector_backup.engine.sets.beside import write_emptied
+from pgvector_backup.engine.sets.catalog import Catalog
 from pgvector_backup.engine.sets.chain import chains
 from pgvector_backup.engine.sets.copies import require_copies
 from pgvector_backup.engine.sets.manifest import Manifest
+from pgvector_backup.engine.sets.next_whole import naming_next
 from pgvector_backup.engine.sets.stored_file import StoredFile
 from pgvector_backup.engine.sets.stored_set import shared_locks
 from pgvector_backup.engine.sets.table_entry import TableEntry
+from pgvector_backup.engine.store.naming import committed_id
 from pgvector_backup.engine.store.root import locate
 
 _log: Final = logging.getLogger(__name__)
@@ -61,7 +64,11 @@ def truncate(
     if not settings.truncate_tables:
         raise InvalidParams("no table may be emptied: `truncate_tables` names none of those backed up")
     location = locate(settings.backup_root, request.task_id, settings.backup_directory, create=False)
-    with location.shared_lock(manifest_file), ExitStack() as bases:
+    with (
+        naming_next(Catalog(settings), location, committed_id(manifest_file) or ""),
+        location.shared_lock(manifest_file),
+        ExitStack() as bases,
+    ):
         manifest = Manifest.read(location, manifest_file)
         entries = {name: _entry(manifest, name) for name in settings.truncate_tables}
         copies = require_copies(settings, location, manifest_file)

@@ -56,6 +56,7 @@ def verify(
     :param on_progress: told about once a second how far the rows are
     :return: the result; what is wrong is in it, as its ``failure``
     :raises NotFound: when the place or the set that the request names is not there
+    :raises StorageFault: when the backup root is not there
     :raises Cancelled: when that was asked for
     """
     started = time.monotonic()
@@ -87,7 +88,11 @@ class _Run:
         self._catalog = Catalog(self.settings)
 
     def places(self) -> Iterator[Location]:
-        """Where to look."""
+        """Where to look.
+
+        :raises StorageFault: when there is no root, so that a volume that is not mounted passes for no success
+        """
+        self._catalog.require_root()
         if self.request.backup_path is not None or self.request.task_id is not None:
             yield self._catalog.place(self.request.backup_path, self.request.task_id)
         else:

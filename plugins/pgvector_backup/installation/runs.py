@@ -34,5 +34,8 @@ ERROR_IN_ENGLISH: Final = "error_en"
 PLACE: Final = "place"
 """XCom of a step in a DAG of somebody's own: where its set lies, for the report that follows."""
 
+SAVED: Final = "safety_backup"
+"""XCom of a restore: the set that it made of the tables before it replaced rows, whatever became of it then."""
+
 PROGRESS_KEY: Final = "progress"
 """In the task state store of whichever task is at work: the last `progress.report`."""

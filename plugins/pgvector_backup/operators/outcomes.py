@@ -16,7 +16,7 @@ from airflow.sdk import XComArg
 
 from pgvector_backup.engine.base.errors import BackupError, InvalidParams
 from pgvector_backup.engine.base.messages import english, heard
-from pgvector_backup.installation.runs import ERROR, ERROR_IN_ENGLISH, PLACE
+from pgvector_backup.installation.runs import ERROR, ERROR_IN_ENGLISH, PLACE, SAVED
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -34,6 +34,7 @@ class Outcome:
     :param certain: whether ``error`` is the step's own word; otherwise what it has done is not known
     :param note: why it did nothing, where that is no failure of its own
     :param place: what the step itself said of where its set lies
+    :param saved: of a restore, the set that it made of the tables first
     """
 
     task_id: str
@@ -43,6 +44,7 @@ class Outcome:
     certain: bool = True
     note: str | None = None
     place: Mapping[str, Any] | None = None
+    saved: Mapping[str, Any] | None = None
 
 
 def references(value: Any) -> tuple[str, ...]:
@@ -130,6 +132,9 @@ class Upstream:
         told["value"] = value if isinstance(value, Mapping) else None
         place = self._pull(step, PLACE, index)
         told["place"] = place if isinstance(place, Mapping) else None
+        if told["value"] is None and state == "failed":
+            saved = self._pull(step, SAVED, index)
+            told["saved"] = saved if isinstance(saved, Mapping) else None
         if state == "success":
             if told["value"] is not None:
                 return Outcome(**told)

@@ -13,6 +13,7 @@ from pgvector_backup.engine.contract.request_keys import RESTORE_KEYS
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.store.naming import LATEST
 from pgvector_backup.installation import configuration
+from pgvector_backup.installation.runs import SAVED
 from pgvector_backup.operators.arguments import mapping_of, text_of, texts_of
 from pgvector_backup.operators.conclusion import announce, conclude, numbered
 from pgvector_backup.operators.lineage import sets_at
@@ -156,6 +157,7 @@ class PgVectorRestoreOperator(_RestoreTask):
                 run_id=context["run_id"],
                 cancel=self.cancel(),
                 on_progress=self.on_progress(context),
+                on_saved=lambda saved: context["ti"].xcom_push(key=SAVED, value=saved.to_json()),
             )
             if request.dry_run:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
@@ -227,6 +229,7 @@ class PgVectorRestoreReportOperator(_RestoreTask):
                 faults=[heard(fault) for fault in told],
                 certain=outcome.certain,
                 note=outcome.note,
+                saved=outcome.saved,
             )
             result = report.to_json()
             results.append(numbered(result, outcome) if many else result)

@@ -119,7 +119,7 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
     for place in places:
         of_each = _by_database(place.sets)
         for sets in of_each:
-            good = next((one for one in sets if one.good), None)
+            good = choice.newest_good(sets)
             which = _which(sets[0], tell_database=len(of_each) > 1)
             if good is not None and (good is newest or _is_scheduled(place, sets)):
                 found += _overdue(good, which | _which(good), schedule, now)

@@ -219,6 +219,10 @@ def _storage() -> tuple[str, int | None]:
         directory, free = foresee(settings.backup_root, None, settings.backup_directory)
     except BackupError:
         return "", None
+    try:
+        sets.catalog().require_root()
+    except BackupError:
+        free = None  # of whatever lies where it should be
     return directory.removesuffix(settings.backup_directory).rstrip("/"), free
 
 
@@ -276,6 +280,7 @@ def _check_database() -> None:
 
 
 def _check_storage() -> None:
+    sets.catalog().require_root()
     require_writable(configuration.settings().backup_root)
 
 

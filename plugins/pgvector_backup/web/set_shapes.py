@@ -86,6 +86,7 @@ class BackupSet(Open):
     whole: bool
     fault: str | None
     good: bool
+    saved_before: str | None
     pin: Pin | None
     database: str | None
     server: dict[str, Any] | None

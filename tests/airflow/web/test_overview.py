@@ -204,6 +204,18 @@ def test_a_root_that_cannot_be_read(house: Path, api: Api, configure: Configure,
     assert data_of(api.call("GET", "/restore/list"), 500)["error_type"] == "STORAGE_ERROR"
 
 
+def test_a_root_that_is_not_mounted(house: Path, api: Api, database: Database) -> None:
+    make_set(database)
+    house.rename(house.parent / "unmounted")
+    overview = api.get("/overview")
+    assert codes(overview) == ["ROOT_UNREADABLE"]
+    assert overview["storage"]["free"] is None, "what is free elsewhere is of no use"
+    health = api.call("GET", "/health")
+    assert health.status_code == 503
+    assert "mount its volume" in str(data_of(health, 503))
+    assert not house.exists()
+
+
 def test_warnings_speak_the_language_asked_for(house: Path, api: Api) -> None:
     messages = {
         language: api.get("/overview", headers={"Accept-Language": language})["warnings"][0]["message"]

@@ -48,6 +48,12 @@ class BackupError(Exception):
         if can_retry is not None:
             self.can_retry = can_retry
 
+    def add(self, detail: str) -> None:
+        """Let the message go on with what is known only further up."""
+        both = f"{self.message}; {detail}", f"{self.english}; {detail}"
+        self.message = messages.Sentence(*both) if isinstance(self.message, messages.Sentence) else both[0]
+        self.args = (self.message,)
+
     def report(self) -> ErrorReport:
         """The error as it is pushed to XCom and sent over HTTP."""
         return ErrorReport(

@@ -185,6 +185,7 @@ class RestoreReport:
     :param faults: the errors, in order
     :param certain: whether the restore itself said so; otherwise nobody knows what it has done
     :param note: why nothing was restored, where that is no failure
+    :param saved: of a restore that failed: what was backed up first, as `SavedFirst.to_json`
     """
 
     restore: Mapping[str, Any] | None
@@ -193,6 +194,7 @@ class RestoreReport:
     faults: list[str] = field(default_factory=list)
     certain: bool = True
     note: str | None = None
+    saved: Mapping[str, Any] | None = None
 
     @property
     def planned(self) -> bool:
@@ -214,6 +216,7 @@ class RestoreReport:
             "restore_results": {},
             **messages.all_beside("errors", list(dict.fromkeys(self.faults))),
             "dry_run": False,
+            **({} if self.saved is None else {"safety_backup": dict(self.saved)}),
             "duration": 0.0,
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }

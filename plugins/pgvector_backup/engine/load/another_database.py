@@ -7,6 +7,7 @@ server set up anew, a scratch database, a move. The result says then where the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.postgres.source import Source
+
+_log: Final = logging.getLogger(__name__)
 
 WORD: Final = "into_other_database"
 
@@ -40,7 +43,16 @@ def objection(
 
 
 def remark(source: Source | None, target: Source | None) -> str | None:
-    """What a result says of the two databases; None where they are one."""
+    """What result and log say of the two databases; None, and a line of the log alone, where they are one."""
+    said = _difference(source, target)
+    if said is not None:
+        _log.warning("%s", said)
+    elif target is not None:
+        _log.info("the set is of this database, %s", target.describe())
+    return said
+
+
+def _difference(source: Source | None, target: Source | None) -> str | None:
     if target is None:
         return "the server does not tell which database it is, so it was not held against the set's"
     here = target.describe()

@@ -52,7 +52,7 @@ def _refusal(fault: psycopg.Error, label: str, *, on_conflict: str, place: str, 
             kind, told = Conflict, "the set holds two rows with one key"
         case psycopg.errors.ForeignKeyViolation():
             about = f"{_detail(fault, 'a foreign key finds no row')}{place}"
-            kind, told = Conflict, f"{about}; restore the other table too"
+            kind, told = Conflict, f"{about}; {_of_reference(on_conflict)}"
         case psycopg.errors.DiskFull():
             kind, told, retry = DatabaseFault, f"the server's disk is full: {said}; free some there", True
         case psycopg.errors.InsufficientPrivilege() if "for function" not in said and "row-level" not in said:
@@ -85,6 +85,16 @@ def _refusal(fault: psycopg.Error, label: str, *, on_conflict: str, place: str, 
 def _is_of_a_value(fault: psycopg.Error) -> bool:
     """Whether a column's type did not take what a COPY sent it: no retry makes it fit."""
     return bool(place_told(fault)[1]) and not (fault.sqlstate or "XX").startswith(_NOT_OF_VALUES)
+
+
+def _of_reference(on_conflict: str) -> str:
+    """What to do about a row whose other one is not there."""
+    if on_conflict != "skip":
+        return "restore the other table too"
+    return (
+        "restore the other table too; if it is restored, its row gave way to one that is there, as a collection does "
+        "to another of the same name: restore collections under new names (rename_collection)"
+    )
 
 
 def _of_key(on_conflict: str, *, alone: bool) -> str:

@@ -50,7 +50,7 @@ class Catalog:
 
     def locations(self) -> list[FoundLocation]:
         """Every location that holds sets: the root's own first, then the tasks' by name."""
-        self._require_root()
+        self.require_root()
         places = locate_all(self._settings.backup_root, self._settings.backup_directory)
         found = []
         for place in places:
@@ -98,14 +98,17 @@ class Catalog:
         :raises InvalidParams: for a path that no list has given
         :raises NotFound: when it is not there
         """
-        self._require_root()
+        self.require_root()
         root, directory = self._settings.backup_root, self._settings.backup_directory
         if backup_path is not None:
             return locate_path(root, backup_path, directory)
         return locate(root, task_id, directory, create=False)
 
-    def _require_root(self) -> None:
-        """A root that would be made may not be there yet; any other one that is not there has been lost sight of."""
+    def require_root(self) -> None:
+        """Refuse a root that is not there. One that a backup would make may not be there yet.
+
+        :raises StorageFault: with the remedy
+        """
         if not self._settings.may_make_root:
             require_root(self._settings.backup_root)
 

@@ -37,12 +37,15 @@ def several_databases(sets: Iterable[FoundSet]) -> bool:
 
 
 def newest_good(sets: Iterable[FoundSet], *, of: Source | None = None) -> FoundSet | None:
-    """The newest good set.
+    """The newest good set; one that a restore has saved of what it replaced is meant only where there is no other.
+
+    It holds what somebody wanted to be rid of, and is newer than the set that was restored in its place.
 
     :param of: of this database alone; None: of whichever
     """
     good = [one for one in sets if one.good and (of is None or of.is_database_of(one.source))]
-    return max(good, key=lambda one: one.age, default=None)
+    made = [one for one in good if one.saved_before is None]
+    return max(made or good, key=lambda one: one.age, default=None)
 
 
 def newest_proven(good: Iterable[_Set]) -> _Set | None:

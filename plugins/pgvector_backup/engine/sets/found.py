@@ -69,6 +69,7 @@ class FoundSet:
     :param chain: ids of the sets that an increment stands on, the full one first
     :param full_because: why a set that was to be an increment is a full one
     :param collections: LangChain's, with their rows; None where no manifest tells
+    :param saved_before: of the tables as they were before a restore, the set that was to be restored
     """
 
     task_id: str | None
@@ -89,6 +90,7 @@ class FoundSet:
     chain: tuple[str, ...] = ()
     full_because: str | None = None
     collections: tuple[CollectionEntry, ...] | None = None
+    saved_before: str | None = None
 
     @property
     def mode(self) -> str | None:

@@ -52,6 +52,7 @@ def told_by(manifest: Manifest, location: Location, name: str) -> FoundSet:
         chain=tuple(link.backup_id for link in manifest.chain),
         full_because=manifest.full_because,
         collections=manifest.collections,
+        saved_before=manifest.saved_before,
         identity=identity_of(manifest),
     )
 

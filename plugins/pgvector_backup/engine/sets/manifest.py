@@ -40,6 +40,7 @@ class Manifest:
     :param full_because: why a set that was to be an increment is a full one
     :param wal_position: of the server's write-ahead log, in bytes, where an increment may want to know
     :param collections: LangChain's, with their rows; None where there are none, or nobody has counted them
+    :param saved_before: of the tables as they were before a restore, the set that was to be restored
     :param script: bare name of the script for psql, and its SHA-256; None where the set has none, or did not tell
     """
 
@@ -58,6 +59,7 @@ class Manifest:
     script: str | None = None
     script_sha256: str | None = None
     collections: tuple[CollectionEntry, ...] | None = None
+    saved_before: str | None = None
 
     @property
     def mode(self) -> str:
@@ -79,8 +81,9 @@ class Manifest:
         for name in ("chain", "full_because", "wal_position"):
             if not told[name]:
                 del told[name]
-        if told["collections"] is None:
-            del told["collections"]
+        for name in ("collections", "saved_before"):
+            if told[name] is None:
+                del told[name]
         body = {
             "format_version": _INCREMENT if self.chain else FORMAT_VERSION,
             "format_revision": FORMAT_REVISION,
@@ -166,6 +169,7 @@ class Manifest:
             script=_text_or_none(body.get("script")),
             script_sha256=_text_or_none(body.get("script_sha256")),
             collections=_collections(body.get("collections"), later=later),
+            saved_before=_text_or_none(body.get("saved_before")),
         )
 
 

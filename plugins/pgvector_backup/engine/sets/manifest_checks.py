@@ -32,6 +32,9 @@ def check(manifest: Any) -> None:
     """
     if not SAFE.fullmatch(manifest.backup_id) or len(manifest.backup_id) > 255:
         raise ValueError(f"backup_id: {_short(manifest.backup_id)}")
+    before = manifest.saved_before
+    if before is not None and (not SAFE.fullmatch(before) or len(before) > 255):
+        raise ValueError(f"saved_before: {_short(before)}")
     _check_moment(manifest.created_at)
     if manifest.task_id is not None and not re.fullmatch(r"[A-Za-z0-9_]{1,255}", manifest.task_id):
         raise ValueError(f"task_id: {_short(manifest.task_id)}")

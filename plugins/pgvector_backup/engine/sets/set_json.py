@@ -39,6 +39,7 @@ def describe_set(one: FoundSet, *, has_log: bool) -> dict[str, Any]:
         "chain_length": one.chain_length,
         "chain": list(one.chain),
         "full_because": one.full_because,
+        "saved_before": one.saved_before,
         "rows": one.rows,
         "bytes": one.bytes,
         "size": human_size(one.bytes),

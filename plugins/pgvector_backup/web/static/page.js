@@ -151,11 +151,14 @@ function drawFilter() {
 
 const databases = () => [...new Set(known.sets.map((set) => set.database).filter(Boolean))].sort();
 
+/** Whether it is not even known which sets there are. */
+const unreadable = () => known.overview.warnings.some(({ code }) => code === "ROOT_UNREADABLE");
+
 function drawSets() {
   const sets = chosen(known.sets);
   const shown = part.filter.querySelector("[data-part=count]");
   if (shown) shown.textContent = t("sets.count", { count: sets.length, all: known.sets.length });
-  if (known.sets.length === 0) return fill(part.sets, known.overview && noSets(allowed().backup));
+  if (known.sets.length === 0) return fill(part.sets, known.overview && (unreadable() ? h("p", { class: "muted" }, t("sets.unreadable")) : noSets(allowed().backup)));
   if (sets.length === 0) return fill(part.sets, h("p", { class: "muted" }, t("sets.none_chosen")));
   const { remove } = allowed();
   return fill(

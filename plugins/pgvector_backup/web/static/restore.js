@@ -60,6 +60,22 @@ const sourceOf = (set) => [
   set.server && ` (${serverWords(set.server)})`,
 ];
 
+/** The only collections that a restore is of; undefined: all. */
+const onlyOf = (conf) => conf.collections ?? (conf.rename_collection && Object.keys(conf.rename_collection));
+
+/** Rows of these collections, their own row each among them; null where the set does not tell of one of them. */
+function rowsIn(only, collections) {
+  const rows = new Map();
+  for (const one of collections) rows.set(one.name, (rows.get(one.name) ?? 0) + one.rows);
+  return only.every((name) => rows.has(name)) ? only.reduce((sum, name) => sum + rows.get(name) + 1, 0) : null;
+}
+
+/** Which sentence tells what will be written. */
+function willKey(conf) {
+  if (conf.schema) return "restore.will.schema";
+  return conf.on_conflict === "skip" && conf.truncate_before_restore !== true ? "restore.will.skip" : "restore.will";
+}
+
 /** Restore a set, or some of its tables. */
 export function askRestore({ overview, set: given, detail, started }) {
   const set = { ...given, tables: given.tables ?? {} };
@@ -105,11 +121,13 @@ export function askRestore({ overview, set: given, detail, started }) {
         schema: code(conf.schema ?? ""),
         source: set.database ? sourceOf(set) : t("restore.source_unknown"),
       });
-      const total = rows.length ? t("rows", { count: rows.reduce((sum, one) => sum + one, 0) }) : t("restore.all_rows");
+      const only = onlyOf(conf);
+      const of = only ? rowsIn(only, detail?.collections ?? set.collections ?? []) : rows.length ? rows.reduce((sum, one) => sum + one, 0) : null;
+      const total = of === null ? t("restore.all_rows") : t("rows", { count: of });
       const other = target.differs(conf, set);
       return [
-        will(...mixed(conf.schema ? "restore.will.schema" : "restore.will", into(), { rows: total, set: keyOf(set) })),
-        conf.collections && will(...mixed("restore.collections", { collections: names(conf.collections) })),
+        will(...mixed(willKey(conf), into(), { rows: total, set: keyOf(set) })),
+        only && will(...mixed("restore.collections", { collections: names(only) })),
         other && danger(...mixed("restore.other_database", into())),
         conf.truncate_before_restore
           ? danger(...mixed("restore.empties", into()))

@@ -186,6 +186,7 @@ function summary(kind, result) {
       skipped > 0 && t("summary.skipped", { count: skipped }),
       into && t("summary.into", { database: into }),
       result.safety_backup && t("summary.saved", { set: result.safety_backup.timestamp, place: result.safety_backup.backup_path }),
+      ...(result.notes ?? []),
       ...restored.flatMap(([, table]) => table.notes ?? []),
     ]
       .filter(Boolean)

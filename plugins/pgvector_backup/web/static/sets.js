@@ -164,6 +164,12 @@ function setBody(set, index, { detail, standing, toggle, tick }) {
     where: [
       h("span", { class: "place" }, placeName(set)),
       databaseOf(set) && h("span", { class: "muted small place", title: t("fact.database") }, databaseOf(set)),
+      set.saved_before &&
+        h(
+          "span",
+          { class: "muted small place", title: t("set.saved_before.text", { set: set.saved_before }) },
+          t("set.saved_before"),
+        ),
     ],
     rows: count(set.rows),
     size: size(set.bytes),

@@ -107,6 +107,7 @@ export default {
   "sets.title": "Backup sets",
   "sets.count": { one: "{count} set of {all}", other: "{count} sets of {all}" },
   "sets.more": "Show {count} more",
+  "sets.unreadable": "Which sets there are is not known: the backup root cannot be read.",
   "sets.none_chosen": "No set matches the filter.",
 
   "filter.place": "Where",
@@ -126,6 +127,8 @@ export default {
 
   "set.damaged": "Damaged",
   "set.damaged.verify": "A verification found damage; open the set for what it found.",
+  "set.saved_before": "before a restore",
+  "set.saved_before.text": "The tables as they were before {set} was restored.",
   "set.partial": "Tables missing",
   "set.foreign": "No manifest",
   "set.foreign.text":
@@ -208,6 +211,7 @@ export default {
   "restore.title": "Restore {set}",
   "restore.go": "Restore",
   "restore.will": "Writes {rows} of {set}, which is of {source}, into {tables} of {connection}.",
+  "restore.will.skip": "Puts back what is missing of the {rows} of {set}, which is of {source}, into {tables} of {connection}.",
   "restore.will.schema": "Writes {rows} of {set}, which is of {source}, into {tables} in schema {schema} of {connection}.",
   "restore.all_rows": "all rows",
   "restore.empties": "First REMOVES every row that {tables} of {connection} hold now.",

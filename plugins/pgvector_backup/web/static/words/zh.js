@@ -101,6 +101,7 @@ export default {
   "sets.title": "备份集",
   "sets.count": "{count} 个，共 {all} 个",
   "sets.more": "再显示 {count} 个",
+  "sets.unreadable": "无法读取备份存储，因此不知道有哪些备份集。",
   "sets.none_chosen": "没有符合筛选条件的备份集。",
 
   "filter.place": "位置",
@@ -120,6 +121,8 @@ export default {
 
   "set.damaged": "已损坏",
   "set.damaged.verify": "校验发现损坏；打开备份集查看详情。",
+  "set.saved_before": "恢复之前的内容",
+  "set.saved_before.text": "恢复 {set} 之前数据表的内容。",
   "set.partial": "缺少表",
   "set.foreign": "无清单",
   "set.foreign.text": "这些文件由其他工具写入：没有清单，因此行数和校验和未知，但可以恢复。",
@@ -197,6 +200,7 @@ export default {
   "restore.title": "恢复 {set}",
   "restore.go": "恢复",
   "restore.will": "将 {set} 的 {rows}（来自{source}）写入{connection} 的 {tables}。",
+  "restore.will.skip": "将 {set} 的 {rows}（来自{source}）中缺少的部分写回{connection} 的 {tables}。",
   "restore.will.schema": "将 {set} 的 {rows}（来自{source}）写入{connection} 的 {schema} 模式下的 {tables}。",
   "restore.all_rows": "全部行",
   "restore.empties": "首先删除{connection} 中 {tables} 现有的全部行。",
