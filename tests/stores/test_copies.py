@@ -322,6 +322,22 @@ def test_no_root_but_the_own_is_no_other_root(house: House, made: Any, make_root
         house.copy(os.fspath(bucket).replace("s3://", "s3a://") + "/")
 
 
+def test_two_servers_may_have_buckets_of_one_name(house: House, seaweed: S3, moto: S3, make_root: MakeRoot) -> None:
+    for server in (seaweed, moto):
+        server.client().create_bucket(Bucket="of-one-name")
+    here, there = seaweed.root("s3://of-one-name/sets"), moto.root("s3://of-one-name/sets")
+    house.langchain(3)
+    house.configure(backup_root=make_root("disk"))
+    house.backup(now=NOW)
+    told = house.copy(here, there).copies  # neither is taken for the other
+    assert [(one.failure, one.files) for one in told] == [(None, 5), (None, 5)]
+    house.configure(backup_root=here)
+    place(there).remove(f"langchain_pg_embedding_{ID}.csv")
+    assert [one.repaired for one in house.copy(there).copies] == [True]
+    with pytest.raises(InvalidParams, match="are not apart"):
+        house.copy(seaweed.root("s3a://of-one-name/sets/deeper"))
+
+
 def test_every_set_of_every_place_with_the_oldest_first(house: House, make_root: MakeRoot) -> None:
     house.langchain()
     (house.root / "task_1").mkdir()

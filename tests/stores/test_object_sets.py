@@ -16,7 +16,7 @@ from typing import Any
 import obstore
 import pytest
 
-from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import Conflict, IntegrityFault, InvalidParams, NotFound, StorageFault
 from pgvector_backup.engine.contract.backup_result import BackupResult
 from pgvector_backup.engine.remove import remove
 from pgvector_backup.engine.sets.catalog import Catalog
@@ -367,6 +367,34 @@ def test_where_nothing_may_be_read_no_set_is_called_damaged(
         relay.begin(lambda number, method, path: "403" if method == "GET" and "?" not in path else None)
         with pytest.raises(StorageFault, match="refuses the credentials"):
             house.restore(on_conflict="skip")
+
+
+def test_a_list_asks_for_many_tasks_at_once_and_once_each(
+    house: House, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.langchain(3)
+    house.configure(backup_root=bucket.url)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: bucket.put("x", b"", prefix=f"sets/task_{number}/"), range(40)))
+    house.backup(task_id="task_7")
+    with Relay(bucket.server.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        catalog = Catalog(house.settings)
+        relay.begin(lambda number, method, path: "slow")
+        started = time.monotonic()
+        (place,) = catalog.locations()
+        assert place.location.task_id == "task_7"
+        assert time.monotonic() - started < 15 * SLOW  # 42 lists and a manifest
+        assert len(relay.seen) < 50
+
+
+@pytest.mark.parametrize("url", ["s3:/backups/sets", "S3:backups", "gs:/b", "abfss:/c"])
+def test_a_url_with_a_slash_too_few_is_no_directory(house: House, url: str) -> None:
+    house.langchain(3)
+    house.configure(backup_root=url, create_root=True)
+    for attempt in (house.backup, Catalog(house.settings).locations):
+        with pytest.raises(InvalidParams, match="two slashes"):
+            attempt()
 
 
 def test_a_bucket_that_is_not_there_is_said_to_be_so(house: House, bucket: Bucket) -> None:

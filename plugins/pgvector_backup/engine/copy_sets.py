@@ -19,7 +19,7 @@ from pgvector_backup.engine.sets.copies import from_copy
 from pgvector_backup.engine.sets.copying import Copying
 from pgvector_backup.engine.sets.found import FoundSet
 from pgvector_backup.engine.store.location import Location
-from pgvector_backup.engine.store.root import require_apart, require_root
+from pgvector_backup.engine.store.root import Root, require_apart, require_root
 
 _log: Final = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def copy(
     settings = from_copy(settings, request.from_copy)
     copies: list[SetCopy] = []
     notes: list[str] = []
-    whole: set[tuple[str, str, str]] = set()
+    whole: set[tuple[Root, str, str]] = set()
     with reporting(on_progress) as watched:
         for location, found in _asked_for(request, settings, notes):
             for root in settings.copy_roots:

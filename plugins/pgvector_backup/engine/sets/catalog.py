@@ -51,16 +51,19 @@ class Catalog:
     def locations(self) -> list[FoundLocation]:
         """Every location that holds sets: the root's own first, then the tasks' by name."""
         self.require_root()
-        places = locate_all(self._settings.backup_root, self._settings.backup_directory)
-        found = []
-        for place in places:
+        places = locate_all(self._settings.backup_root, self._settings.backup_directory, unseen=True)
+
+        def look(place: Location) -> FoundLocation | None:
             try:
-                found.append(self.at(place))
+                return self.at(place)
             except StorageFault as fault:
                 if place.task_id is None:
                     raise
                 # One task's directory that cannot be read keeps nobody from the others.
                 _log.warning("%s cannot be read, so its sets are not listed: %s", place.relative_path, fault.message)
+                return None
+
+        found = [one for one in (places[0].store.each(look, places) if places else []) if one is not None]
         self._forget_what_is_gone(found)
         return [one for one in found if one.sets]
 

@@ -60,7 +60,7 @@ class Copying:
     quick: bool
     cancel: Cancel
     watched: list[Progress]
-    whole: set[tuple[str, str, str]]
+    whole: set[tuple[Root, str, str]]
     now: datetime
     copies: bool = True
     files: int = 0
@@ -74,7 +74,7 @@ class Copying:
         :raises Conflict: when another set of that id lies there, or another run is making it
         :raises IntegrityFault: when the set is not what its manifest says
         """
-        known = (str(self.root), self.here.relative_path, backup_id)
+        known = (self.root, self.here.relative_path, backup_id)
         if known in self.whole:
             return
         manifest_file = manifest_name(backup_id)

@@ -12,14 +12,18 @@ from typing import Final
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound, StorageFault, storage_translated
 from pgvector_backup.engine.store import modes
+from pgvector_backup.engine.store.endpoints import ObjectUrl, endpoint_of
 from pgvector_backup.engine.store.local import LocalStore, missing_root
 from pgvector_backup.engine.store.location import Location
 from pgvector_backup.engine.store.naming import SAFE, check_task_id
-from pgvector_backup.engine.store.options import RemoteRoot
+from pgvector_backup.engine.store.options import RemoteRoot, StorageOptions
 from pgvector_backup.engine.store.store import Store
-from pgvector_backup.engine.store.urls import OBJECT_SCHEMES
+from pgvector_backup.engine.store.urls import OBJECT_SCHEMES, is_object_url
 
 _log: Final = logging.getLogger(__name__)
+
+_ONE_SLASH: Final = re.compile(rf"(?i)({'|'.join(OBJECT_SCHEMES)}):(?!//)")
+"""What was meant as a URL, and would be a directory of this name."""
 
 Root = str | os.PathLike[str]
 """A path, or a URL such as ``s3://bucket/prefix``."""
@@ -78,11 +82,20 @@ def require_apart(root: Root, other: Root) -> None:
     :raises InvalidParams: naming it
     """
     one, two = (_parts(each) for each in (root, other))
-    if one[: len(two)] == two or two[: len(one)] == one:
+    if (one[: len(two)] == two or two[: len(one)] == one) and _server(root) == _server(other):
         raise InvalidParams(
             f"copy_roots: {other} and the backup root {root} are not apart: one is, or lies within, the other; name "
             "another place"
         )
+
+
+def _server(root: Root) -> str | None:
+    """Where a bucket's requests go: two servers may have buckets of one name. None where the URL alone tells."""
+    text = os.fspath(root)
+    if not is_object_url(text):
+        return None
+    options = root.resolved() if isinstance(root, RemoteRoot) else StorageOptions()
+    return endpoint_of(ObjectUrl.parse(text), options)
 
 
 def _parts(root: Root) -> list[str]:
@@ -118,11 +131,18 @@ def locate_path(root: Root, relative_path: str, directory_name: str) -> Location
     return locate(root, task[0] if task else None, directory_name, create=False)
 
 
-def locate_all(root: Root, directory_name: str) -> list[Location]:
-    """Every place below the root that may hold sets: the root's own first, then the tasks' by name."""
+def locate_all(root: Root, directory_name: str, *, unseen: bool = False) -> list[Location]:
+    """Every place below the root that may hold sets: the root's own first, then the tasks' by name.
+
+    :param unseen: whether also those that may not be there, where it would be a call each to find that out
+    """
     _check_directory_name(directory_name)
     store = store_at(root)
     tasks = [name for name in sorted(store.directories()) if re.fullmatch(r"[A-Za-z0-9_]+", name)]
+
+    if unseen and store.at_once > 1:
+        stores = {task_id: store if task_id is None else store.below(task_id) for task_id in (None, *tasks)}
+        return [Location(one.below(directory_name), task_id, directory_name) for task_id, one in stores.items()]
 
     def found(task_id: str | None) -> Location | None:
         try:
@@ -168,6 +188,8 @@ def store_at(root: Root) -> Store:
     :raises InvalidParams: for a URL that nobody here can follow, with the remedy
     """
     text = os.fspath(root)
+    if _ONE_SLASH.match(text):
+        raise InvalidParams(f"backup_root: {text!r} is a path of this machine; a URL has two slashes after the colon")
     if "://" not in text or text.startswith("file://"):
         return LocalStore(Path(os.path.abspath(text.removeprefix("file://"))))
     scheme = text.split("://", 1)[0].lower()
