@@ -161,6 +161,14 @@ def test_a_pooler_that_gives_each_transaction_another_session_is_refused(house: 
         assert not caught.value.can_retry
 
 
+def test_a_role_that_quotes_all_names_has_no_pooler(house: House) -> None:
+    house.langchain(5)
+    house.connect = lambda: psycopg.connect(house.database.uri(), options="-c quote_all_identifiers=on")
+    house.configure(truncate_tables="langchain_pg_embedding")
+    house.truncate(house.backup())
+    house.restore(on_conflict="skip")
+
+
 def test_a_poolers_session_is_left_as_it_was(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.langchain(5)
     house.connect = lambda: Pooled.connect(house.database.uri())

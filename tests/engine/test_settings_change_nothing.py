@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pgvector_backup.engine.contract.backup_result import BackupResult
 from tests.engine.test_restore_states import definitions, rows, script
 from tests.helpers.house import House
 
@@ -87,12 +88,11 @@ def test_no_setting_of_a_role_or_a_database_changes_anything(house: House) -> No
         "INSERT INTO t SELECT n, n / 3.0, n / 7.0, decode('00ff', 'hex'), '2026-03-29 01:30:00+00', '-1 mon 2 days',"
         " n, ARRAY['NULL', NULL, 'ü'], 'ü\\', NULL, '[0.1,0.2,0.3]', '2026-02-01' FROM generate_series(1, 20) AS n",
     )
-    house.configure(tables="t", jobs=1)
+    house.configure(tables="t", truncate_tables="t", jobs=1)
     database = house.database
     shape, held = definitions(database), rows(database, "t")
 
-    def files(file_format: str) -> dict[str, bytes]:
-        result = house.backup(file_format=file_format)
+    def files(result: BackupResult) -> dict[str, bytes]:
         assert result.failure is None, result.failure
         told = {
             path.name.replace(str(result.backup_id), ""): path.read_bytes().replace(str(result.backup_id).encode(), b"")
@@ -104,7 +104,7 @@ def test_no_setting_of_a_role_or_a_database_changes_anything(house: House) -> No
         return told
 
     formats = ("csv", "binary")
-    plain = [files(file_format) for file_format in formats]
+    plain = [files(house.backup(file_format=file_format)) for file_format in formats]
     for number, settings in enumerate(rounds(house)):
         with psycopg.connect(database.server.dsn, autocommit=True) as conn:
             for name, value in settings:
@@ -113,8 +113,11 @@ def test_no_setting_of_a_role_or_a_database_changes_anything(house: House) -> No
         try:
             # The last one is restored.
             for one in (number, number + 1):
-                assert files(formats[one % 2]) == plain[one % 2]
-            assert house.restore(truncate_before_restore=True).tables["t"].rows == 20
+                result = house.backup(file_format=formats[one % 2])
+                assert files(result) == plain[one % 2]
+            assert house.truncate(result).rows_before == {"t": 20}
+            assert house.restore().tables["t"].rows == 20
+            assert house.restore(on_conflict="skip").tables["t"].rows_after == 20
             house.restore(schema="copied")
         finally:
             with psycopg.connect(database.server.dsn, autocommit=True) as conn:

@@ -81,6 +81,11 @@ _TRANSIENT: Final = {
     "try again",
     "57014": "another session cancelled it (pg_cancel_backend), or a time limit that a trigger or a pooler sets: "
     "try again",
+    **dict.fromkeys(
+        ("57P05", "25P03", "25P04"),
+        "a time limit of the role, the database or the server is so short that the session ended before it was lifted: "
+        "raise it, such as by ALTER ROLE … SET idle_session_timeout",
+    ),
     "57P02": "the server has crashed and is recovering: try again, and look at its log",
     "57P03": "the server takes no connections yet: try again",
     "40001": "a standby cancels who reads for long and holds up its replay: set hot_standby_feedback, raise "

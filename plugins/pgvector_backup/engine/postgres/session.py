@@ -147,7 +147,9 @@ def require_settings(conn: Connection[Any]) -> None:
 
     :raises DatabaseFault: naming the remedy; what is read there might look otherwise, and run code of others
     """
-    if conn.execute("SHOW search_path").fetchone() != (_PATH,):
+    row = conn.execute("SHOW search_path").fetchone()
+    # It was set before the role's quote_all_identifiers was put back.
+    if row is None or row[0].replace('"', "") != _PATH:
         raise DatabaseFault(
             "a pooler gives each transaction another session, in which nothing of this one's settings holds; connect "
             "to the server itself, or to the pooler in session mode (another port, as a rule 5432)",
