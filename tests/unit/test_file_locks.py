@@ -143,6 +143,7 @@ def test_an_error_of_a_regular_file_is_told_as_it_is(path: Path) -> None:
         open_regular(path.with_name("nothing"), os.O_RDONLY)
 
 
+@pytest.mark.timeout(20)  # whoever waits for the other end of a pipe waits for ever
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_CREAT])
 @pytest.mark.parametrize("kind", ["a link", "a dangling link", "a pipe", "a directory", "a device"])
 def test_what_is_no_regular_file_is_not_opened(path: Path, kind: str, flags: int) -> None:

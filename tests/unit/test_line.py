@@ -255,6 +255,8 @@ HARM: dict[str, tuple[Callable[[Scene], Any], str]] = {
     "no timeline": (_source(timeline=None), "the server does not tell its timeline"),
     "no transactions": (_set(transactions=NOT_TOLD), "the server does not tell which transactions had ended"),
     "another server": (_source(system_identifier="8"), f"the base {ID} is of another server or database"),
+    "another server of a smaller number": (_source(system_identifier="6"), f"the base {ID} is of another server"),
+    "another database of a smaller number": (_source(database_oid=4), f"the base {ID} is of another server or data"),
     "another database of the name": (_source(database_oid=6), f"the base {ID} is of another server or database"),
     "another database": (_source(database="other"), "no earlier set here holds all of the tables with their keys"),
     "a later timeline": (_source(timeline=2), "the server has failed over or was restored"),
@@ -332,6 +334,7 @@ def test_a_full_set_is_made_where_rows_could_be_missed(scene: Scene, what: str) 
 
 BASES: dict[str, tuple[dict[str, Any], str]] = {
     "of a standby": ({"source": replace(SOURCE, standby=True)}, f"the base {ID}: its server is a standby"),
+    "of a later timeline": ({"source": replace(SOURCE, timeline=2)}, "the server has failed over or was restored"),
     "of no timeline": ({"source": replace(SOURCE, timeline=None)}, f"the base {ID}: its server does not tell its time"),
     "of no identifier": (
         {"source": replace(SOURCE, system_identifier=None)},
