@@ -151,6 +151,8 @@ def test_an_index_that_was_given_up_where_the_set_was_made_is_doubtful(conn: Con
 def test_a_table_with_children_is_counted_with_them_where_the_set_holds_them(conn: Connection[Any]) -> None:
     assert one(conn, place("family")).rows_before == 1
     assert one(conn, place("family", of=entry(WITH_CHILDREN))).rows_before == 2
+    for kind in ("view", "foreign table"):
+        assert one(conn, place("family", of=entry(kind))).rows_before == 1
 
 
 @pytest.mark.parametrize("table", ["keyless", "nullable_only", "partly"])
