@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pgvector_backup import __version__
 from pgvector_backup.web import (
     routes_chains,
+    routes_copies,
     routes_metrics,
     routes_overview,
     routes_retention,
@@ -41,6 +42,7 @@ def create_app() -> FastAPI:
     app.include_router(routes_retention.router)  # its paths end in more than those of the sets
     app.include_router(routes_sets.router)
     app.include_router(routes_chains.router)
+    app.include_router(routes_copies.router)
     app.include_router(router_of_target())
     app.include_router(routes_overview.router)
     app.include_router(routes_metrics.router)

@@ -46,6 +46,7 @@ class Overview(Open):
     connections: dict[str, Any]
     tables: list[str]
     truncate_tables: list[str]
+    copy_roots: list[str]
     server_time: str
 
 

@@ -132,6 +132,7 @@ def _overview(
         "connections": connections,
         "tables": [name.label for name in settings.tables],
         "truncate_tables": [name.label for name in settings.truncate_tables],
+        "copy_roots": [str(root) for root in settings.copy_roots],
         **{f"{kind}_keys": _keys_json(kind) for kind in OFFERS},
         "server_time": configuration.now().isoformat(timespec="seconds"),
     }

@@ -176,6 +176,14 @@ class Compared(Open):
     duration: float
 
 
+class Copies(Open):
+    """How the sets of a location stand at each other root, by id."""
+
+    backup_path: str
+    roots: list[str]
+    sets: dict[str, list[dict[str, Any]]]
+
+
 class Searched(Open):
     """Where a row lies: by table its versions, the oldest first."""
 

@@ -17,6 +17,7 @@ READ = [
     ("GET", "/retention"),
     ("GET", "/retention?backup_path=vector_bak"),
     ("GET", "/restore/list"),
+    ("GET", "/copies?backup_path=vector_bak"),
     ("GET", "/sets/vector_bak/latest"),
     ("GET", "/overview"),
     ("GET", "/health"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,37 @@ def test_a_set_that_is_damaged_here_is_still_told_where_it_lies_whole(
         assert table.name in told["copies"][1]["problem"]
 
 
+def test_a_list_of_sets_tells_where_each_lies(
+    house: Path, api: Api, database: Database, made: str, configure: Configure
+) -> None:
+    second = str(make_set(database).backup_id)
+    one = house.parent / "one"
+    shutil.copytree(house / "vector_bak", one / "vector_bak")
+    (one / "vector_bak" / f"manifest_{made}.json").unlink()
+    (table,) = (one / "vector_bak").glob(f"langchain_pg_embedding_{second}.csv")
+    configure(copy_roots=f"{one}, s3://no-such-bucket-anywhere/x, {house.parent}/two")
+    monkey = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in monkey.items():
+            patch.setenv(key, value)
+        for content, state in ((None, "whole"), (table.read_bytes()[:-1], "damaged"), (b"", "damaged")):
+            if content is not None:
+                table.write_bytes(content)
+            told = api.get("/copies?backup_path=vector_bak")
+            assert told["roots"] == [str(one), "s3://no-such-bucket-anywhere/x", f"{house.parent}/two"]
+            assert [each["state"] for each in told["sets"][made]] == ["missing", "unknown", "missing"]
+            assert [each["state"] for each in told["sets"][second]] == [state, "unknown", "missing"]
+    assert table.name in told["sets"][second][0]["problem"]
+    configure(copy_roots="")
+    assert api.get("/copies?backup_path=vector_bak") == {
+        "backup_path": "vector_bak",
+        "roots": [],
+        "sets": {made: [], second: []},
+    }
+    data_of(api.call("GET", "/copies?backup_path=nowhere/vector_bak"), 404)
+    data_of(api.call("GET", "/copies?backup_path=../x"), 400)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with open_browser() as started:
@@ -118,6 +150,7 @@ def test_the_page_brings_a_set_to_the_other_roots_and_back(
     one, two = (str(house.parent / name) for name in ("one", "two"))
     with served(app) as address:
         page = page_of(browser, address, as_("op"), "en")
+        expect(page.locator("td.col-verified")).to_contain_text("0 of 2 copies")
         page.goto(f"{address}/pgvector-backup/?set=vector_bak/{made}")
         opened = page.locator(f'[data-set="vector_bak/{made}"]')
         expect(opened.locator('[data-state="missing"]')).to_have_count(2)

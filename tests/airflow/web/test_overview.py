@@ -75,6 +75,7 @@ def test_an_installation_in_order(house: Path, api: Api, database: Database) -> 
     assert overview["next_run"]
     assert overview["tables"] == ["langchain_pg_collection", "langchain_pg_embedding"]
     assert overview["truncate_tables"] == ["langchain_pg_embedding"]
+    assert overview["copy_roots"] == []
     assert [key["name"] for key in overview["backup_keys"]][:2] == ["task_id", "db_connection"]
     assert {"name", "title", "description", "default", "schema"} == set(overview["restore_keys"][0])
 

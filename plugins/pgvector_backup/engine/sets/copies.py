@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pgvector_backup.engine.base.cancel import Cancel
 from pgvector_backup.engine.base.errors import (
@@ -27,6 +28,7 @@ from pgvector_backup.engine.store.root import Root, place_of_copy
 from pgvector_backup.engine.store.store import Entry
 
 _READ_BYTES: Final = 1 << 20
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True)
@@ -227,27 +229,37 @@ def whereabouts(
         source = Source.read(location, manifest_file)
     except IntegrityFault:
         source = None  # then each copy is held against its own manifest
-    found: dict[int, Whereabouts] = {}
 
-    def look(number: int, root: Root) -> None:
+    def look(root: Root) -> Whereabouts:
+        place = place_of_copy(root, location.task_id, settings.backup_directory)
+        entries = {entry.name: entry for entry in place.entries()}
+        wrong = _wrong_alone(place, manifest_file, entries) if source is None else source.wrong_at(place, entries)
+        state: State = "whole" if wrong is None else "damaged" if manifest_file in entries else "missing"
+        return Whereabouts(str(root), state, wrong)
+
+    def unknown(root: Root, why: str) -> Whereabouts:
+        return Whereabouts(str(root), "unknown", why)
+
+    return at_each_root(settings.copy_roots, look, unknown, seconds=seconds)
+
+
+def at_each_root(
+    roots: Sequence[Root], look: Callable[[Root], _Seen], unknown: Callable[[Root, str], _Seen], *, seconds: float
+) -> list[_Seen]:
+    """What a look at each root gives, all at once; ``unknown`` says it of one that has not answered by then."""
+    found: dict[int, _Seen] = {}
+
+    def at(number: int, root: Root) -> None:
         try:
-            place = place_of_copy(root, location.task_id, settings.backup_directory)
-            entries = {entry.name: entry for entry in place.entries()}
-            wrong = _wrong_alone(place, manifest_file, entries) if source is None else source.wrong_at(place, entries)
-            state: State = "whole" if wrong is None else "damaged" if manifest_file in entries else "missing"
-            found[number] = Whereabouts(str(root), state, wrong)
+            found[number] = look(root)
         except BackupError as fault:
-            found[number] = Whereabouts(str(root), "unknown", fault.message)
+            found[number] = unknown(root, fault.message)
 
-    threads = [
-        threading.Thread(target=look, args=numbered, name="copies", daemon=True)
-        for numbered in enumerate(settings.copy_roots)
-    ]
+    threads = [threading.Thread(target=at, args=one, name="copies", daemon=True) for one in enumerate(roots)]
     for thread in threads:
         thread.start()
     until = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     silent = f"it did not answer within {seconds:g} s"
-    roots = enumerate(settings.copy_roots)
-    return [found.get(number) or Whereabouts(str(root), "unknown", silent) for number, root in roots]
+    return [found[number] if number in found else unknown(root, silent) for number, root in enumerate(roots)]

@@ -79,6 +79,9 @@ export const airflowUrl = (path) => new URL(path, ROOT).href;
 export const target = (kind, connection) =>
   call("GET", `target?kind=${kind}${connection ? `&db_connection=${encodeURIComponent(connection)}` : ""}`);
 
+/** How each set of a location stands at the other roots. */
+export const copies = (path) => call("GET", `copies?backup_path=${encodeURIComponent(path)}`);
+
 /** What differs between two sets of a location, by their keys. */
 export const diff = (path, a, b) =>
   call("GET", `diff?${new URLSearchParams({ backup_path: path, a, b })}`);

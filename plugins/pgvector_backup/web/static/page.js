@@ -35,10 +35,12 @@ import { onZone, zone } from "./zone.js";
 
 const BUSY = 1500; // milliseconds between two questions while something runs
 const IDLE = 20_000;
+const PLACES = 8; // locations whose copies are asked for with the list: each is a list at every other root
 const KINDS = ["backup", "restore", "verify", "prune", "copy"];
 
 const known = { overview: null, locations: [], sets: [], problem: null, listed: "", path: "" };
 const plans = new Map(); // by a location's path: what the policy says of its sets, or why that is not known
+const standings = new Map(); // by a location's path: how its sets stand at the other roots, by their ids
 const details = new Map(); // by a set's key: what the API told, or why it did not
 const drawn = new Map(); // by a set's key: what is shown of it
 const watched = new Map(); // by run id: kind of a run that this user saw running
@@ -166,6 +168,7 @@ function drawSets() {
     tickedBar(known.sets, (ticked) => askDeleteMany({ overview: known.overview, sets: ticked, deleted })),
     setTable(sets, {
       detail: detailOf,
+      copies: (set) => standings.get(set.relative_path)?.[set.timestamp],
       standing: known.sets,
       toggle,
       tick: typeof remove === "function" ? tick : null,
@@ -284,6 +287,16 @@ async function plan(path) {
   drawSets();
 }
 
+/** Ask how the sets of a location stand at the other roots, where there are any. */
+async function stand(path) {
+  try {
+    standings.set(path, (await api.copies(path)).sets);
+  } catch {
+    standings.delete(path); // the list does without; the details tell what is the matter
+  }
+  drawSets();
+}
+
 async function pinned(words) {
   announce(words);
   await refreshList();
@@ -359,6 +372,9 @@ async function refreshList() {
   const shown = new Set([known.path, ...known.sets.filter((set) => view.open.has(keyOf(set))).map((set) => set.relative_path)]);
   for (const path of plans.keys()) if (!shown.has(path)) plans.delete(path);
   for (const path of shown) plan(path);
+  const inSight = new Set(chosen(known.sets).slice(0, view.limit).map((set) => set.relative_path));
+  standings.clear();
+  if (known.overview?.copy_roots?.length) for (const path of [...inSight].slice(0, PLACES)) stand(path);
   for (const set of known.sets) if (view.open.has(keyOf(set))) load(set);
   drawList();
 }
@@ -381,6 +397,7 @@ async function follow(running) {
     if (!isOver(run)) continue;
     watched.delete(runId);
     if (api.rehearsals.has(runId)) continue; // shown where it was asked for
+    if (kind === "copy") known.listed = "before a copy"; // which changes no set, and where it lies
     ended.set(runId, run);
     finished = true;
     const { title, text } = outcome(run);

@@ -54,6 +54,16 @@ function badge(state, picture, key, title) {
 export const pinBadge = ({ pin }) =>
   pin && h("span", { class: "badge pinned", title: `${pin.by}: ${pin.reason}` }, icon("pin"), t("set.pinned"));
 
+/** At how many of the other roots a set lies whole; which ones behind it. */
+export function copiesBadge(copies) {
+  if (!copies?.length) return null;
+  const whole = copies.filter((one) => one.state === "whole").length;
+  const lost = copies.some((one) => ["missing", "damaged"].includes(one.state));
+  const title = copies.map((one) => `${one.root}: ${t(`copy.${one.state}`)}`).join("\n");
+  const words = t("set.copies", { whole: String(whole), all: String(copies.length) });
+  return h("span", { class: `badge ${lost ? "failed" : whole === copies.length ? "success" : "none"}`, title }, icon("copy"), words);
+}
+
 /** Whether a restore or a verify can be asked for. */
 export const usable = (set) => !set.damaged && Object.keys(set.tables ?? {}).length > 0;
 

@@ -4,7 +4,7 @@ import { airflowLink } from "./airflow.js";
 import { h, icon } from "./dom.js";
 import { age, count, duration, fileFormat, moment, size } from "./format.js";
 import { t } from "./i18n.js";
-import { databaseOf, isDated, keyOf, pinBadge, placeName, standingOn, verifiedBadge, whenOf } from "./set.js";
+import { copiesBadge, databaseOf, isDated, keyOf, pinBadge, placeName, standingOn, verifiedBadge, whenOf } from "./set.js";
 
 const STEP = 50; // sets shown at first, and with each "more"
 
@@ -96,10 +96,10 @@ export function noSets(backUp) {
  * The table.
  *
  * @param {Array} sets what the filter leaves
- * @param {{detail: function, toggle: function, more: function, tick: function?}} actions `detail` gives the node of an
- *   open set; `standing` is all sets, for what stands on what; `tick` is told which set was ticked or no longer is
+ * @param {{detail: function, copies: function, toggle: function, more: function, tick: function?}} actions `detail` gives the node of an
+ *   open set; `copies` how it stands at the other roots, if that is known; `standing` is all sets, for what stands on what; `tick` is told which set was ticked or no longer is
  */
-export function setTable(sets, { detail, standing, toggle, more, tick }) {
+export function setTable(sets, { detail, copies, standing, toggle, more, tick }) {
   const shown = sets.slice(0, view.limit);
   return [
     h(
@@ -116,7 +116,7 @@ export function setTable(sets, { detail, standing, toggle, more, tick }) {
           ),
         ),
       ),
-      shown.map((set, index) => setBody(set, index, { detail, standing, toggle, tick })),
+      shown.map((set, index) => setBody(set, index, { detail, copies, standing, toggle, tick })),
     ),
     sets.length > shown.length &&
       h(
@@ -142,7 +142,7 @@ function chainWords(set, standing) {
   return h("span", { class: "chain small", data: { chain: "base" } }, t("chain.base", { count: increments }));
 }
 
-function setBody(set, index, { detail, standing, toggle, tick }) {
+function setBody(set, index, { detail, copies, standing, toggle, tick }) {
   const key = keyOf(set);
   const open = view.open.has(key);
   const id = `detail-${index}`;
@@ -175,7 +175,7 @@ function setBody(set, index, { detail, standing, toggle, tick }) {
     size: size(set.bytes),
     duration: duration(set.duration),
     format: [fileFormat(set.tables), chainWords(set, standing)],
-    verified: [verifiedBadge(set), pinBadge(set)],
+    verified: [verifiedBadge(set), pinBadge(set), copiesBadge(copies(set))],
     run: set.run_url ? airflowLink(set.run_url, t("run.short")) : "–",
   };
   return h(

@@ -282,6 +282,7 @@ export default {
   "cancel.will.copy": "The copying stops; what has arrived whole stays, no half of a copy is seen as a set.",
   "summary.copy": { one: "{count} copy was made, {size}.", other: "{count} copies were made, {size}." },
   "summary.copy.whole": { one: "{count} was there already, whole.", other: "{count} were there already, whole." },
+  "set.copies": "{whole} of {all} copies",
   "copies.title": "Copies of {set}",
   "copies.go": "Copy",
   "copies.will": "Brings {set} to {roots}.",

@@ -320,6 +320,7 @@ export default {
   "cancel.will.copy": "复制会停止；已全部到达的文件保留，不全的副本不会被视为备份集。",
   "summary.copy": "已制作 {count} 个副本，{size}。",
   "summary.copy.whole": "{count} 个原本就完好。",
+  "set.copies": "副本 {whole}/{all}",
   "copies.title": "{set} 的副本",
   "copies.go": "复制",
   "copies.will": "将 {set} 复制到 {roots}。",
