@@ -1,11 +1,13 @@
 """Backups, restores and prunes that die: a process forks one for each line it reads, and kills it with -9 where told.
 
 Run as a script. A line is JSON: ``story``, ``uri``, ``root``, ``call``, for a backup ``tables`` and ``now``, for a
-restore ``request`` and ``half``, for a prune ``policy`` and ``now``. The answer is the child's wait status.
+restore ``request``, ``half`` and ``after_copies``, for a prune ``policy`` and ``now``. The answer is the child's wait
+status.
 
 ``call`` counts from 1. For a backup, what the engine asks of the file system: a write dies half-way, anything else
 before it begins. For a restore, what the engine asks of the server, a statement or a part of a COPY: it dies before
-that, or with ``half`` after a statement was answered or half of a COPY's part was sent.
+that, or with ``half`` after a statement was answered or half of a COPY's part was sent. With ``after_copies`` those
+calls alone are counted that do not follow a statement: to die before one that does is to die with ``half`` of that.
 """
 
 from __future__ import annotations
