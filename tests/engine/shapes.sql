@@ -458,6 +458,28 @@ CREATE TABLE t OF ty (id WITH OPTIONS PRIMARY KEY DEFAULT 5, CHECK (k <> ''));
 CREATE INDEX ON t USING hnsw (v vector_l2_ops);
 INSERT INTO t SELECT n, '[1,2,3]', 'k' FROM generate_series(1, 30) AS n;
 
+-- shape: domains and types
+-- tables: t
+CREATE DOMAIN emb AS vector(3) CHECK (vector_norm(VALUE) > 0);
+CREATE DOMAIN emb2 AS emb NOT NULL DEFAULT '[9,9,9]';
+CREATE TYPE mood AS ENUM ('a b', 'it''s', 'c');
+CREATE TYPE comp AS (v vector(3), m mood, e emb);
+CREATE TYPE rng AS RANGE (subtype = float8, subtype_diff = float8mi);
+CREATE DOMAIN nv AS int;
+CREATE TABLE t (id int PRIMARY KEY, e emb, f emb2, vs vector(3)[], m mood DEFAULT 'it''s', c comp, cs comp[], r rng, mr rng_multirange, n nv, b bit varying(5), CHECK ((c).m <> 'a b'::mood));
+INSERT INTO t SELECT n, '[1,2,3]', '[1,2,3]', ARRAY['[1,2,3]'::vector], 'a b', ROW('[1,2,3]'::vector, 'c'::mood, '[1,1,1]'::vector)::comp, NULL, '[1,2)', '{[1,2)}', -1, B'101' FROM generate_series(1, 30) AS n;
+UPDATE t SET c = NULL;
+ALTER DOMAIN nv ADD CONSTRAINT pos CHECK (VALUE > 0) NOT VALID;
+CREATE INDEX ON t (m);
+CREATE INDEX ON t (((c).m));
+
+-- shape: index on domain over vector
+-- tables: t
+CREATE DOMAIN emb AS vector(3);
+CREATE TABLE t (id int, e emb NOT NULL);
+CREATE INDEX ON t USING hnsw (((e)::vector(3)) vector_l2_ops);
+INSERT INTO t SELECT n, '[1,2,3]' FROM generate_series(1, 30) AS n;
+
 -- shape: unlogged partitioned children
 -- tables: p
 CREATE TABLE p (id int) PARTITION BY RANGE (id);

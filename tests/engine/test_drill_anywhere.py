@@ -38,6 +38,11 @@ TABLES = {
 }
 
 
+MADE = ("an enum", "an enum with a default and a check", "a domain", "a composite", "a range", "another schema",
+        "a key of an enum")  # fmt: skip
+"""Whose types come with the set, so that nothing is left out."""
+
+
 @pytest.mark.parametrize("what", TABLES)
 def test_a_drill_is_held_whatever_its_server_lacks(house: House, what: str) -> None:
     house.database.run(TABLES[what])
@@ -54,4 +59,7 @@ def test_a_drill_is_held_whatever_its_server_lacks(house: House, what: str) -> N
         assert table.drill["rows"] == rows
         assert table.drill["fingerprint"] == "equal"
         notes = result.to_json()["sets"][0]["notes"]
-        assert any("drill: " in note and name in note for note in notes), notes
+        if what in MADE:
+            assert notes == []
+        else:
+            assert any("drill: " in note and name in note for note in notes), notes

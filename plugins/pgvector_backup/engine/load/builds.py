@@ -67,6 +67,7 @@ class Builds:
                 # Two tables may have it from the same one.
                 loose.setdefault(key.drop.as_string(self.conn), key)
         self._drop_keys(list(loose.values()), standing)
+        self._drop_keys(dropped.droppable_domain_checks(self.conn, [one.table for one in plans]), plans)
         for one in empty:
             self.drop_indexes(one, one.rebuilt(0))
         if any(dropped.worth_it(_expected_rows(one.stored), 0) for one in plans):

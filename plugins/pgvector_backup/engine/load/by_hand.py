@@ -15,7 +15,7 @@ from typing import Final
 from psycopg import sql
 
 from pgvector_backup.engine.codec.formats import FORMATS
-from pgvector_backup.engine.load import properties
+from pgvector_backup.engine.load import own_types, properties
 from pgvector_backup.engine.load.sequences import options
 from pgvector_backup.engine.postgres.properties import Policy
 from pgvector_backup.engine.postgres.sequences import SequenceState
@@ -34,7 +34,7 @@ _HEAD: Final = """\
 -- Set {backup_id} of database {database}, made {created_at} by PostgreSQL {server} with pgvector {pgvector}.
 -- In the directory of these files: psql -X -d DATABASE -f schema_{backup_id}.sql
 -- It is one transaction: all of it is there afterwards, or nothing. The tables must not be there yet.
--- Not in it: roles and what they were granted, triggers, functions and types of your own, rows of other tables,
+-- Not in it: roles and what they were granted, triggers, functions of your own, rows of other tables,
 -- indexes that were not valid.
 \\set ON_ERROR_STOP on
 SET client_encoding = 'UTF8';
@@ -84,7 +84,15 @@ def script(manifest: Manifest, chained: Mapping[str, TableChain] | None = None) 
         parts.append(_EXTENSION)
     schemas = {entry.schema for entry in manifest.tables}
     schemas |= {one.schema for entry in manifest.tables for one in entry.sequences}
+    schemas |= {one.schema for entry in manifest.tables for one in entry.types}
     parts += [f"CREATE SCHEMA IF NOT EXISTS {_name(schema)};\n" for schema in sorted(schemas)]
+    for own in dict.fromkeys(one for entry in manifest.tables for one in entry.types):
+        there = sql.Literal(_name(own.schema, own.name)).as_string(None)
+        made = "".join(f"{statement.as_string(None)};\n" for statement in own_types.plain(own))
+        made += "".join(
+            f'SELECT {sql.Literal(told).as_string(None)} AS "left out";\n' for told in own_types.not_plain(own)
+        )
+        parts.append(_if(f"pg_catalog.to_regtype({there}) IS NULL", made, f"{own.label}: is there already"))
     known: dict[str, SequenceState] = {}
     for entry in manifest.tables:
         for one in entry.sequences:

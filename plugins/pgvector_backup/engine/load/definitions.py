@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import DatabaseFault, IntegrityFault, NotFound
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
-from pgvector_backup.engine.load import grammar, properties, sequences
+from pgvector_backup.engine.load import grammar, own_types, properties, sequences
 from pgvector_backup.engine.load.attempts import attempt, execute_one
 from pgvector_backup.engine.load.constraints import CONSTRAINTS_OF_18
 from pgvector_backup.engine.load.relocation import relocated, relocated_type
@@ -67,8 +67,14 @@ def _needs_pgvector(entry: TableEntry) -> bool:
     texts = [index.definition for index in entry.indexes]
     texts += [constraint.definition for constraint in entry.constraints]
     texts += [column.default for column in entry.columns if column.default]
+    texts += [text for own in entry.types for _, text in own.checks]
+    if (known := entry.properties) is not None:
+        texts += [text for one in known.statistics for text in one.expressions]
+        texts += [text for policy in known.policies for text in (policy.using, policy.check) if text]
+    types = [column.type for column in entry.columns]
+    types += [name for own in entry.types for name in (own.base, *(kind for _, kind in own.columns)) if name]
     return (
-        any((match := _BASE.fullmatch(column.type)) and match["base"] in VECTOR_TYPES for column in entry.columns)
+        any((match := _BASE.fullmatch(name)) and match["base"] in VECTOR_TYPES for name in types)
         or any(index.method in _VECTOR_METHODS for index in entry.indexes)
         or any(_PGVECTOR_CAST.search(text) for text in texts)
     )
@@ -92,6 +98,7 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> l
         if there != (True,):
             conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name.schema)))
     counters = sequences.make(conn, entry, name, notes)
+    own_types.make(conn, entry, notes)
     types = {name: _type(conn, name) for name in {column.type for column in entry.columns}}
     columns = [
         (column, _column(conn, entry, column, counters, type_name=types[column.type], notes=notes))

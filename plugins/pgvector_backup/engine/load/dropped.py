@@ -87,19 +87,26 @@ def droppable_loose_constraints(conn: Connection[Any], tables: Sequence[Table]) 
     return _constraints(conn, _LOOSE, tables)
 
 
-def _constraints(conn: Connection[Any], query: str, tables: Sequence[Table]) -> tuple[Droppable, ...]:
+def droppable_domain_checks(conn: Connection[Any], tables: Sequence[Table]) -> tuple[Droppable, ...]:
+    """The checks of domains of these tables' columns that are not valid: rows that were there before may break them."""
+    return _constraints(conn, _OF_DOMAINS, tables, "DOMAIN")
+
+
+def _constraints(
+    conn: Connection[Any], query: str, tables: Sequence[Table], kind: str = "TABLE"
+) -> tuple[Droppable, ...]:
     by_oid = {table.oid: table for table in tables}
     with conn.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(query, {"oids": list(by_oid)}).fetchall()
     keys = []
     for row in found:
         where, name = sql.Identifier(row["schema"], row["relation"]), sql.Identifier(row["there"])
-        make = [sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(where, name, sql.SQL(row["definition"]))]
+        alter = sql.SQL("ALTER {} {} ").format(sql.SQL(kind), where)
+        make = [alter + sql.SQL("ADD CONSTRAINT {} {}").format(name, sql.SQL(row["definition"]))]
         if row["comment"] is not None:
-            make.append(
-                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, where, sql.Literal(row["comment"]))
-            )
-        gone = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(where, name)
+            on = sql.SQL("DOMAIN " if kind == "DOMAIN" else "") + where
+            make.append(sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, on, sql.Literal(row["comment"])))
+        gone = alter + sql.SQL("DROP CONSTRAINT {}").format(name)
         keys.append(Droppable(by_oid[row["oid"]], row["name"], gone, tuple(make)))
     return tuple(keys)
 
@@ -189,4 +196,29 @@ WHERE k.conislocal AND k.conparentid = 0 AND NOT k.convalidated
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid
                   AND d.deptype NOT IN ('i', 'P', 'S'))
 ORDER BY u.depth DESC, k.conname
+"""
+
+_OF_DOMAINS: Final = """
+WITH RECURSIVE used(type, relation) AS (
+    SELECT a.atttypid, a.attrelid FROM pg_attribute a
+     WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+    UNION
+    SELECT n.need, used.relation FROM used JOIN pg_type y ON y.oid = used.type
+     CROSS JOIN LATERAL (
+        SELECT y.typelem WHERE y.typcategory = 'A' UNION ALL SELECT y.typbasetype WHERE y.typtype = 'd'
+        UNION ALL SELECT a.atttypid FROM pg_attribute a
+         WHERE y.typrelid <> 0 AND a.attrelid = y.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+     ) AS n(need)
+     WHERE n.need >= 16384
+)
+SELECT u.relation::bigint AS oid, k.conname AS name, s.nspname AS schema, y.typname AS relation, k.conname AS there,
+       pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+FROM (SELECT type, min(relation) AS relation FROM used GROUP BY type) AS u
+JOIN pg_type y ON y.oid = u.type
+JOIN pg_namespace s ON s.oid = y.typnamespace
+JOIN pg_constraint k ON k.contypid = y.oid AND k.contype = 'c' AND NOT k.convalidated
+WHERE pg_has_role(y.typowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
+                  AND d.deptype IN ('x', 'e'))
+ORDER BY k.conname
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from pgvector_backup.engine.load import own_types
 from pgvector_backup.engine.load.relocation import relocated_type
 from pgvector_backup.engine.sets.stored_set import StoredTable
 from pgvector_backup.engine.sets.table_entry import TableEntry
@@ -35,6 +36,7 @@ def stand_in(
 
 def _of_table(conn: Connection[Any], table: StoredTable, entry: TableEntry, notes: list[str]) -> StoredTable:
     kind = entry.file_kind.format.any_value
+    own_types.make(conn, entry, notes)
     missing = {name for name in {column.type for column in entry.columns} if _is_missing(conn, name)}
     columns = []
     for column in entry.columns:

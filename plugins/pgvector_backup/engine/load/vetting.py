@@ -7,7 +7,6 @@ column's as well, all of it with the rights of the connection's role. So each te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,22 +14,14 @@ import psycopg
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import Conflict
-from pgvector_backup.engine.load import grammar
+from pgvector_backup.engine.load import grammar, own_types
 from pgvector_backup.engine.load.attempts import execute_one
+from pgvector_backup.engine.load.called import suspicious
 from pgvector_backup.engine.load.definitions import index_definition
 from pgvector_backup.engine.load.places import Place
 from pgvector_backup.engine.load.relocation import relocated
 from pgvector_backup.engine.postgres.table_name import TableName
 from pgvector_backup.engine.sets.table_entry import TableEntry
-
-_OPERATORS: Final = re.compile(r":(?:opno|opnos) (?:\(o )?(?P<oids>[0-9 ]+)")
-_CALLS: Final = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (?P<oids>[0-9]+)")
-
-_HARMLESS: Final = (
-    "nextval", "currval", "lastval", "random", "gen_random_uuid", "uuidv4", "uuidv7", "clock_timestamp", "timeofday",
-    "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt",
-)  # fmt: skip
-"""Volatile functions of the server or of its own extensions that give a value and do nothing else."""
 
 
 def vet_texts(places: Sequence[Place]) -> None:
@@ -44,6 +35,8 @@ def vet_texts(places: Sequence[Place]) -> None:
 
 
 def _vet_entry(entry: TableEntry) -> None:
+    for one in entry.types:
+        own_types.vet(one)
     for column in entry.columns:
         what = f"{entry.name}: column {column.name}"
         grammar.type_name(column.type, what)
@@ -124,19 +117,7 @@ def _found(conn: Connection[Any], table: str) -> list[tuple[str, str, str]]:
     """What a table's expressions call that is not to be trusted: what it is in, its name, why."""
     found = []
     for what, tree, later in conn.execute(_TREES, {"table": table}).fetchall():
-        calls = {int(match["oids"]) for match in _CALLS.finditer(tree)} - {0}
-        operators = {int(oid) for match in _OPERATORS.finditer(tree) for oid in match["oids"].split()} - {0}
-        if calls or operators:
-            suspicious = conn.execute(
-                _SUSPICIOUS,
-                {
-                    "calls": list(calls),
-                    "operators": list(operators),
-                    "harmless": list(_HARMLESS),
-                    "later": later,
-                },
-            ).fetchall()
-            found += [(what, row[0], row[1]) for row in suspicious]
+        found += [(what, function, why) for function, why in suspicious(conn, tree, later=later)]
     return found
 
 
@@ -162,27 +143,4 @@ UNION ALL
 SELECT 'index ' || c.relname, coalesce(i.indexprs::text, '') || ' ' || coalesce(i.indpred::text, ''), false
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = pg_catalog.to_regclass(%(table)s)
-"""
-
-# Oids below 16384 are those of the server's own functions. A default runs when its application inserts, not here.
-_SUSPICIOUS: Final = """
-WITH called(oid) AS (
-    SELECT pg_catalog.unnest(%(calls)s::pg_catalog.oid[])
-    UNION
-    SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o WHERE o.oid = ANY (%(operators)s)
-), known AS (
-    SELECT p.oid, p.proname, p.provolatile, p.oid < 16384 AS own, EXISTS (
-        SELECT FROM pg_catalog.pg_depend d
-        WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
-    ) AS extended FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
-)
-SELECT k.oid::pg_catalog.regprocedure::text,
-       CASE WHEN NOT k.own AND NOT k.extended THEN 'neither the server''s own nor of an extension nor immutable'
-            WHEN k.provolatile = 'v' THEN 'one that does more than compute'
-            ELSE 'closed to ordinary roles' END
-FROM known k
-WHERE (NOT k.own AND NOT k.extended AND k.provolatile <> 'i')
-   OR ((k.own OR k.extended AND NOT %(later)s) AND k.provolatile = 'v' AND k.proname::text <> ALL (%(harmless)s))
-   OR (k.own AND NOT pg_catalog.has_function_privilege('public', k.oid, 'EXECUTE'))
-ORDER BY 1
 """

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from pgvector_backup.engine.base.errors import DatabaseFault
 from pgvector_backup.engine.codec.type_names import VECTOR_TYPES
+from pgvector_backup.engine.postgres.own_types import own_types_of
 from pgvector_backup.engine.postgres.properties import properties_of
 from pgvector_backup.engine.postgres.sequences import sequences_of
 from pgvector_backup.engine.postgres.table_name import TableName
@@ -94,7 +95,12 @@ def _index(row: dict[str, Any]) -> Index:
 
 def recorded(conn: Connection[Any], table: Table) -> Table:
     """The same table with what a set keeps of it besides: its properties, and its sequences as they stand now."""
-    return replace(table, properties=properties_of(conn, table.oid), sequences=sequences_of(conn, table.oid))
+    return replace(
+        table,
+        properties=properties_of(conn, table.oid),
+        sequences=sequences_of(conn, table.oid),
+        types=own_types_of(conn, table.oid),
+    )
 
 
 # atttypmod of pgvector's types is the number of dimensions, -1 where none is declared;

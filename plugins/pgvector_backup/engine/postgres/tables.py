@@ -13,6 +13,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from pgvector_backup.engine.base.errors import NotFound
+from pgvector_backup.engine.postgres.own_types import OwnType
 from pgvector_backup.engine.postgres.properties import Properties
 from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.session import own_path
@@ -140,6 +141,7 @@ class Table:
     planned_rows: int | None
     properties: Properties = field(default_factory=Properties)
     sequences: tuple[SequenceState, ...] = ()
+    types: tuple[OwnType, ...] = ()
 
     @property
     def identifier(self) -> sql.Identifier:

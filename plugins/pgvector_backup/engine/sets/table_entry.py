@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pgvector_backup.engine.codec.file_kind import FileKind
+from pgvector_backup.engine.postgres.own_types import OwnType
 from pgvector_backup.engine.postgres.properties import Properties
 from pgvector_backup.engine.postgres.sequences import SequenceState
 from pgvector_backup.engine.postgres.tables import Column, Constraint, Index, Table
@@ -28,6 +29,7 @@ class TableEntry:
     :param relations: oids of the relations that its rows were in: the table, or its partitions
     :param properties: what else the table was; None in sets of releases that did not record it
     :param sequences: those that its columns counted by
+    :param types: those that its database had made for itself and its columns need, in the order of their making
     :param keys: the file that says which rows the table held; None where none was written
     :param late_transactions: 64-bit ids at or above the snapshot's ``xmin`` whose rows the file does hold;
         None when they were too many to list
@@ -56,6 +58,7 @@ class TableEntry:
     properties: Properties | None = None
     sequences: tuple[SequenceState, ...] = ()
     keys: KeysEntry | None = None
+    types: tuple[OwnType, ...] = ()
 
     @cached_property
     def file_kind(self) -> FileKind:
@@ -111,5 +114,6 @@ class TableEntry:
             late_transactions=None if late_transactions is None else tuple(late_transactions),
             properties=table.properties,
             sequences=table.sequences,
+            types=table.types,
             keys=keys,
         )
