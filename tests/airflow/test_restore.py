@@ -29,7 +29,7 @@ RESULT = {
     "duration",
     "timestamp",
 }
-DATABASES = {"source_database", "target_database", "same_database", "needs_into_other_database", "notes"}
+DATABASES = {"connection", "source_database", "target_database", "same_database", "needs_into_other_database", "notes"}
 OPERATORS = [PgVectorRestoreOperator, PgVectorRestoreReportOperator]
 LATEST = {"backup_path": "vector_bak", "timestamp": "latest"}
 
@@ -84,6 +84,7 @@ def test_what_was_backed_up_comes_back(house: Path, run: Run, database: Database
     assert outcome.states == {"restore": "success", "report": "success"}
     result = outcome.result
     assert set(result) == RESULT | DATABASES
+    assert result["connection"] == "pgvector_default"
     assert result["response"] == "Vector表恢复完成"
     assert result["restore_performed"] is True
     assert result["truncate_performed"] is True

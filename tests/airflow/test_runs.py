@@ -31,7 +31,7 @@ RESULT = {
     "duration",
     "timestamp",
 }
-OF_A_SET = {"mode", "base_backup_id", "chain_length", "full_because"}
+OF_A_SET = {"mode", "base_backup_id", "chain_length", "full_because", "connection", "source_database"}
 TABLE = {
     "success",
     "row_count",
@@ -49,7 +49,7 @@ TRUNCATED = {"success", "rows_before", "rows_after", "duration"}
 INSERT = "INSERT INTO langchain_pg_embedding (id, embedding) VALUES ('late', '[4,5,6]')"
 
 
-def test_an_empty_conf_backs_up_everything(house: Path, run: Run) -> None:
+def test_an_empty_conf_backs_up_everything(house: Path, run: Run, database: Database) -> None:
     outcome = run({})
     assert outcome.state == "success"
     assert outcome.states == {"backup": "success", "truncate": "skipped", "report": "success"}
@@ -58,6 +58,8 @@ def test_an_empty_conf_backs_up_everything(house: Path, run: Run) -> None:
     # The tests' role is a superuser, for which there is advice.
     assert set(result) == RESULT | OF_A_SET | {"advice"}
     assert result["response"] == "Vector表备份完成"
+    assert result["connection"] == "pgvector_default"
+    assert result["source_database"]["database"] == database.name
     assert result["backup_performed"] is True
     assert result["truncate_performed"] is False
     assert result["backup_directory"] == str(directory)

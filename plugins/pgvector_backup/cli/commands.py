@@ -12,7 +12,7 @@ from pgvector_backup.cli.arguments import conf_of
 from pgvector_backup.cli.chains import consolidate_set, diff_sets, find_row
 from pgvector_backup.cli.consent import confirm_loss, find_for
 from pgvector_backup.cli.copies import copy_sets
-from pgvector_backup.cli.database import connect_to
+from pgvector_backup.cli.database import connect_to, named_by
 from pgvector_backup.cli.metrics import print_metrics
 from pgvector_backup.cli.order import Answer, Order, find_set, log_section, placed, placed_set
 from pgvector_backup.cli.retention import pin_set, prune_sets, unpin_set
@@ -55,7 +55,8 @@ def _backup(order: Order) -> Answer:
         log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
         raise
     faults = [] if result.failure is None else [result.failure.message]
-    report = RunReport(result.to_json(), None, truncate_asked=False, timestamp=now, faults=faults)
+    told = {**result.to_json(), "connection": named_by(arguments.dsn, order.configuration)}
+    report = RunReport(told, None, truncate_asked=False, timestamp=now, faults=faults)
     log_section(location, report.log_section(task_id=request.task_id, run_id=run_id))
     body = report.to_json()
     return Answer(body, lambda: words.say_backup(body), result.failure)
@@ -178,7 +179,7 @@ def _restore(order: Order) -> Answer:
             report = RestoreReport(None, asked, now, [fault.message], saved=kept)
             log_section(location, report.log_section(run_id=run_id))
         raise
-    body = result.to_json()
+    body = {**result.to_json(), "connection": named_by(arguments.dsn, order.configuration)}
     if not request.dry_run:
         log_section(location, RestoreReport(body, asked, now).log_section(run_id=run_id))
     refusal = result.refusal(request)

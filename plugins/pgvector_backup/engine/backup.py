@@ -106,6 +106,7 @@ def backup(
         base_backup_id=None if line.base is None else line.base.link.backup_id,
         chain_length=len(line.links) + 1,
         full_because=line.full_because,
+        source=staged.source,
     )
 
 

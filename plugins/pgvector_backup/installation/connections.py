@@ -74,6 +74,15 @@ def connect_to(
     return partial(_open_untold if from_uri and not rules.uri_hosts else _open, hook)
 
 
+def name_of(asked: str | None, configured: str | None, rules: ConnectionRules) -> str:
+    """What results call the connection that `connect_to` takes: its id; of a URI nothing is told.
+
+    :param asked: ``db_connection`` of the run's conf
+    """
+    named = asked or configured or rules.default
+    return "URI" if "://" in named or is_temporary(named) else named
+
+
 def of_restores() -> str | None:
     """The connection id of a restore that names none itself: a role that may write has its own; None: the default."""
     if (configured := restore_connection()) is not None:

@@ -46,14 +46,15 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
                 cancel=self.cancel(),
                 on_progress=self.on_progress(context),
             )
+            told = result.to_json() | self.used(request.db_connection)
             if result.failure is not None:
-                context["ti"].xcom_push(key="return_value", value=result.to_json())
+                context["ti"].xcom_push(key="return_value", value=told)
                 raise result.failure
             self._announce(context, result, request.task_id)
             self._trace(result)
             if self.conf_from_run and not request.truncate_vector_tables:
-                self._skip_truncates(context, result)
-            return result.to_json()
+                self._skip_truncates(context, told)
+            return told
 
     def _rehearse(self, context: Context, request: BackupRequest) -> None:
         """Leave what would be done as this task's result; it is skipped, so that nobody takes it for a backup."""
@@ -73,7 +74,7 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
         made = sets_at(result.directory, result.backup_id, sum(rows.values()), sum(sizes.values()))
         self._lineage.outputs = [made]
 
-    def _skip_truncates(self, context: Context, result: BackupResult) -> None:
+    def _skip_truncates(self, context: Context, told: dict[str, Any]) -> None:
         """Skip the truncates that follow and that this run does not ask for.
 
         They would skip themselves. But for that Airflow starts a process each, and takes up to five seconds to notice
@@ -86,7 +87,7 @@ class PgVectorBackupOperator(PgVectorOperator, SkipMixin):
         if unwanted:
             self.log.info("not asked to empty any table: skipping %s", ", ".join(task.task_id for task in unwanted))
             # Skipping leaves by an exception, and what is returned would be lost.
-            context["ti"].xcom_push(key="return_value", value=result.to_json())
+            context["ti"].xcom_push(key="return_value", value=told)
             self.skip(context["ti"], unwanted)
 
     def _announce(self, context: Context, result: BackupResult, task_id: str | None) -> None:

@@ -176,7 +176,7 @@ class PgVectorRestoreOperator(_RestoreTask):
                 "backup_path": result.backup_path,
                 "rows": {label: table.rows for label, table in result.tables.items()},
             }
-        return result.to_json()
+        return result.to_json() | self.used(request.db_connection, of_restores())
 
 
 class PgVectorRestoreReportOperator(_RestoreTask):

@@ -102,6 +102,13 @@ class PgVectorTask(BaseOperator):
         )
         return self._lineage.noting(connect)
 
+    def used(self, db_connection: str | None, default: str | None = None) -> dict[str, str]:
+        """What a result tells of the connection; the same arguments as of `connect`."""
+        from pgvector_backup.installation.connections import name_of  # noqa: PLC0415 (see `operators`)
+
+        configured = self.rendered("pgvector_conn_id", text_of) or default
+        return {"connection": name_of(db_connection, configured, configuration.connection_rules())}
+
     def cancel(self) -> Cancel:
         """What `on_kill` asks to stop, made when the work begins."""
         from pgvector_backup.engine.base.cancel import Cancel  # noqa: PLC0415 (see `operators`)

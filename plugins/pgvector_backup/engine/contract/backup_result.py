@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError
+from pgvector_backup.engine.contract.databases import database_json
 from pgvector_backup.engine.contract.run_log import section
 from pgvector_backup.engine.contract.sizes import human_size
+from pgvector_backup.engine.postgres.source import Source
 
 
 def _noted(notes: Sequence[str]) -> dict[str, list[str]]:
@@ -23,6 +25,9 @@ def _known(**figures: int | None) -> dict[str, int]:
 
 
 _OF_THE_LINE: Final = ("mode", "base_backup_id", "chain_length", "full_because")
+
+_USED: Final = ("connection", "source_database")
+"""What a backup was made by, and of: the connection is told by whoever opened it."""
 """What a result tells of what its set stands on."""
 
 
@@ -78,6 +83,7 @@ class BackupResult:
     :param base_backup_id: the set that an increment stands on; None of a full set
     :param chain_length: sets that a restore reads, this one among them
     :param full_because: why a set that was to be an increment is a full one
+    :param source: the database that was backed up
     """
 
     directory: str
@@ -91,6 +97,7 @@ class BackupResult:
     base_backup_id: str | None = None
     chain_length: int = 1
     full_because: str | None = None
+    source: Source | None = None
 
     @property
     def failure(self) -> BackupError | None:
@@ -106,6 +113,7 @@ class BackupResult:
             "backup_id": self.backup_id,
             "manifest_file": self.manifest_file,
             **self._line(),
+            **({} if self.source is None else {"source_database": database_json(self.source)}),
             "tables_backed_up": {label: table.to_json() for label, table in self.tables.items()},
             **messages.all_beside(
                 "errors", [table.failure.message for table in self.tables.values() if table.failure is not None]
@@ -204,7 +212,7 @@ class RunReport:
             "backup_directory": backup.get("backup_directory"),
             "backup_id": backup.get("backup_id"),
             "manifest_file": backup.get("manifest_file"),
-            **{name: backup[name] for name in _OF_THE_LINE if name in backup},
+            **{name: backup[name] for name in (*_OF_THE_LINE, *_USED) if name in backup},
             "tables_backed_up": backup.get("tables_backed_up", {}),
             "truncate_results": truncate.get("truncate_results", {}),
             **({} if self.copy is None else {"copies": copy.get("copies", [])}),

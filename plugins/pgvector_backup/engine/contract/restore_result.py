@@ -9,6 +9,7 @@ from typing import Any
 
 from pgvector_backup.engine.base import messages
 from pgvector_backup.engine.base.errors import BackupError, Conflict
+from pgvector_backup.engine.contract.databases import database_json
 from pgvector_backup.engine.contract.requests import RestoreRequest
 from pgvector_backup.engine.contract.run_log import section
 from pgvector_backup.engine.contract.sizes import human_size
@@ -137,8 +138,8 @@ class RestoreResult:
             "restore_performed": not self.planned,
             "truncate_performed": bool(self.truncated) and not self.planned,
             "backup_info": backup_info(self.backup_path, self.backup_id, self.created_at),
-            "source_database": _database(self.source),
-            "target_database": _database(self.target),
+            "source_database": database_json(self.source),
+            "target_database": database_json(self.target),
             "same_database": None if self.source is None else self.source.is_database_of(self.target),
             "needs_into_other_database": self.into_other_database is not None,
             "truncate_results": {
@@ -158,16 +159,6 @@ class RestoreResult:
             "duration": round(self.duration, 3),
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
         }
-
-
-def _database(source: Source | None) -> dict[str, Any] | None:
-    if source is None:
-        return None
-    return {
-        "database": source.database,
-        "server_version": source.server_version,
-        "system_identifier": source.system_identifier,
-    }
 
 
 def backup_info(backup_path: str | None, backup_id: str | None, created_at: str | None) -> dict[str, Any]:
