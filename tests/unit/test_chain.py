@@ -210,6 +210,10 @@ def test_nothing_is_left_of_the_full_set(chain: Chain) -> None:
             f"a key of it is not among those of set {FULL}, its origin",
         ),
         (
+            {"third_keys": (("a", "20261125_000000"), ("b", SECOND), ("c", FULL), ("d", FULL), ("f", THIRD))},
+            "a key's origin is no set of its chain",
+        ),
+        (
             {"third_keys": (("a", "20261125_000009"), ("b", SECOND), ("c", FULL), ("d", FULL), ("f", THIRD))},
             "a key's origin is no set of its chain",
         ),
