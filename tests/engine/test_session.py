@@ -118,6 +118,29 @@ def test_what_only_a_superuser_sets_is_told_of_where_the_role_is_none(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_a_pooler_is_known_by_its_own_number(odd: Database, caplog: pytest.LogCaptureFixture, off: int) -> None:
+    """The process that a connection says it is with, and the one that answers, are then two."""
+
+    class Info(psycopg.ConnectionInfo):
+        @property
+        def backend_pid(self) -> int:
+            return super().backend_pid + off
+
+    class Through(psycopg.Connection[Any]):
+        @property
+        def info(self) -> psycopg.ConnectionInfo:
+            return Info(self.pgconn)
+
+    with (
+        caplog.at_level("INFO"),
+        session(lambda: Through.connect(odd.uri()), Cancel(), lock_timeout=1) as conn,
+    ):
+        conn.execute("SELECT 1")
+    said = [record.getMessage() for record in caplog.records]
+    assert ("the connection goes through a pooler" in said) is (off != 0)
+
+
 def test_views_are_read_where_they_may_be(odd: Database) -> None:
     with session(odd.connect, Cancel(), lock_timeout=1) as conn:
         assert conn.execute("SELECT one FROM public.v").fetchall() == [(1,)]
