@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -243,8 +244,14 @@ def test_readers_go_on_while_rows_are_added(backed_up: House) -> None:
 def test_the_result_and_its_section_in_the_log_file(backed_up: House, caplog: pytest.LogCaptureFixture) -> None:
     from pgvector_backup.engine.contract.restore_result import RestoreReport
 
+    started = time.monotonic()
     with caplog.at_level(logging.INFO):
         result = backed_up.restore(truncate_before_restore=True).to_json()
+    took = time.monotonic() - started
+    parts = [table["duration"] for table in result["restore_results"].values()]
+    assert all(part >= 0 for part in parts)
+    # Each is told in milliseconds.
+    assert sum(parts) - 0.01 <= result["duration"] <= took + 0.001
     assert result["response"] == "Vector表恢复完成"
     assert set(result["backup_info"]) == {"backup_path", "timestamp", "backup_date"}
     assert result["truncate_results"][EMBEDDING]["rows_before"] == 58
