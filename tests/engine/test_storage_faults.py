@@ -6,7 +6,6 @@ import errno
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -44,12 +43,13 @@ def own_disk() -> list[str] | None:
     return None
 
 
-def on_a_small_disk(house: House, **order: Any) -> list[dict[str, Any]]:
-    """Two backups on a disk of one mebibyte; where no disk can be had, under a limit of that size for each file."""
+Outcomes = list[dict[str, Any]]
+
+
+def on_small_disks(house: House, *orders: dict[str, Any]) -> list[Outcomes]:
+    """For each order two backups on a disk of one mebibyte; where none can be had, with such a limit for each file."""
     prefix = own_disk()
-    if prefix is None:
-        order["disk"] = "limit"
-    order = {
+    usual = {
         "uri": house.database.uri(),
         "root": str(house.root),
         "tables": TABLES,
@@ -58,12 +58,19 @@ def on_a_small_disk(house: House, **order: Any) -> list[dict[str, Any]]:
         "size": MEBIBYTE,
         "filled": 0,
         "trust": True,
-    } | order
-    command = [*(prefix or []), sys.executable, small_disk.__file__, json.dumps(order)]
+    }
+    asked = [usual | order | ({} if prefix else {"disk": "limit"}) for order in orders]
+    command = [*(prefix or []), sys.executable, small_disk.__file__, json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
-    shutil.rmtree(house.directory, ignore_errors=True)  # under a limit, this disk was the one written to
-    outcomes: list[dict[str, Any]] = json.loads(done.stdout)
+    outcomes: list[Outcomes] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) == len(orders)
+    return outcomes
+
+
+def on_a_small_disk(house: House, **order: Any) -> Outcomes:
+    """The same for one."""
+    (outcomes,) = on_small_disks(house, order)
     return outcomes
 
 
@@ -90,8 +97,8 @@ def test_a_disk_that_fills_up_in_the_middle_fails_the_table_that_does_not_fit(la
 
 def test_however_little_is_free_a_set_is_whole_or_is_not_there(large: House) -> None:
     ends = set()
-    for pages in range(12):
-        first, _ = on_a_small_disk(large, tables=SMALL, filled=MEBIBYTE - 4096 * pages - 1)
+    orders = [{"tables": SMALL, "filled": MEBIBYTE - 4096 * pages - 1} for pages in range(12)]
+    for first, _ in on_small_disks(large, *orders):
         names = list(first["files"])
         assert not [name for name in names if name.endswith(".tmp")]
         if "error" in first:

@@ -1,17 +1,21 @@
 """Backups onto a disk of a mebibyte or less, which no other process sees.
 
-Run as a script with one argument, JSON: ``uri``, ``root``, ``tables``, ``disk`` ("tmpfs", "read-only" or "limit"),
-``size`` in bytes, ``filled`` in bytes, ``trust`` (not to ask for the space beforehand). Prints JSON: what came of
-the backup, and of a second one of ``then``, and the files after each.
+Run as a script with one argument, JSON, a list of orders: ``uri``, ``root``, ``tables``, ``disk`` ("tmpfs",
+"read-only" or "limit"), ``size`` in bytes, ``filled`` in bytes, ``trust`` (not to ask for the space beforehand). A
+child carries each out, on a disk of its own. Prints a line of JSON for each: what came of the backup, and of a second
+one of ``then``, and the files after each.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections import namedtuple
 from datetime import datetime, timezone
 from pathlib import Path
@@ -70,9 +74,23 @@ def run(order: dict[str, Any], tables: str) -> dict[str, Any]:
 
 def main() -> None:
     """Do as the argument says."""
-    order = json.loads(sys.argv[1])
-    prepare(order)
-    print(json.dumps([run(order, order["tables"]), run(order, order["then"])]))
+    for order in json.loads(sys.argv[1]):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                prepare(order)  # over the disk of the child before, if there was one
+                print(json.dumps([run(order, order["tables"]), run(order, order["then"])]), flush=True)
+                # Under a limit, this was the disk that all of them write to.
+                shutil.rmtree(Path(order["root"], "vector_bak"), ignore_errors=True)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        if status:
+            sys.exit(1)
 
 
 if __name__ == "__main__":
