@@ -30,6 +30,9 @@ TABLES = {
     "CREATE TABLE t (id int, a text); CREATE INDEX i ON t (low(a)); INSERT INTO t VALUES (1, 'A')",
     "a function in a generated column": "CREATE FUNCTION two(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';"
     "CREATE TABLE t (id int, a int GENERATED ALWAYS AS (two(id)) STORED); INSERT INTO t VALUES (1), (2)",
+    "defaults that do more than compute": "CREATE TABLE t (id int PRIMARY KEY, l oid DEFAULT lo_creat(-1),"
+    " s text DEFAULT set_config('a.b', 'c', false), u uuid DEFAULT gen_random_uuid(), q text DEFAULT current_query());"
+    "INSERT INTO t (id) VALUES (1)",
     "an operator class": "CREATE OPERATOR CLASS mine_ops FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 3 =,"
     "OPERATOR 5 >, OPERATOR 2 <=, OPERATOR 4 >=, FUNCTION 1 btint4cmp(int, int);"
     "CREATE TABLE t (id int); CREATE INDEX i ON t (id mine_ops); INSERT INTO t VALUES (1)",

@@ -135,7 +135,7 @@ def restore(
                 conn.execute("ROLLBACK")
             else:
                 safety.save(conn, where, here)
-                deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched)
+                deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched, stand_ins)
                 outcome = deed.carry_out(where)
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():
@@ -201,6 +201,7 @@ class _Deed:
     stored_set: StoredSet
     selection: Selection | None
     watched: list[Progress]
+    drilled: bool = False
 
     def carry_out(self, where: list[Place]) -> _Outcome:
         conn = self.conn
@@ -210,7 +211,7 @@ class _Deed:
             allow_workers(conn, self.settings.jobs)
         made = provide.make(conn, where, self.request)
         if not self.request.trust_definitions:
-            vetting.vet_functions(conn, where)
+            vetting.vet_functions(conn, where, made if self.drilled else None)
         provide.lock(conn, where, self.request)
         plans = decide(conn, where, self.request, self.selection)
         for one in plans:

@@ -7,7 +7,7 @@ column's as well, all of it with the rights of the connection's role. So each te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -61,18 +61,39 @@ def _vet_entry(entry: TableEntry) -> None:
             grammar.expression(text, f"{entry.name}: statistics {statistics.name}")
 
 
-def vet_functions(conn: Connection[Any], places: Sequence[Place]) -> None:
+def vet_functions(conn: Connection[Any], places: Sequence[Place], left_out: dict[str, list[str]] | None = None) -> None:
     """Look at what tables just made, still empty, would run once they had rows.
 
     Checks and indexes are made for that, and undone.
 
+    :param left_out: where given, defaults that would be refused are dropped instead, and noted there by the table's
+        label: nobody inserts into what a drill has made
     :raises Conflict: naming a function that is neither the server's own nor of an extension nor immutable, or that
         does more than compute
     """
     for place in places:
         entry = place.stored.entry
         if place.created and entry is not None:
+            if left_out is not None:
+                left_out.setdefault(place.stored.label, []).extend(_without_defaults(conn, entry, place.name))
             _vet_table(conn, entry, place.name)
+
+
+def _without_defaults(conn: Connection[Any], entry: TableEntry, name: TableName) -> Iterator[str]:
+    """Drop the defaults of a table that call what is not to be trusted, and say so."""
+    refused = {what: (function, why) for what, function, why in _found(conn, name.identifier.as_string(conn))}
+    for column in entry.columns:
+        function, why = refused.get(f"{_DEFAULT_OF}{column.name}", ("", ""))
+        if function:
+            conn.execute(
+                sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP DEFAULT").format(
+                    name.identifier, sql.Identifier(column.name)
+                )
+            )
+            yield (
+                f"{entry.name}: column {column.name} has no default any more ({column.default}): it calls {function}, "
+                f"which is {why}"
+            )
 
 
 def _vet_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> None:
@@ -131,8 +152,10 @@ def _refuse(entry: TableEntry, found: Sequence[tuple[str, str, str]]) -> None:
 
 # A node tree is text; nothing else tells which of the server's own functions an expression calls, for those are not
 # noted in pg_depend.
-_TREES: Final = """
-SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column ' ELSE 'the default of column ' END || a.attname,
+_DEFAULT_OF: Final = "the default of column "
+
+_TREES: Final = f"""
+SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column ' ELSE '{_DEFAULT_OF}' END || a.attname,
        d.adbin::text, a.attgenerated = ''
 FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE d.adrelid = pg_catalog.to_regclass(%(table)s)
