@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.base.errors import IntegrityFault
+from pgvector_backup.engine.base.errors import IntegrityFault, NotFound
 from tests.engine.test_by_hand import by_hand
 from tests.engine.test_restore_states import rows
 from tests.helpers.database import Database
@@ -121,3 +121,18 @@ def test_what_no_server_prints_is_refused(own: House, elsewhere: Database, part:
         own.restore(into=elsewhere)
     result = own.verify(depth="drill")
     assert any("public.pairs" in error for error in result.errors)
+
+
+def test_a_dry_run_knows_which_types_would_be_missing(own: House, elsewhere: Database) -> None:
+    own.backup()
+    own.restore(into=elsewhere, dry_run=True)
+    assert elsewhere.run(QUERY) == []
+    own.database.run(
+        'CREATE TABLE other (a int); CREATE TABLE u (id int, "of other" other[], n numeric(5, 2), w timestamptz)'
+    )
+    own.configure(tables="t,u")
+    own.backup()
+    for dry_run in (True, False):
+        with pytest.raises(NotFound, match=r"column of other is of type public\.other\[\]"):
+            own.restore(into=elsewhere, dry_run=dry_run)
+    assert elsewhere.run(QUERY) == []

@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import OnConflict, RestoreRequest
 from pgvector_backup.engine.load import dropped, target
+from pgvector_backup.engine.load.definitions import require_types
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.langchain_pair import Selection
 from pgvector_backup.engine.load.open_copy import Destination
@@ -151,6 +152,8 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
     if table is not None:
         plan.notes += target.check(stored, table)
     if place.created:
+        if stored.entry is not None and not place.exists:
+            require_types(conn, stored.entry)
         if stored.entry is not None and stored.entry.kind != "table":
             plan.notes.append(f"{stored.label}: it was a {stored.entry.kind}, and is an ordinary table now")
         return plan
