@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
+from pgvector_backup.engine.base.cancel import Cancel
+from pgvector_backup.engine.base.errors import NotFound
 from pgvector_backup.engine.codec import fingerprint
+from pgvector_backup.engine.postgres import snapshot as snapshots
+from pgvector_backup.engine.postgres.table_name import parse_names
 from pgvector_backup.engine.sets.manifest import Manifest
 from tests.helpers.house import House
 from tests.helpers.kinds import KINDS
@@ -83,6 +90,47 @@ def test_a_set_is_of_one_moment(house: House) -> None:
             if result is not None:
                 counts = {label: table.rows for label, table in result.tables.items()}
                 assert counts["langchain_pg_collection"] == counts["langchain_pg_embedding"] + 4
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_one_job_takes_two_connections(house: House, mode: str) -> None:
+    """The one that holds the snapshot, and one for whatever there is to ask and to read, one thing after the other."""
+    house.langchain()
+    house.configure(jobs=1)
+    opened = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal opened
+        opened += 1
+        return house.database.connect()
+
+    house.connect = connect
+    for request in ({}, {}, {"dry_run": True}):
+        opened = 0
+        assert house.backup(mode=mode, **request).failure is None
+        assert opened == 2, request
+
+
+def test_a_connection_that_is_used_again_has_let_go_of_everything(house: House) -> None:
+    house.database.run("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    with snapshots.take(house.connect, parse_names("t"), Cancel(), lock_timeout=2) as snapshot:
+        house.database.run("INSERT INTO t VALUES (2)")
+        with snapshot.joined(kept=True) as first:
+            assert first.execute("SELECT id FROM public.t").fetchall() == [(1,)]
+            with suppress(psycopg.Error):
+                first.execute("SELECT 1 / 0")
+        assert first.info.transaction_status == TransactionStatus.IDLE
+        with snapshot.joined() as again:
+            assert again is first
+            assert again.execute("SELECT id FROM public.t").fetchall() == [(1,)]
+        assert again.closed
+        with suppress(NotFound), snapshot.joined(kept=True) as failed:
+            raise NotFound("what it was for")
+        assert failed.closed
+        with snapshot.joined(kept=True) as last:
+            assert last.execute("SELECT id FROM public.t").fetchall() == [(1,)]
+        assert not last.closed
+    assert last.closed
 
 
 def test_settings_of_the_role_do_not_change_the_bytes(house: House) -> None:

@@ -135,7 +135,7 @@ class Scene:
 
     def decide(self) -> Line:
         @contextmanager
-        def joined() -> Iterator[Any]:
+        def joined(*, kept: bool = False) -> Iterator[Any]:
             yield SimpleNamespace(broken=self.broken)
 
         def rejoin(conn: Any) -> None:

@@ -97,7 +97,7 @@ def preview(request: BackupRequest, settings: Settings, connect: Connect, *, can
                 tables[name.label] = failed
                 continue
             try:
-                with snapshot.joined() as conn, translated(table=name.label):
+                with snapshot.joined(kept=True) as conn, translated(table=name.label):
                     tables[name.label] = estimate(conn, snapshot.described[name], kind)
             except BackupError as fault:
                 cancel.check()

@@ -107,7 +107,7 @@ def begin_line(
     :param full_every: increments on one full set, at most
     :param held: until it is closed, no set that the increment stands on can be removed
     """
-    with snapshot.joined() as conn:
+    with snapshot.joined(kept=True) as conn:
         lineages = {table.name: _lineage(conn, snapshot, table, kind) for table in tables}
         attempt = _Attempt(snapshot, tables, location, claim, kind, cancel, conn, lineages)
         try:
@@ -262,7 +262,7 @@ class _Attempt:
         ]
         try:
             while left:
-                with self.snapshot.joined() as conn:
+                with self.snapshot.joined(kept=True) as conn:
                     while left and not conn.broken:
                         self._keys_of(conn, *left.pop(0), made)
         except BackupError as fault:

@@ -43,7 +43,7 @@ class TablePlan:
 
 def plan_tables(snapshot: Snapshot, kind: FileKind, jobs: int, cancel: Cancel) -> list[TablePlan]:
     """Plan every table that can be read; one that cannot joins the snapshot's failures."""
-    with snapshot.joined() as conn:
+    with snapshot.joined(kept=True) as conn:
         return _each(
             snapshot,
             conn,
@@ -67,7 +67,7 @@ def estimated(
     told = {plan.table.name: known(plan.table.name) for plan in plans}
     by_name = {plan.table.name: plan for plan in plans}
     with ExitStack() as held:
-        conn = held.enter_context(snapshot.joined()) if None in told.values() else None
+        conn = held.enter_context(snapshot.joined(kept=True)) if None in told.values() else None
 
         def with_estimate(table: Table) -> TablePlan:
             expected = told[table.name]

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -74,21 +74,39 @@ class Snapshot:
         self.views = views
         self._connect = connect
         self._cancel = cancel
+        self._kept: list[tuple[ExitStack, Connection[Any]]] = []
 
     @contextmanager
-    def joined(self) -> Iterator[Connection[Any]]:
-        """Another connection that sees exactly the same rows, or the first one itself while nobody else has it."""
+    def joined(self, *, kept: bool = False) -> Iterator[Connection[Any]]:
+        """Another connection that sees exactly the same rows, or the first one itself while nobody else has it.
+
+        :param kept: whether another one is then there for the next who asks, in a transaction of its own; it holds no
+            lock meanwhile
+        """
         if self.exported is None:
             with self._turns, translated():
                 self._leader.execute(_BACK)
                 yield self._leader
                 self._leader.execute(_BACK)
             return
-        connect = pinned(self._connect, self._leader)
-        opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
-        with translated(), opened as conn:
+        held, conn = ExitStack(), None
+        with suppress(IndexError):
+            held, conn = self._kept.pop()
+        with translated(), held:
+            if conn is None:
+                connect = pinned(self._connect, self._leader)
+                opened = session(connect, self._cancel, lock_timeout=self.lock_timeout, views=self.views)
+                conn = held.enter_context(opened)
             join(conn, self.exported)
             yield conn
+            if kept and not conn.broken:
+                conn.execute("ROLLBACK")
+                self._kept.append((held.pop_all(), conn))
+
+    def leave(self) -> None:
+        """Close the connections that were kept."""
+        while self._kept:
+            self._kept.pop()[0].close()
 
     @contextmanager
     def aside(self) -> Iterator[Connection[Any]]:
@@ -171,7 +189,7 @@ def take(
             _exclude_separate_children(leader, described)
         source = source_of(leader)
         leader.execute("SAVEPOINT described")
-        yield Snapshot(
+        snapshot = Snapshot(
             exported=exported,
             source=source,
             transactions=NOT_TOLD if source.standby else _ids(leader),
@@ -186,6 +204,10 @@ def take(
             views=views,
             wal_position=wal_position(leader),
         )
+        try:
+            yield snapshot
+        finally:
+            snapshot.leave()
         # Fails if the connection was lost on the way: with it went the locks, and what was read since may be of a
         # table that somebody had truncated.
         leader.execute("COMMIT")
