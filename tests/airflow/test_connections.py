@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
+from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
@@ -41,6 +42,7 @@ class Hook:
     stored: ClassVar[dict[str, Any]] = {}
     asked: ClassVar[list[Any]] = []
     opens: ClassVar[Callable[[], Any]] = Opened
+    ignored_extra_options = PostgresHook.ignored_extra_options
 
     def __init__(self, connection: Any) -> None:
         Hook.asked.append(connection)
@@ -127,6 +129,18 @@ def test_a_temporary_connection_takes_nothing_of_the_worker() -> None:
     assert set(extra) >= OF_THE_WORKER
     assert extra["password"] == "p"
     assert not OF_THE_WORKER & set(json.loads(reached("vectors_a", None, RULES).extra))
+
+
+def test_an_extra_that_is_not_libpqs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for extra, words in (
+        ({"schema": "app", "sslmode": "require"}, "libpq knows no parameter schema"),
+        ({"pgbouncer": True}, "pgbouncer .of Prisma."),
+    ):
+        monkeypatch.setitem(Hook.stored, "main", kept("main", **extra))
+        with pytest.raises(InvalidParams, match=f"connection 'main': in its extra, .*{words}"):
+            connect_to(None, None, RULES)
+    monkeypatch.setitem(Hook.stored, "main", kept("main", cursor="dictcursor", iam=False, keepalives_idle=5))
+    assert reached(None, None, RULES).host == "host-of-main"
 
 
 def test_a_uri_takes_nothing_of_the_worker() -> None:

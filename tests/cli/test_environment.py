@@ -195,6 +195,27 @@ def test_what_is_not_libpqs_is_named(house: House, command: Command, query: str,
         assert text in done.err
 
 
+def test_uris_of_other_tools(house: House, command: Command) -> None:
+    house.langchain(5)
+    uri = house.database.uri()
+    variable = "AIRFLOW_CONN_PGVECTOR_DEFAULT"
+    for given in (f'"{uri}"', f"'{uri}'", f" {uri}\n", uri.replace("postgresql://", "postgresql+asyncpg://")):
+        assert command("backup", "-q", DATABASE_URL=given).code == 0
+    for environment, words in (
+        ({"DATABASE_URL": "jdbc:postgresql://h/d?user=u&password=hush"}, "not with jdbc:postgresql://"),
+        ({"DATABASE_URL": "mysql://u:hush@h/d"}, "not with mysql://"),
+        ({"DATABASE_URL": None, variable: json.dumps({"conn_type": "mysql", "host": "h"})}, "it is of type 'mysql'"),
+        ({"DATABASE_URL": None, variable: "mysql://u:hush@h/d"}, "not with mysql://"),
+    ):
+        done = command("backup", "-q", **environment)
+        assert done.code == 2
+        assert words in done.err
+        assert "hush" not in done.err
+    done = command("backup", "-q", DATABASE_URL=uri, PGCONNECT_TIMEOUT="soon")
+    assert done.code == 7
+    assert "connect_timeout is no whole number of seconds" in done.err
+
+
 @pytest.mark.parametrize("form", ["in the query", "as JSON", "as JSON in JSON"])
 def test_an_airflow_connections_extra(house: House, command: Command, form: str) -> None:
     house.langchain(5)
@@ -267,8 +288,16 @@ def test_a_root_that_is_gone_is_not_made_anew(house: House, command: Command) ->
         ["backup", "--dry-run"],
         ["verify", "--backup-path", "vector_bak", "--timestamp", "latest"],
         ["restore", "--backup-path", "vector_bak", "--timestamp", "latest", "--yes"],
+        ["show", "--backup-path", "vector_bak", "--timestamp", "latest"],
+        ["remove", "--backup-path", "vector_bak", "--timestamp", "20260101_000000", "--yes"],
+        ["prune", "--yes"],
+        ["pin", "--backup-path", "vector_bak", "--timestamp", "20260101_000000", "--reason", "audit"],
+        ["copy", "--to", str(house.root.parent / "elsewhere"), "--all"],
+        ["diff", "20260101_000000", "20260102_000000"],
+        ["find", "--key", "id-1"],
+        ["consolidate", "--backup-path", "vector_bak", "--timestamp", "latest"],
     ):
-        done = command(*words, "--root", str(gone))
+        done = command(*words, "--root", str(gone), AIRFLOW__PGVECTOR_BACKUP__KEEP_LAST="3")
         assert done.code == 6, (words, done.err)
         assert f"{gone}: the backup root does not exist" in done.err
         assert not gone.exists()

@@ -139,6 +139,19 @@ def test_a_record_manager_that_lists_what_is_emptied(house: House, caplog: pytes
     assert note in told.log_section(task_id=None, run_id="run")
 
 
+def test_record_managers_of_other_names_and_with_several_namespaces(house: House) -> None:
+    house.langchain()
+    house.database.run("CREATE SCHEMA app")
+    for statement in filter(str.strip, RECORDS.replace("upsertion_record", 'app."Records"').split(";\n")):
+        house.database.run(statement)
+    house.database.run("UPDATE app.\"Records\" SET namespace = 'second' WHERE uuid > 'u15'")
+    house.database.run('CREATE VIEW app.upsertion_record AS SELECT * FROM app."Records"')
+    (note,) = house.truncate(house.backup()).notes
+    assert "lists 20 of its documents in" in note
+    house.database.run(note[note.index("DELETE FROM") :])
+    assert house.count('app."Records"') == 0
+
+
 def test_a_record_manager_of_other_documents_says_nothing(house: House) -> None:
     house.langchain()
     for statement in filter(str.strip, RECORDS.split(";\n")):

@@ -75,9 +75,10 @@ def _variable(configuration: Configuration) -> str:
 
 def _read(dsn: str, source: str) -> dict[str, Any]:
     # SQLAlchemy's spelling names its driver too.
-    plain = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", dsn)
+    plain = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", _unquoted(dsn))
     if "://" in plain and not plain.startswith(("postgres://", "postgresql://")):
-        raise InvalidParams(f"{source}: a URI begins with postgresql://")
+        other = re.match(r"[A-Za-z][A-Za-z0-9+.:-]{0,30}://", plain)
+        raise InvalidParams(f"{source}: a URI begins with postgresql://{f', not with {other[0]}' if other else ''}")
     if "://" in plain and (why := strange(query_names(plain))) is not None:
         raise InvalidParams(f"{source}: {why}")
     try:
@@ -89,15 +90,23 @@ def _read(dsn: str, source: str) -> dict[str, Any]:
         ) from None
 
 
+def _unquoted(text: str) -> str:
+    """As a file of variables has it that a shell would have read: with quotes around, or a line's end."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
 def _of_airflow(stored: str, variable: str) -> dict[str, Any]:
     """Airflow keeps a connection as a URI, its extra in the query or in ``__extra__``, or as JSON."""
     try:
-        if stored.lstrip().startswith("{"):
+        stored = _unquoted(stored)
+        if stored.startswith("{"):
             body = json.loads(stored)
+            kind = body.get("conn_type") or "postgres"
             extra = body.get("extra") or {}
             given = _words(body)
         else:
-            parts = urlsplit(stored)
+            kind, parts = "postgres", urlsplit(stored)
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
             extra = json.loads(query.pop("__extra__", "{}") or "{}")
             given = _read(urlunsplit(parts._replace(query="")), variable)
@@ -107,6 +116,8 @@ def _of_airflow(stored: str, variable: str) -> dict[str, Any]:
         extra = dict(extra)
     except (ValueError, AttributeError, TypeError):
         raise InvalidParams(f"{variable}: neither a URI nor Airflow's JSON of a connection") from None
+    if kind not in ("postgres", "postgresql"):
+        raise InvalidParams(f"{variable}: it is of type {kind!r}; postgres is needed")
     if wanted := [name for name in _TOKENS if str(extra.pop(name, "")).lower() in ("true", "1")]:
         raise InvalidParams(
             f"{variable}: its extra {', '.join(wanted)} has Airflow's hook fetch a password, which the command line "

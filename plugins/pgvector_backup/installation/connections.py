@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from pgvector_backup.engine.base.errors import InvalidParams, NotFound
-from pgvector_backup.engine.postgres.parameters import with_defaults
+from pgvector_backup.engine.postgres.parameters import strange, with_defaults
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.installation.configuration import ConnectionRules, restore_connection
 from pgvector_backup.installation.temporary import is_temporary
@@ -54,6 +54,9 @@ def connect_to(
         "using %s",
         f"connection {connection.conn_id}" if connection.conn_id != _URI_CONNECTION_ID else "the URI of conf",
     )
+    of_libpq = [name for name in connection.extra_dejson if name not in PostgresHook.ignored_extra_options]
+    if (why := strange(of_libpq)) is not None:
+        raise InvalidParams(f"connection {connection.conn_id!r}: in its extra, {why}")
     from_uri = connection.conn_id == _URI_CONNECTION_ID or is_temporary(connection.conn_id)
     known = with_defaults(connection.extra_dejson, os.environ)
     extra = {**known, **({} if seconds is None else {"connect_timeout": seconds})}

@@ -32,7 +32,7 @@ def _binary_rows(copy: Copy) -> Iterator[Buffer]:
     for row in messages(copy):
         if first:
             first = False
-            row = bytes(row)[len(BINARY_HEADER) :]  # noqa: PLW2901
+            row = memoryview(row)[len(BINARY_HEADER) :]  # noqa: PLW2901
         if len(row) != len(BINARY_TRAILER) or row != BINARY_TRAILER:
             yield row
 

@@ -61,6 +61,8 @@ _FINAL: Final = {
 def _first_line(fault: psycopg.Error) -> str:
     """What libpq says, without what a misspelt connection string makes it take for something else."""
     line = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+    if "connect_timeout" in line and not fault.sqlstate:
+        return "connect_timeout is no whole number of seconds"
     # What cannot be parsed is quoted, and a password that holds an unescaped @ ends up in the host's name.
     unread = isinstance(fault, psycopg.ProgrammingError) or ": invalid " in line
     if unread or ("@" in line and "FATAL" not in line):

@@ -1,7 +1,8 @@
 """LangChain's record manager, which remembers what it has indexed in a table beside the pair.
 
 After the embeddings are emptied it goes on believing that they are there, and the next indexing skips them.
-Source: `langchain_community.indexes._sql_record_manager`, whose table is `upsertion_record`.
+Source: `langchain_community.indexes._sql_record_manager`, whose table is `upsertion_record`; one that was renamed, or
+made by a manager of somebody's own, is known by its columns.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ _RECORDS: Final = """
 SELECT n.nspname, c.relname,
        has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = 'upsertion_record' AND c.relkind = 'r'
+WHERE c.relkind = 'r'
   AND (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
         AND a.attname IN ('key', 'namespace')) = 2
-ORDER BY 1
+  AND (c.relname = 'upsertion_record'
+       OR (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+            AND a.attname IN ('uuid', 'group_id', 'updated_at')) = 3)
+ORDER BY 1, 2
 """
 
 
