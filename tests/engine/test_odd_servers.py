@@ -10,6 +10,7 @@ import pytest
 
 from demo.embedded import OpenedPostgres
 from pgvector_backup.engine.base.errors import DatabaseFault
+from pgvector_backup.engine.postgres.parameters import with_defaults
 from tests.engine.test_restore_states import rows, script
 from tests.helpers.database import Database
 from tests.helpers.house import House
@@ -66,6 +67,27 @@ def test_rows_of_no_text_are_named_without_a_key_too(bytes_only: Database, backu
     assert "column o'd of the row with \"ctid\" = '(0,1)'" in failure.message
     bytes_only.run(failure.message[failure.message.index("UPDATE") :])
     assert house.backup().failure is None
+
+
+@pytest.mark.parametrize("file_format", ["csv", "binary"])
+def test_a_server_whose_encoding_python_does_not_know(house: House, file_format: str) -> None:
+    with psycopg.connect(house.database.server.dsn, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE taiwan ENCODING 'EUC_TW' LOCALE 'C' TEMPLATE template0")
+    made = Database(house.database.server, "taiwan")
+    try:
+        house.connect = lambda: psycopg.connect(made.uri(), **with_defaults({}, {}))
+        with psycopg.connect(made.uri(), client_encoding="UTF8", autocommit=True) as conn:
+            conn.execute("CREATE TABLE t (id int PRIMARY KEY, w text)")
+            conn.execute("INSERT INTO t VALUES (1, '中文'), (2, NULL)")
+            house.configure(tables="t", truncate_tables="t")
+            result = house.backup(file_format=file_format)
+            assert result.failure is None
+            assert house.truncate(result).rows_before == {"t": 2}
+            house.restore()
+            assert conn.execute("SELECT * FROM t ORDER BY id").fetchall() == [(1, "中文"), (2, None)]
+    finally:
+        with psycopg.connect(house.database.server.dsn, autocommit=True) as conn:
+            conn.execute("DROP DATABASE taiwan WITH (FORCE)")
 
 
 def test_values_that_binary_files_cannot_give_back_are_refused_when_the_backup_is_made(house: House) -> None:

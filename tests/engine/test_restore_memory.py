@@ -60,3 +60,17 @@ def test_a_row_with_a_large_document_is_held_less_than_three_times(house: House,
     told = measure(house, "restore", request={})
     assert house.database.run("SELECT octet_length(document) FROM t") == [(100_000_000,)]
     assert told["peak"] <= 3 * 100_000_000
+
+
+def test_a_large_row_of_an_increment_is_held_no_more_often(house: House) -> None:
+    house.configure(tables="t")
+    house.database.run("CREATE TABLE t (id int PRIMARY KEY, document text STORAGE EXTERNAL)")
+    house.database.run(
+        "INSERT INTO t SELECT 1, repeat('a \"quoted\" document ', 1500000); INSERT INTO t VALUES (2, 'x')"
+    )
+    for change in ("SELECT", "UPDATE t SET document = document || 'x' WHERE id = 1"):
+        house.database.run(change)
+        made = house.backup(mode="incremental")
+    assert made.mode == "incremental"
+    told = measure(house, "restore", request={"truncate_before_restore": True})
+    assert told["peak"] <= 45 * MEBIBYTE + 3 * 30_000_000

@@ -13,15 +13,20 @@ from psycopg import pq
 from pgvector_backup.engine.postgres.session import CONNECT_SECONDS
 
 # What the connection, the environment or a service says wins. Keepalives tell a dead server from a slow one within a
-# minute or so.
+# minute or so. Python does not know every encoding that a database may have.
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "pgvector_backup",
+    "client_encoding": "UTF8",
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-_VARIABLES: Final = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
+_VARIABLES: Final = {
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "application_name": "PGAPPNAME",
+    "client_encoding": "PGCLIENTENCODING",
+}
 
 _OF_OTHERS: Final = {
     "Prisma": {

@@ -100,11 +100,16 @@ class TableChain:
                     if (number not in survey.dead) if living is None else (number in living):
                         kept.append(row)
                         total += number
-                if kept:
-                    rows += len(kept)
-                    data = block.data if len(kept) == block.rows else b"".join(kept)
-                    yield Block(data, len(kept), before + 1, len(data), where=f"set {backup_id}, {block.where}")
-                    before += len(kept)
+                count, row, fields = len(kept), b"", []
+                if count:
+                    rows += count
+                    data = block.data if count == block.rows else b"".join(kept)
+                    # Whoever takes it takes its rows apart anew: a large one is not to be held here as well.
+                    del kept
+                    yield Block(data, count, before + 1, len(data), where=f"set {backup_id}, {block.where}")
+                    before += count
+                    del data
+                del block
         if only is None and (rows, total) != (survey.rows, survey.total):
             raise IntegrityFault(
                 f"{self.entry.name}: the chain of set {self.backup_id} holds {rows:,} of its rows, its keys are "
