@@ -281,8 +281,8 @@ def _check_database() -> None:
 
 
 def _check_storage() -> None:
+    require_writable(configuration.settings().backup_root)  # which tells more closely what is in the way
     sets.catalog().require_root()
-    require_writable(configuration.settings().backup_root)
 
 
 _CONNECT_SECONDS: Final = 2

@@ -443,9 +443,13 @@ class TestHealth:
         assert api.get("/health") == {"database": "ok", "storage": "ok"}
 
     def test_a_root_that_will_be_made_is_fine(self, house: Path, api: Api, configure: Configure) -> None:
-        configure(backup_root=house / "not" / "yet")
+        configure(backup_root=house / "not" / "yet", create_root=True)
         assert api.get("/health")["storage"] == "ok"
         assert not (house / "not").exists()
+
+    def test_a_root_that_is_gone_is_not(self, house: Path, api: Api, configure: Configure) -> None:
+        configure(backup_root=house / "not" / "there")
+        assert "does not exist" in data_of(api.call("GET", "/health"), 503)["checks"]["storage"]
 
     def test_no_database(self, house: Path, api: Api, connection: Callable[..., None]) -> None:
         connection("postgresql://somebody:hidden@127.0.0.1:1/nowhere")
