@@ -84,7 +84,7 @@ def entry(kind: str = "table", *, indexes: Any = (), constraints: Any = ()) -> A
 
 def place(table: str, *, created: bool = False, exists: bool = True, of: Any = entry()) -> Any:  # noqa: B008
     stored = SimpleNamespace(label=table, entry=of, columns=("id",))
-    return SimpleNamespace(stored=stored, name=TableName("s", table), created=created, exists=exists)
+    return SimpleNamespace(stored=stored, name=TableName("s", table), created=created, exists=exists, notes=[])
 
 
 def request(**asked: Any) -> RestoreRequest:
