@@ -336,6 +336,10 @@ def twice(path: str) -> Callable[[dict[str, Any]], None]:
 IMPOSSIBLE: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (changed("backup_id", "a/b"), "backup_id: 'a/b'"),
     (changed("backup_id", "x" * 256), "backup_id: "),
+    (changed("backup_id", "/" * 80), f"backup_id: {'/' * 80!r}"),
+    (changed("backup_id", "/" * 81), f"backup_id: '{'/' * 80}…'"),
+    (changed("saved_before", "a/b"), "saved_before: 'a/b'"),
+    (changed("saved_before", "x" * 256), "saved_before: "),
     (changed("created_at", "1969-12-31T23:59:59+00:00"), "created_at: "),
     (changed("created_at", "9001-01-01T00:00:00+00:00"), "created_at: "),
     (changed("created_at", "2025-07-21T23:49:14"), "an offset"),
@@ -405,6 +409,8 @@ def test_what_no_manifest_of_ours_says_is_refused(change: Callable[[dict[str, An
 POSSIBLE: list[Callable[[dict[str, Any]], None]] = [
     lambda body: None,
     lambda body: body.update(backup_id="x" * 255, tables=[], script=None, script_sha256=None),
+    changed("saved_before", None),
+    changed("saved_before", "x" * 255),
     changed("created_at", "1970-01-01T00:00:00+00:00"),
     changed("created_at", "9000-12-31T23:59:59+00:00"),
     changed("task_id", "x" * 255),
