@@ -231,7 +231,7 @@ def test_an_error_that_has_passed_is_not_remembered(
         patch.setattr(os, "open", failing)
         (bad,) = catalog.at(place).sets
         assert bad.damaged is not None
-        with pytest.raises(NotFound):
+        with pytest.raises(StorageFault, match="none of its sets is known to be whole"):
             catalog.find(place, "latest")
     (good,) = catalog.at(place).sets
     assert good.damaged is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pgvector_backup.engine.store import disk_file
 from pgvector_backup.engine.store.disk_file import DiskFile
 
 BUFFER = 1 << 16
+AS_IT_IS = disk_file._BUFFER_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +145,19 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         DiskFile(tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == b"x"
+
+
+def test_a_large_file_is_written_in_large_pieces_of_whole_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_file, "_BUFFER_BYTES", AS_IT_IS)
+    writing, sizes = os.write, []
+
+    def counted(descriptor: int, data: memoryview) -> int:
+        sizes.append(len(data))
+        return writing(descriptor, data)
+
+    monkeypatch.setattr(disk_file.os, "write", counted)
+    assert_holds(tmp_path / "f", [os.urandom(1 << 20)] * 9 + [b"rest"])
+    assert len(sizes) <= 20
+    assert all(size % mmap.PAGESIZE == 0 for size in sizes[:-1])

@@ -128,3 +128,18 @@ def test_distances() -> None:
 def test_a_vector_as_pgvector_reads_it(kind: vectors.TypeName, vector: Vector, text: str) -> None:
     assert vector.text() == text
     assert parse(text.encode(), VectorType(kind, None), "csv").text() == text
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 7, 8, 9, 15, 16, 17, 70])
+def test_bits_are_the_same_in_text_and_in_binary(dimensions: int) -> None:
+    """As the server sends them: the first bit is the highest, and the last byte is filled up with zeros."""
+    kind = VectorType("bit", dimensions)
+    for bits in {1, 2, (1 << dimensions) - 1, 1 << dimensions - 1, 0x5A5A5A5A5A & (1 << dimensions) - 1, 0}:
+        text = f"{bits:0{dimensions}b}"
+        filled = text.ljust((dimensions + 7) // 8 * 8, "0")
+        binary = struct.pack(">i", dimensions) + int(filled, 2).to_bytes(len(filled) // 8, "big")
+        one, other = parse(text.encode(), kind, "csv"), parse(binary, kind, "binary")
+        assert one.bits == other.bits == bits
+        assert type(other.bits) is int
+        assert one.text() == other.text() == text
+        assert one.distance(parse(b"0" * dimensions, kind, "csv")) == bits.bit_count()
