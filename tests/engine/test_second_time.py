@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pgvector_backup.engine.base.errors import Conflict, NotFound, StorageFault
+from pgvector_backup.engine.base.errors import Conflict, StorageFault
 from pgvector_backup.engine.contract.requests import BackupRequest
 from pgvector_backup.engine.sets.beside import UNREADABLE_PIN, Pin, write_pin
 from pgvector_backup.engine.sets.catalog import Catalog
