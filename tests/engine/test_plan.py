@@ -79,7 +79,7 @@ def conn(prepared: Connection[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def entry(kind: str = "table", *, indexes: Any = (), constraints: Any = ()) -> Any:
-    return SimpleNamespace(kind=kind, indexes=indexes, constraints=constraints)
+    return SimpleNamespace(kind=kind, indexes=indexes, constraints=constraints, columns=(), types=())
 
 
 def place(table: str, *, created: bool = False, exists: bool = True, of: Any = entry()) -> Any:  # noqa: B008
