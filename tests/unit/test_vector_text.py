@@ -21,6 +21,13 @@ _strtof.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
 LARGEST = float.fromhex("0x1.fffffep127")
 
 
+UNDER_NORMAL = (
+    "1.17549428075736429172788299103576651332274144333091469125379033012589948831384075265925652662532228558207839813100"
+    "348269614414675743319094181060791015625E-38"
+)
+"""A hair's breadth below the middle between the largest single that is not normal and the least that is."""
+
+
 def single(bits: int) -> float:
     (number,) = struct.unpack(">f", struct.pack(">I", bits))
     return float(number)
@@ -66,6 +73,8 @@ def test_one_number_is_rounded_as_c_does(text: str) -> None:
 
 @given(st.lists(DECIMALS, min_size=1, max_size=30))
 @example(["-0", "0", "1"])
+@example([UNDER_NORMAL])
+@example([f"-{UNDER_NORMAL}", "1e-37"])
 @example(["1.00000017881393432617187499", "1.00000017881393432617187500", "1.00000017881393432617187501"])
 def test_a_vector_is_read_as_c_does(texts: list[str]) -> None:
     encoder = vector_text.encoder("vector")

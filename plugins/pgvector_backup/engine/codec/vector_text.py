@@ -98,7 +98,7 @@ class VectorEncoder:
         with np.errstate(over="ignore"):  # infinities are for the server to refuse
             singles = doubles.astype(np.float32)
         doubtful = ((doubles.view(np.uint64) & _BELOW_SINGLE) == _HALF_WAY).any()
-        if doubtful or np.abs(singles).min() < _LEAST_NORMAL:
+        if doubtful or np.abs(singles).min() <= _LEAST_NORMAL:
             for row, place in enumerate(places):
                 self._round_once(texts[place], doubles[row], singles[row])
         with np.errstate(over="ignore"):
