@@ -55,7 +55,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "engine/dump/ranges": ("unit/test_page_ranges",),
     "engine/sets/manifest_checks": ("unit/test_manifest",),
     "engine/load/grammar": ("unit/test_grammar",),
-    "engine/sets/catalog": ("engine/test_catalog", "unit/test_stored_set"),
+    "engine/sets/catalog": ("unit/test_catalog", "engine/test_catalog"),
     "engine/sets/choice": ("unit/test_choice",),
     "engine/sets/found": ("unit/test_found", "unit/test_choice"),
     "engine/sets/policy": ("unit/test_retention",),
