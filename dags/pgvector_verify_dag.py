@@ -24,9 +24,10 @@ Reads backup sets from end to end and says which tables are whole. Nothing is co
 | `report` | returns the result, fails if a set is damaged |
 
 After each backup it looks at the set that was made (`verify_after`), and at its own times (`verify_schedule`) at the
-newest set of every location, as `{{}}` does. Depths: `files` compares sizes and checksums; `rows` decodes every row
-as well; `drill` restores the set into a scratch database as well, compares, searches for nearest neighbours, and drops
-it: on an embedded server of the worker's own, or on the server that `db_connection` names. An unknown key is refused.
+newest set of each database in every location, as `{{}}` does. Depths: `files` compares sizes and checksums; `rows`
+decodes every row as well; `drill` restores the set into a scratch database as well, compares, searches for nearest
+neighbours, and drops it: on an embedded server of the worker's own, or on the server that `db_connection` names.
+An unknown key is refused.
 
 **When it fails**, a set is damaged, or could not be read: `report` names set, file and block. Restore from another set,
 the page shows which are whole; keep the damaged one until a newer one is proven, and look at the disk that it lies on.

@@ -129,8 +129,6 @@ def test_a_table_that_is_made(conn: Connection[Any], emptied: bool, kind: str) -
     assert (made.created, made.rows_before, made.emptied, made.droppable) == (True, 0, False, ())
     told = ["parent: held against the table"]
     assert made.notes == told + ([] if kind == "table" else ["parent: it was a view, and is an ordinary table now"])
-    planned = one(conn, place("to_come", created=True, exists=False))
-    assert (planned.existing, planned.name.label, planned.notes) == (None, "s.to_come", [])
 
 
 def test_another_tools_file_goes_into_a_table_that_is_there(conn: Connection[Any]) -> None:
@@ -227,7 +225,7 @@ def planned(**told: Any) -> TablePlan:
         "stored": SimpleNamespace(label="t", entry=None),
         "name": TableName("s", "t"),
         "created": False,
-        "existing": None,
+        "table": None,
         "rows_before": 0,
         "emptied": False,
         "renamed": False,
@@ -235,11 +233,6 @@ def planned(**told: Any) -> TablePlan:
         "on_conflict": "error",
     }
     return TablePlan(**cast("Any", whole | told))
-
-
-def test_a_table_that_is_not_made_yet_is_nothing_to_write_to() -> None:
-    with pytest.raises(AssertionError, match="t has not been made"):
-        planned().table  # noqa: B018
 
 
 def test_which_indexes_are_built_anew() -> None:

@@ -146,3 +146,22 @@ def test_they_agree_on_rows_that_no_manifest_counts(house: House) -> None:
     (house.directory / "t_20250721_234914.csv").write_text(f"id,v\n{rows}")
     for on_conflict, ended in (("error", "refused"), ("skip", "done"), ("update", "done")):
         assert agree(house, timestamp="20250721_234914", on_conflict=on_conflict) == ended
+
+
+def test_both_refuse_a_definition_that_would_run_what_is_not_trusted(house: House, elsewhere: Database) -> None:
+    """Known only once the table is made: a dry run makes it too, and undoes it."""
+    body = "RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'"
+    house.database.run(f"CREATE FUNCTION own() {body}; CREATE TABLE t (n int DEFAULT own(), v vector(2))")
+    house.configure(tables="t")
+    house.backup()
+    elsewhere.run(f"CREATE FUNCTION own() {body}")
+    assert agree(house, into=elsewhere) == "refused at once"
+    assert agree(house, into=elsewhere, trust_definitions=True) == "done"
+
+
+def test_what_a_dry_run_makes_is_undone(prepared: House, elsewhere: Database) -> None:
+    before = elsewhere.run("SELECT count(*) FROM pg_class")
+    planned = prepared.restore(into=elsewhere, dry_run=True)
+    assert all(one.created for one in planned.tables.values())
+    assert elsewhere.run("SELECT count(*) FROM pg_class") == before
+    assert elsewhere.run("SELECT count(*) FROM pg_extension WHERE extname = 'vector'") == [(0,)]

@@ -548,6 +548,17 @@ def test_every_location_is_verified_before_failing(house: House) -> None:
         assert "VERIFY" in (house.root / task_id / "vector_bak" / "vector_backup_log.txt").read_text()
 
 
+def test_the_newest_set_of_each_database_is_verified(house: House, elsewhere: Database) -> None:
+    house.langchain()
+    of_house = house.backup()
+    other = House(elsewhere, house.root)
+    elsewhere.run("CREATE EXTENSION vector")
+    other.langchain()
+    of_other = other.backup()
+    assert {one.backup_id for one in house.verify().sets} == {of_house.backup_id, of_other.backup_id}
+    assert only(house.verify(backup_path="vector_bak")).backup_id == of_other.backup_id
+
+
 def test_a_damaged_newest_set_does_not_hide_behind_an_older_one(house: House) -> None:
     house.langchain()
     house.backup(now=datetime(2025, 1, 1, tzinfo=timezone.utc))

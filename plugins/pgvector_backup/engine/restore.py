@@ -129,13 +129,12 @@ def restore(
             if objection is not None and not (request.into_other_database or dry_run):
                 raise Conflict(f"{objection}; nothing was changed")
             vetting.vet_texts(where)
+            deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched, stand_ins)
             if dry_run:
-                plans = decide(conn, where, request, selection)
-                outcome = _Outcome({one.label: forecast(conn, one, stored_set, selection, cancel) for one in plans})
+                outcome = deed.foretell(where)
                 conn.execute("ROLLBACK")
             else:
                 safety.save(conn, where, here)
-                deed = _Deed(conn, request, settings, here, cancel, stored_set, selection, watched, stand_ins)
                 outcome = deed.carry_out(where)
                 cancel.check()
                 with load_fault(", ".join(outcome.tables), on_conflict=request.on_conflict), commit_fault():
@@ -203,19 +202,35 @@ class _Deed:
     watched: list[Progress]
     drilled: bool = False
 
+    def foretell(self, where: list[Place]) -> _Outcome:
+        """What `carry_out` would do, up to the first row; the caller rolls back what was made for it."""
+        if any(place.created for place in where):
+            _log.info("a dry run: the tables that are missing are made, looked at, and undone")
+        plans = self._plan(where, locked=False)
+        return _Outcome(
+            {one.label: forecast(self.conn, one, self.stored_set, self.selection, self.cancel) for one in plans}
+        )
+
+    def _plan(self, where: list[Place], *, locked: bool) -> list[TablePlan]:
+        """Make what is missing, and decide what becomes of each table."""
+        made = provide.make(self.conn, where, self.request)
+        if not self.request.trust_definitions:
+            vetting.vet_functions(self.conn, where, made if self.drilled else None)
+        if locked:
+            provide.lock(self.conn, where, self.request)
+        plans = decide(self.conn, where, self.request, self.selection)
+        for one in plans:
+            one.notes += made.get(one.label, ())
+        return plans
+
     def carry_out(self, where: list[Place]) -> _Outcome:
+        """Everything but the commit."""
         conn = self.conn
         # What the server sends in the middle of a COPY is then its failure.
         conn.execute("SELECT set_config('client_min_messages', 'error', true)")
         if sum(row_bytes(place.stored) for place in where) >= WORTH_WORKERS:
             allow_workers(conn, self.settings.jobs)
-        made = provide.make(conn, where, self.request)
-        if not self.request.trust_definitions:
-            vetting.vet_functions(conn, where, made if self.drilled else None)
-        provide.lock(conn, where, self.request)
-        plans = decide(conn, where, self.request, self.selection)
-        for one in plans:
-            one.notes += made.get(one.label, ())
+        plans = self._plan(where, locked=True)
         started = time.monotonic()
         truncated = provide.empty(conn, plans)
         truncate_seconds = time.monotonic() - started if truncated else 0.0

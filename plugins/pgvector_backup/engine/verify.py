@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -49,7 +50,8 @@ def verify(
     """Hold sets against what their manifests say of them; all are looked at, whatever is wrong with the first.
 
     Nothing is compared with the tables as they are now: a set is of its own moment. The outcome is written beside
-    each set, and a section added to each location's log file. `LATEST` is the newest set even if it is damaged.
+    each set, and a section added to each location's log file. `LATEST` is the newest set even if it is damaged; where
+    no place is named, the newest of each database that has sets there.
 
     :param connect: to the server for the drill's scratch database; None: an embedded one
     :param now: with a time zone
@@ -93,21 +95,35 @@ class _Run:
         :raises StorageFault: when there is no root, so that a volume that is not mounted passes for no success
         """
         self._catalog.require_root()
-        if self.request.backup_path is not None or self.request.task_id is not None:
+        if self._place_named:
             yield self._catalog.place(self.request.backup_path, self.request.task_id)
         else:
             yield from locate_all(self.settings.backup_root, self.settings.backup_directory)
 
     def verify(self, location: Location) -> None:
-        """Verify the set of one place that is asked for."""
+        """Verify what is asked for of one place: one set, or the newest of each database where no place was named."""
+        count = 1
+        if not self._place_named:
+            with suppress(StorageFault):  # which is met again, and told, by the first look
+                count = len(choice.by_database(self._catalog.at(location).sets))
+        for database in range(max(count, 1)):
+            self._verify_one(location, database)
+
+    @property
+    def _place_named(self) -> bool:
+        return self.request.backup_path is not None or self.request.task_id is not None
+
+    def _verify_one(self, location: Location, database: int) -> None:
         for look in range(1, _LOOKS + 1):
             self.cancel.check()
             try:
-                found = self._find(location)
+                found = self._find(location, database)
             except StorageFault as fault:
                 _log.error("%s: %s", location.relative_path, fault.english)
                 self.result.faults.append(fault)
                 return
+            if found is None and database:
+                return  # all of them were removed meanwhile
             if found is None:
                 self.result.notes.append(f"{location.relative_path}: no set to verify")
                 return
@@ -125,12 +141,19 @@ class _Run:
                 self.result.faults.append(fault)
                 return
 
-    def _find(self, location: Location) -> FoundSet | None:
-        asked_for_a_place = self.request.backup_path is not None or self.request.task_id is not None
+    def _find(self, location: Location, database: int) -> FoundSet | None:
+        """The set that is asked for.
+
+        :param database: where no place was named: which of those that have sets there
+        """
         if self.request.timestamp != LATEST:
             return self._catalog.find(location, self.request.timestamp)
-        newest = choice.newest(self._catalog.at(location).sets)
-        if newest is None and asked_for_a_place:
+        sets: Sequence[FoundSet] = self._catalog.at(location).sets
+        if not self._place_named:
+            groups = choice.by_database(sets)
+            sets = groups[database] if database < len(groups) else []
+        newest = choice.newest(sets)
+        if newest is None and self._place_named:
             raise NotFound(f"{location.relative_path}: it holds no set; make a backup")
         return newest
 

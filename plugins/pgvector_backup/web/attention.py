@@ -117,7 +117,7 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
     if newest is None:
         found.append(Concern("NO_BACKUP", {}))
     for place in places:
-        of_each = _by_database(place.sets)
+        of_each = choice.by_database(place.sets)
         for sets in of_each:
             good = choice.newest_good(sets)
             which = _which(sets[0], tell_database=len(of_each) > 1)
@@ -135,20 +135,6 @@ def about_sets(places: Sequence[FoundLocation], *, schedule: str | None, now: da
             elif sets[0].found_damaged is not None:
                 found.append(Concern("VERIFY_FAILED", which))
     return found
-
-
-def _by_database(sets: Sequence[FoundSet]) -> list[list[FoundSet]]:
-    """The sets of each database, the newest first; one whose manifest cannot be read is with those of the newest."""
-    groups: list[list[FoundSet]] = []
-    for one in sets:
-        for group in groups:
-            known = next((other.source for other in group if other.source is not None), None)
-            if one.source is None or known is None or one.source.is_database_of(known):
-                group.append(one)
-                break
-        else:
-            groups.append([one])
-    return groups
 
 
 def _is_scheduled(place: FoundLocation, sets: Sequence[FoundSet]) -> bool:

@@ -180,7 +180,7 @@ class VerifyRequest:
 
     @classmethod
     def from_mapping(cls, conf: Mapping[str, Any]) -> VerifyRequest:
-        """Check a conf, key by key; ``{}`` asks for the newest set of every location.
+        """Check a conf, key by key; ``{}`` asks for the newest set of each database in every location.
 
         :raises InvalidParams: for an unknown key, a wrong type, or a timestamp without a place
         """

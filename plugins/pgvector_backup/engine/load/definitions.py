@@ -34,7 +34,6 @@ _INDEX: Final = re.compile(
     re.DOTALL,
 )
 _BASE: Final = re.compile(rf"(?:{grammar.NAME}\.)?(?P<base>\w+)(?:\(\d+\))?(?:\[\])*")
-_OWN: Final = re.compile(rf"(?P<name>{grammar.NAME}\.{grammar.NAME})(?:\[\])*")
 
 _VECTOR_METHODS: Final = ("hnsw", "ivfflat")
 _PGVECTOR_CAST: Final = re.compile(rf"::(?:{grammar.NAME}\.)?(?:{'|'.join(VECTOR_TYPES)})\b")
@@ -131,33 +130,6 @@ def create_table(conn: Connection[Any], entry: TableEntry, name: TableName) -> l
     return notes
 
 
-def require_types(conn: Connection[Any], entry: TableEntry) -> None:
-    """Refuse to plan a table whose columns are of types that are not there, and that nothing would make.
-
-    :raises NotFound: naming the first
-    """
-    made = {(own.schema, own.name) for own in entry.types}
-    made |= {(own.schema, f"{own.name}_multirange") for own in entry.types if own.kind == "range"}
-    for column in entry.columns:
-        base = _BASE.fullmatch(column.type)
-        if base is not None and base["base"] in VECTOR_TYPES:
-            continue
-        own_name = _OWN.fullmatch(column.type)
-        if own_name is not None:
-            there = TableName.parse(own_name["name"])
-            if (there.schema, there.table) in made:
-                continue
-        if _type(conn, column.type) is None:
-            raise _no_type(entry, column)
-
-
-def _no_type(entry: TableEntry, column: Column) -> NotFound:
-    return NotFound(
-        f"{entry.name}: column {column.name} is of type {column.type}, which this database does not have; create "
-        "the type or its extension first"
-    )
-
-
 def _type(conn: Connection[Any], name: str) -> str | None:
     """A type as this database calls it; None where it has none of that name."""
     here = relocated_type(conn, name)
@@ -177,7 +149,10 @@ def _column(
 ) -> sql.Composed:
     """A column's definition but for its default, which the server may not be able to evaluate."""
     if type_name is None:
-        raise _no_type(entry, column)
+        raise NotFound(
+            f"{entry.name}: column {column.name} is of type {column.type}, which this database does not have; create "
+            "the type or its extension first"
+        )
     parts: list[sql.Composable] = [sql.Identifier(column.name), sql.SQL(type_name)]
     if column.collation is not None:
         if conn.execute(_COLLATION, list(column.collation)).fetchone() is None:

@@ -49,9 +49,9 @@ def count(
 
     The keys go into a temporary table of the caller's transaction, which he rolls back.
     """
-    stored, table = plan.stored, plan.existing
+    stored, table = plan.stored, plan.table
     wanted = None if selection is None else selection.row_filter(stored)
-    if table is None or not plan.rows_kept:
+    if not plan.rows_kept:
         if wanted is None and stored.entry is not None:
             return Meeting(stored.entry.rows, stored.entry.rows)
         tally = _Tally()

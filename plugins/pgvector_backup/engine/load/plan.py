@@ -12,7 +12,6 @@ from psycopg import Connection, sql
 from pgvector_backup.engine.base.errors import Conflict, InvalidParams
 from pgvector_backup.engine.contract.requests import OnConflict, RestoreRequest
 from pgvector_backup.engine.load import dropped, target
-from pgvector_backup.engine.load.definitions import require_types
 from pgvector_backup.engine.load.dropped import Droppable
 from pgvector_backup.engine.load.langchain_pair import Selection
 from pgvector_backup.engine.load.open_copy import Destination
@@ -30,7 +29,7 @@ class TablePlan:
 
     :param name: of the table that the rows go into
     :param created: whether this restore makes it
-    :param existing: the table as it is; None while it still has to be made
+    :param table: as it is, or as it was made just now
     :param emptied: whether the rows that it holds are removed first
     :param renamed: whether rows are changed on the way: their collection gets another name
     :param droppable: its indexes that a load may drop and make anew
@@ -40,7 +39,7 @@ class TablePlan:
     stored: StoredTable
     name: TableName
     created: bool
-    existing: Table | None
+    table: Table
     rows_before: int
     emptied: bool
     renamed: bool
@@ -52,12 +51,6 @@ class TablePlan:
     def label(self) -> str:
         """What the set calls the table."""
         return self.stored.label
-
-    @property
-    def table(self) -> Table:
-        """The table that the rows go into, once it is there."""
-        assert self.existing is not None, f"{self.label} has not been made"
-        return self.existing
 
     @property
     def destination(self) -> Destination:
@@ -121,7 +114,7 @@ def decide(
 
     What it says of tables that are there is as lasting as the locks on them.
 
-    :param places: parents first, as `places.find` gives them
+    :param places: parents first, as `places.find` gives them; what was missing is made
     :raises Conflict: when a column does not fit, or a foreign key forbids emptying
     :raises InvalidParams: when ``on_conflict`` is to go by a key that is not there
     """
@@ -136,12 +129,12 @@ def decide(
 def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, selection: Selection | None) -> TablePlan:
     stored = place.stored
     family = stored.entry is not None and stored.entry.kind == WITH_CHILDREN
-    table = describe(conn, place.name, with_children=family) if place.exists else None
+    table = describe(conn, place.name, with_children=family)
     plan = TablePlan(
         stored=stored,
-        name=place.name if table is None else TableName(table.schema, table.table),
+        name=TableName(table.schema, table.table),
         created=place.created,
-        existing=table,
+        table=table,
         rows_before=0,
         emptied=request.truncate_before_restore and not place.created,
         renamed=selection is not None and selection.renames(stored.label),
@@ -149,11 +142,8 @@ def _decide_one(conn: Connection[Any], place: Place, request: RestoreRequest, se
         on_conflict=request.on_conflict,
         notes=list(place.notes),
     )
-    if table is not None:
-        plan.notes += target.check(stored, table)
+    plan.notes += target.check(stored, table)
     if place.created:
-        if stored.entry is not None and not place.exists:
-            require_types(conn, stored.entry)
         if stored.entry is not None and stored.entry.kind != "table":
             plan.notes.append(f"{stored.label}: it was a {stored.entry.kind}, and is an ordinary table now")
         return plan

@@ -36,6 +36,23 @@ def several_databases(sets: Iterable[FoundSet]) -> bool:
     return any(not one.is_database_of(sources[0]) for one in sources[1:])
 
 
+def by_database(sets: Sequence[FoundSet]) -> list[list[FoundSet]]:
+    """The sets of each database, the newest first; one whose manifest cannot be read is with those of the newest.
+
+    :param sets: of one location, the newest first
+    """
+    groups: list[list[FoundSet]] = []
+    for one in sets:
+        for group in groups:
+            known = next((other.source for other in group if other.source is not None), None)
+            if one.source is None or known is None or one.source.is_database_of(known):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return groups
+
+
 def newest_good(sets: Iterable[FoundSet], *, of: Source | None = None) -> FoundSet | None:
     """The newest good set; one that a restore has saved of what it replaced is meant only where there is no other.
 
