@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from pgvector_backup.engine.base.errors import InvalidParams, NotFound
+from pgvector_backup.engine.base.errors import DatabaseFault, InvalidParams, NotFound
 from pgvector_backup.installation import connections
 from pgvector_backup.installation.configuration import ConnectionRules
 from pgvector_backup.installation.connections import check_admitted, connect_to, of_restores
@@ -137,8 +137,9 @@ def test_an_extra_that_is_not_libpqs_is_named(monkeypatch: pytest.MonkeyPatch) -
         ({"pgbouncer": True}, "pgbouncer .of Prisma."),
     ):
         monkeypatch.setitem(Hook.stored, "main", kept("main", **extra))
-        with pytest.raises(InvalidParams, match=f"connection 'main': in its extra, .*{words}"):
+        with pytest.raises(DatabaseFault, match=f"connection 'main': in its extra, .*{words}") as caught:
             connect_to(None, None, RULES)
+        assert not caught.value.can_retry
     monkeypatch.setitem(Hook.stored, "main", kept("main", cursor="dictcursor", iam=False, keepalives_idle=5))
     assert reached(None, None, RULES).host == "host-of-main"
 

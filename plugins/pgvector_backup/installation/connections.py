@@ -14,7 +14,8 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from pgvector_backup.engine.base.errors import InvalidParams, NotFound
+from pgvector_backup.engine.base import messages
+from pgvector_backup.engine.base.errors import DatabaseFault, InvalidParams, NotFound
 from pgvector_backup.engine.postgres.parameters import strange, with_defaults
 from pgvector_backup.engine.postgres.session import Connect
 from pgvector_backup.installation.configuration import ConnectionRules, restore_connection
@@ -43,6 +44,7 @@ def connect_to(
     :param seconds: that a server may take to answer, whatever the connection says; None: as the connection says
     :raises InvalidParams: when conf may not name it, or it is not of PostgreSQL
     :raises NotFound: when Airflow has no such connection
+    :raises DatabaseFault: when it holds what libpq does not know
     """
     if asked is not None and "://" in asked:
         connection = _from_uri(asked, rules)
@@ -56,7 +58,8 @@ def connect_to(
     )
     of_libpq = [name for name in connection.extra_dejson if name not in PostgresHook.ignored_extra_options]
     if (why := strange(of_libpq)) is not None:
-        raise InvalidParams(f"connection {connection.conn_id!r}: in its extra, {why}")
+        told = f"connection {connection.conn_id!r}: in its extra, {why}"
+        raise DatabaseFault(messages.CONNECTION_FAILED.followed_by(told), can_retry=False)
     from_uri = connection.conn_id == _URI_CONNECTION_ID or is_temporary(connection.conn_id)
     known = with_defaults(connection.extra_dejson, os.environ)
     extra = {**known, **({} if seconds is None else {"connect_timeout": seconds})}
