@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,6 +81,7 @@ def confirm(what: str, word: str, *, sure: bool) -> None:
     with _ending_at_once():
         sys.stderr.write(f"{plain_lines(what)}\nType {word} to go on: ")
         sys.stderr.flush()
+        _await_line()
         answer = sys.stdin.readline()
     if answer.strip() != word.strip():
         raise InvalidParams("not confirmed; nothing was changed")
@@ -92,6 +94,22 @@ def require_terminal(what: str) -> None:
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidParams(f"{what} Nobody can be asked here: add --yes if that is meant")
+
+
+def _await_line() -> None:
+    """Wait until there is something to read, or a signal has come.
+
+    One that comes just before the read begins would not interrupt it: its handler's turn is only once that has ended.
+    """
+    signalled, told = os.pipe()
+    os.set_blocking(told, False)
+    before = signal.set_wakeup_fd(told)
+    try:
+        select.select([sys.stdin, signalled], [], [])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(signalled)
+        os.close(told)
 
 
 @contextmanager
