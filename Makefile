@@ -49,7 +49,7 @@ serve: install ## the same, and Airflow stays up until Ctrl-C (PORT=8080)
 test: install ## run all tests, on all cores; ARGS="…" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-test-fast: install ## run the quick tests only: unit and engine, without kills, memory, drills, servers of their own
+test-fast: install ## run the quick tests only, in three minutes: unit and engine, no kills, races, memory, drills, Airflow
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not apart" $(or $(ARGS),tests/unit tests/engine)
 
 test-matrix: install ## run a short suite on other versions of Airflow, Python, psycopg, PostgreSQL, into docs/versions.md

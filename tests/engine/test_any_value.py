@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
@@ -39,6 +40,7 @@ def differences(conn: psycopg.Connection[Any], one: sql.Composable, other: sql.C
     return conn.execute(query.format(one, other)).fetchall() + conn.execute(query.format(other, one)).fetchall()
 
 
+@pytest.mark.slow
 @every
 @given(st.lists(ROW, max_size=20))
 @example([("\\.", None, None, None, None), ("", b"", float("nan"), None, [])])
@@ -63,6 +65,7 @@ def test_any_value_loads_back_equal(house: House, rows: list[tuple[Any, ...]]) -
         assert differences(conn, sql.Identifier("t"), sql.Identifier("loaded")) == []
 
 
+@pytest.mark.slow
 @every
 @given(IDENTIFIERS, IDENTIFIERS, st.lists(IDENTIFIERS, min_size=1, max_size=4, unique=True))
 @example("a.b", 'c"d', ["x.y", "select", "ctid_", "%s", "{}"])

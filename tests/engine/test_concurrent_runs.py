@@ -79,6 +79,7 @@ def test_a_sweep_leaves_a_running_backup_alone(large: House, monkeypatch: pytest
     assert len(whole_sets(large.directory)) == 2
 
 
+@pytest.mark.slow
 def test_many_short_runs_some_of_them_stopped_never_hurt_one_another(house: House) -> None:
     house.langchain(10)
     kept: list[str] = []

@@ -82,6 +82,7 @@ def reload(database: Database) -> None:
 # --- reaching the server ---
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_known_within_fifteen_seconds(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

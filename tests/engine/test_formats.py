@@ -44,6 +44,7 @@ def check_files(manifest: Manifest, location: Location) -> None:
         StoredFile(location, entry).check(Cancel())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize(("file_format", "compression"), list(itertools.product(FORMATS, COMPRESSIONS)))
 def test_a_large_table_loads_back_equal(house: House, file_format: str, compression: str, jobs: int) -> None:

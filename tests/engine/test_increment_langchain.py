@@ -18,6 +18,8 @@ from tests.helpers.database import contents
 from tests.helpers.house import House
 from tests.helpers.langchain import PAIR
 
+pytestmark = pytest.mark.slow
+
 EMBEDDINGS = "langchain_pg_embedding"
 NIGHTS = 7
 PAGES = 200

@@ -77,6 +77,7 @@ def fill(database: Database, rows: list[dict[str, Any]]) -> None:
         cursor.executemany(f"INSERT INTO t VALUES ({values})".encode(), rows)
 
 
+@pytest.mark.slow
 @some
 @given(st.lists(ROW, min_size=1, max_size=12))
 @example([dict.fromkeys(TYPES.values())])

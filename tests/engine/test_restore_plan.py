@@ -91,6 +91,7 @@ def copied(prepared: House) -> Iterator[House]:
         yield House(made, prepared.root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", THERE)
 @pytest.mark.parametrize("on_conflict", ["error", "skip", "update", "emptied first"])
 def test_a_dry_run_and_the_restore_agree(prepared: House, on_conflict: str, there: str) -> None:

@@ -46,7 +46,8 @@ SELECT * FROM (
     SELECT 'policy', tablename, policyname, concat_ws(' ', permissive, roles::text, cmd, qual, with_check)
       FROM pg_policies WHERE schemaname = %(schema)s
     UNION ALL
-    SELECT 'statistics', statistics_name, '', concat_ws(' ', attnames::text, exprs::text, kinds::text)
+    -- Once for each of what an ANALYZE has left, which may come at any time.
+    SELECT DISTINCT 'statistics', statistics_name, '', concat_ws(' ', attnames::text, exprs::text, kinds::text)
       FROM pg_stats_ext WHERE schemaname = %(schema)s
     UNION ALL
     SELECT 'sequence', sequencename, '', concat_ws(' ', data_type, start_value, min_value, max_value, increment_by,

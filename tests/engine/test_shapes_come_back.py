@@ -24,6 +24,8 @@ from tests.engine.test_restore_states import definitions, rows
 from tests.helpers.database import Database, fresh
 from tests.helpers.house import House
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Shape:

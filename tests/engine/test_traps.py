@@ -17,6 +17,8 @@ from tests.helpers import langchain, traps
 from tests.helpers.database import Database
 from tests.helpers.house import House
 
+pytestmark = pytest.mark.slow
+
 ROWS = 1200
 """Enough that a restore drops indexes and foreign keys for the time of the load."""
 

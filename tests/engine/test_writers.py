@@ -105,6 +105,7 @@ def doing_everything(writer: Writer) -> tuple[set[str], set[str]]:
     return there, gone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "writers"), [(inserting, 1), (inserting, 3), (doing_everything, 3)])
 def test_nothing_is_lost_in_twenty_rounds(
     house: House, step: Callable[[Writer], tuple[set[str], set[str]]], writers: int
