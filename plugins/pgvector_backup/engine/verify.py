@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -102,60 +101,60 @@ class _Run:
 
     def verify(self, location: Location) -> None:
         """Verify what is asked for of one place: one set, or the newest of each database where no place was named."""
-        count = 1
-        if not self._place_named:
-            with suppress(StorageFault):  # which is met again, and told, by the first look
-                count = len(choice.by_database(self._catalog.at(location).sets))
-        for database in range(max(count, 1)):
-            self._verify_one(location, database)
+        database = 0
+        while self._verify_one(location, database):
+            database += 1
 
     @property
     def _place_named(self) -> bool:
         return self.request.backup_path is not None or self.request.task_id is not None
 
-    def _verify_one(self, location: Location, database: int) -> None:
+    def _verify_one(self, location: Location, database: int) -> bool:
+        """Verify a set of one place; gives whether there are sets of another database after it, see `_find`."""
+        more = False
         for look in range(1, _LOOKS + 1):
             self.cancel.check()
             try:
-                found = self._find(location, database)
+                found, more = self._find(location, database)
             except StorageFault as fault:
                 _log.error("%s: %s", location.relative_path, fault.english)
                 self.result.faults.append(fault)
-                return
-            if found is None and database:
-                return  # all of them were removed meanwhile
+                return False
             if found is None:
-                self.result.notes.append(f"{location.relative_path}: no set to verify")
-                return
+                if not database:  # otherwise those of this one were removed meanwhile
+                    self.result.notes.append(f"{location.relative_path}: no set to verify")
+                return False
             try:
                 with shared_lock(location, found):
                     self._record(location, found, self._verified(location, found))
-                return
+                return more
             except (NotFound, Conflict) as fault:
                 # Removed, or being removed, since it was found: then another one is the newest.
                 if self.request.timestamp != LATEST or look == _LOOKS:
                     self.result.faults.append(fault)
-                    return
+                    break
             except (StorageFault, IntegrityFault) as fault:  # the manifest cannot even be held on to
                 _log.error("%s: %s", location.relative_path, fault.english)
                 self.result.faults.append(fault)
-                return
+                break
+        return more
 
-    def _find(self, location: Location, database: int) -> FoundSet | None:
-        """The set that is asked for.
+    def _find(self, location: Location, database: int) -> tuple[FoundSet | None, bool]:
+        """The set that is asked for, and whether there are sets of another database after it.
 
         :param database: where no place was named: which of those that have sets there
         """
         if self.request.timestamp != LATEST:
-            return self._catalog.find(location, self.request.timestamp)
-        sets: Sequence[FoundSet] = self._catalog.at(location).sets
-        if not self._place_named:
-            groups = choice.by_database(sets)
-            sets = groups[database] if database < len(groups) else []
-        newest = choice.newest(sets)
-        if newest is None and self._place_named:
-            raise NotFound(f"{location.relative_path}: it holds no set; make a backup")
-        return newest
+            return self._catalog.find(location, self.request.timestamp), False
+        sets = self._catalog.at(location).sets
+        if self._place_named:
+            newest = choice.newest(sets)
+            if newest is None:
+                raise NotFound(f"{location.relative_path}: it holds no set; make a backup")
+            return newest, False
+        groups = choice.by_database(sets)
+        newest = choice.newest(groups[database]) if database < len(groups) else None
+        return newest, database + 1 < len(groups)
 
     def _verified(self, location: Location, found: FoundSet) -> SetVerification:
         started = time.monotonic()

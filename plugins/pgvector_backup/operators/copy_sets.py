@@ -12,7 +12,7 @@ from pgvector_backup.engine.contract.requests import CopyRequest
 from pgvector_backup.installation import configuration
 from pgvector_backup.operators.arguments import manifest_file_of, text_of, texts_of
 from pgvector_backup.operators.base import PgVectorOperator
-from pgvector_backup.operators.lineage import sets_at
+from pgvector_backup.operators.lineage import Lineage, sets_at
 from pgvector_backup.operators.task import PgVectorTask
 
 if TYPE_CHECKING:
@@ -65,19 +65,11 @@ class PgVectorCopyOperator(PgVectorOperator):
                 cancel=self.cancel(),
                 on_progress=self.on_progress(context),
             )
-            self._trace(settings, result)
+            _trace(self._lineage, settings.backup_root, result)
             if result.failure is not None:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             return result.to_json()
-
-    def _trace(self, settings: Settings, result: CopyResult) -> None:
-        made = [one for one in result.copies if one.failure is None]
-        places = {(one.backup_path, one.timestamp): f"{settings.backup_root}/{one.backup_path}" for one in made}
-        self._lineage.inputs = [sets_at(place, timestamp) for (_, timestamp), place in places.items()]
-        self._lineage.outputs = [
-            sets_at(f"{one.root}/{one.backup_path}", one.timestamp, size=one.bytes) for one in made
-        ]
 
     def settings(self) -> Settings:
         """How this installation backs up, with this task's own arguments in place."""
@@ -151,16 +143,15 @@ class PgVectorCopySetsOperator(PgVectorTask):
                 on_progress=self.on_progress(context),
             )
             log_copies(request, settings, result, run_id=context["run_id"])
-            self._trace(request, settings, result)
+            _trace(self._lineage, request.from_copy or settings.backup_root, result)
             if result.failure is not None:
                 context["ti"].xcom_push(key="return_value", value=result.to_json())
                 raise result.failure
             return result.to_json()
 
-    def _trace(self, request: CopyRequest, settings: Settings, result: CopyResult) -> None:
-        made = [one for one in result.copies if one.failure is None]
-        root = request.from_copy or settings.backup_root
-        self._lineage.inputs = list(dict.fromkeys(sets_at(f"{root}/{one.backup_path}", one.timestamp) for one in made))
-        self._lineage.outputs = [
-            sets_at(f"{one.root}/{one.backup_path}", one.timestamp, size=one.bytes) for one in made
-        ]
+
+def _trace(lineage: Lineage, root: object, result: CopyResult) -> None:
+    """Note which sets were read below a root, and where they lie besides now."""
+    made = [one for one in result.copies if one.failure is None]
+    lineage.inputs = list(dict.fromkeys(sets_at(f"{root}/{one.backup_path}", one.timestamp) for one in made))
+    lineage.outputs = [sets_at(f"{one.root}/{one.backup_path}", one.timestamp, size=one.bytes) for one in made]

@@ -104,12 +104,8 @@ class Load:
 
     def __post_init__(self) -> None:
         self._parser = ServerParser(self.conn, self.into, self.progress.label, self.file)
-
-    def run(self) -> Loaded:
-        """Send every row that is wanted; the server has taken them all when this returns."""
         if not self.form.is_text:
             self._unit, self._at = "row", 1
-        return self._run()
 
     def place_of(self, fault: psycopg.Error) -> tuple[str | None, str | None]:
         """Where in the file the row is at which the server has failed, and the column; None: it does not say."""
@@ -119,7 +115,8 @@ class Load:
         place = self._sent.of(number)
         return (f"row {number:,} of those sent" if place is None else f"{self._unit} {place:,}"), column
 
-    def _run(self) -> Loaded:
+    def run(self) -> Loaded:
+        """Send every row that is wanted; the server has taken them all when this returns."""
         first = next(self.blocks, None)
         if self.encoder is not None and first is not None and not self._agrees(first):
             _log.warning(
@@ -330,7 +327,7 @@ class Load:
 
 
 def _first_of(taken: range, outgoing: bytes, form: Format) -> list[int]:
-    return [taken.start] * (outgoing.count(b"\n") if form.is_text else 1)
+    return [taken.start] * (_breaks(outgoing) if form.is_text else 1)
 
 
 def _breaks(row: bytes) -> int:
